@@ -1,0 +1,1 @@
+"""The steps of `make_models.py`: read Fashion-MNIST, train, export through two frameworks, check."""
