@@ -1,0 +1,132 @@
+"""Node attributes, parsed when read and written back byte for byte when not changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto
+from onnx_graphsurgeon import Node as SurgeonNode
+
+# Decodes the values that need the graph around them (tensors, subgraphs).
+Decoder = Callable[[AttributeProto], Any]
+Encoder = Callable[[Any], Any]
+
+_PYTHON_TYPES = {
+    AttributeProto.FLOAT: float,
+    AttributeProto.INT: int,
+    AttributeProto.STRING: str,
+    AttributeProto.FLOATS: list[float],
+    AttributeProto.INTS: list[int],
+    AttributeProto.STRINGS: list[str],
+}
+_NEEDS_GRAPH = (AttributeProto.TENSOR, AttributeProto.GRAPH)
+
+
+class Attributes(MutableMapping[str, Any]):
+    """The attributes of one node, by name.
+
+    Values are int, float, str (bytes when not UTF-8), lists of those, a Constant for a tensor and a
+    Graph for a subgraph.  Every other kind is handed out as its AttributeProto and only carried.
+    """
+
+    __slots__ = ("_decode", "_protos", "_values")
+
+    def __init__(self, protos: Iterable[AttributeProto] = (), decode: Decoder | None = None) -> None:
+        self._protos: dict[str, AttributeProto] = {p.name: p for p in protos}
+        self._values: dict[str, Any] = {}
+        self._decode = decode
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._values:
+            return self._values[name]
+        value = self._parse(self._protos[name])
+        if isinstance(value, list) or self._protos[name].type in _NEEDS_GRAPH:
+            self._values[name] = value  # can be edited in place
+        return value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._protos.setdefault(name, AttributeProto(name=name))
+        self._values[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._protos[name]
+        self._values.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._protos)
+
+    def __len__(self) -> int:
+        return len(self._protos)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def subgraphs(self) -> Iterator[Any]:
+        """Yield the graphs among the values."""
+        for name, proto in self._protos.items():
+            if proto.type == AttributeProto.GRAPH or name in self._values:
+                value = self[name]
+                if hasattr(value, "nodes"):
+                    yield value
+
+    def protos(self, encode: Encoder) -> list[AttributeProto]:
+        """Return one AttributeProto an attribute; the untouched ones are those that were read.
+
+        ``encode`` turns a Constant into a TensorProto and a Graph into a GraphProto.
+        """
+        return [self._export(proto, encode) for proto in self._protos.values()]
+
+    def _export(self, proto: AttributeProto, encode: Encoder) -> AttributeProto:
+        if proto.name not in self._values:
+            return proto
+        value = self._values[proto.name]
+        if proto.type not in _NEEDS_GRAPH and proto.type and _same(value, self._parse(proto)):
+            return proto
+        return _make(proto, value, encode)
+
+    def _parse(self, proto: AttributeProto) -> Any:
+        if proto.ref_attr_name:
+            return SurgeonNode.AttributeRef(proto.ref_attr_name, _PYTHON_TYPES.get(proto.type))
+        if proto.type in _NEEDS_GRAPH and self._decode is not None:
+            return self._decode(proto)
+        if proto.type in (AttributeProto.STRING, AttributeProto.STRINGS):
+            return _text(proto.s) if proto.type == AttributeProto.STRING else [_text(s) for s in proto.strings]
+        if proto.type in _PYTHON_TYPES:
+            value = onnx.helper.get_attribute_value(proto)
+            return value if isinstance(value, (int, float)) else list(value)
+        return proto
+
+
+def _same(value: Any, parsed: Any) -> bool:
+    return type(value) is type(parsed) and bool(value == parsed)
+
+
+def _text(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw
+
+
+def _make(old: AttributeProto, value: Any, encode: Encoder) -> AttributeProto:
+    """Build the proto of a changed or new attribute; its doc string stays."""
+    if isinstance(value, AttributeProto):
+        return value
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    elif isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, SurgeonNode.AttributeRef):
+        return AttributeProto(name=old.name, ref_attr_name=value.name, type=old.type)
+    kind = None
+    if isinstance(value, (list, tuple)) and not value:
+        kind = old.type or AttributeProto.INTS
+    elif old.type in (AttributeProto.FLOAT, AttributeProto.FLOATS) and not isinstance(value, str):
+        value = [float(v) for v in value] if isinstance(value, (list, tuple)) else float(value)
+    made = onnx.helper.make_attribute(old.name, encode(value), attr_type=kind)
+    if old.doc_string:
+        made.doc_string = old.doc_string
+    return made

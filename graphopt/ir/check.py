@@ -1,0 +1,76 @@
+"""Is this still a valid model: our own structure check, then ONNX's checker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+
+from graphopt.errors import ModelError
+from graphopt.ir.graph import Graph
+from graphopt.ir.protos import tensors_in
+from graphopt.ir.tensor import Constant
+
+if TYPE_CHECKING:
+    from graphopt.ir.model import Model
+
+MAX_REPORTED = 3
+
+
+def check_model(model: Model) -> None:
+    """Check names, order and definitions, then run the ONNX checker; raises ModelError.
+
+    The checker sees the model without its large payloads, so its cost does not grow with the weights.
+    """
+    if errors := structure_errors(model):
+        more = f" (and {len(errors) - MAX_REPORTED} more)" if len(errors) > MAX_REPORTED else ""
+        raise ModelError("; ".join(errors[:MAX_REPORTED]) + more)
+    proto = model.proto()
+    for tensor in tensors_in(proto.graph):
+        if model.weights.is_held(tensor):
+            _stand_in(tensor)
+    try:
+        onnx.checker.check_model(proto.SerializeToString())
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"the ONNX checker refuses the model: {_first_line(error)}") from error
+
+
+def structure_errors(model: Model) -> list[str]:
+    """Return one sentence for each tensor that is made twice or read without being made."""
+    errors: list[str] = []
+    _visit(model.graph, set(), errors)
+    return errors
+
+
+def _visit(graph: Graph, outer: set[str], errors: list[str]) -> None:
+    local = {t.name for t in graph.inputs} | {t.name for t in graph.initializers}
+    local |= {sparse.values.name for sparse in graph.header.sparse_initializer}
+    for node in graph.nodes:
+        known = outer | local if node in graph.owners else None
+        for tensor in node.inputs:
+            if tensor.name and tensor.name not in local and tensor.name not in outer and not _is_new(tensor):
+                errors.append(f"node '{node.name}' ({node.op}) reads '{tensor.name}', which nothing before it makes")
+        for inner in node.subgraphs():
+            _visit(inner, known or set(), errors)
+        for tensor in node.outputs:
+            if tensor.name and tensor.name in local:
+                errors.append(f"node '{node.name}' ({node.op}) makes '{tensor.name}' a second time")
+            local.add(tensor.name)
+    errors += [f"nothing makes the output '{t.name}'" for t in graph.outputs if t.name not in local | outer]
+
+
+def _is_new(tensor: object) -> bool:
+    """A constant that a pass made and the exporter is still to declare."""
+    return isinstance(tensor, Constant) and tensor.graph is None
+
+
+def _stand_in(tensor: onnx.TensorProto) -> None:
+    """Describe an empty tensor in place of one whose payload is held elsewhere."""
+    del tensor.external_data[:]
+    tensor.ClearField("data_location")
+    tensor.raw_data = b""
+    tensor.dims[:] = [0]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,123 @@
+"""Turn the live graph back into protos; what nobody touched is written as it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
+
+from graphopt.ir.graph import Graph, Node
+from graphopt.ir.tensor import Constant, Tensor, Variable
+from graphopt.ir.weights import Weights
+
+
+class GraphExporter:
+    """Exports graphs into weightless protos that refer to one weight store."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+
+    def graph(self, graph: Graph) -> GraphProto:
+        """Return the GraphProto of a sorted graph."""
+        proto = GraphProto()
+        proto.CopyFrom(graph.header)
+        proto.node.extend(self._node(node) for node in graph.nodes)
+        proto.initializer.extend(self._initializer(tensor) for tensor in self._initializers(graph))
+        proto.input.extend(_value_info(tensor) for tensor in graph.inputs)
+        proto.output.extend(_value_info(tensor) for tensor in graph.outputs)
+        proto.value_info.extend(_value_infos(graph))
+        return proto
+
+    def _node(self, node: Node) -> NodeProto:
+        inputs = [tensor.name for tensor in node.inputs]
+        outputs = [tensor.name for tensor in node.outputs]
+        old = node.proto
+        if old is not None and _is_untouched(node, old, inputs, outputs) and not node.is_parsed:
+            return old
+        attributes = node.attrs.protos(self._encode)
+        proto = NodeProto()
+        if old is not None:
+            proto.CopyFrom(old)  # metadata, doc string, overload, and whatever onnx adds next
+        _assign(proto, "op_type", node.op)
+        _assign(proto, "name", node.name)
+        _assign(proto, "domain", node.domain or "")
+        for field, values in (("input", inputs), ("output", outputs), ("attribute", attributes)):
+            proto.ClearField(field)
+            getattr(proto, field).extend(values)
+        return proto
+
+    def _encode(self, value: Any) -> Any:
+        """Encode the attribute values that onnx.helper does not know."""
+        if isinstance(value, Graph):
+            return self.graph(value)
+        if isinstance(value, Constant):
+            return self._initializer(value)
+        if isinstance(value, np.ndarray):
+            return self.weights.proto("", value)
+        return value
+
+    def _initializers(self, graph: Graph) -> list[Constant | Variable]:
+        """The declared initializers, and constants that nodes read but nobody declared."""
+        known = dict.fromkeys(graph.initializers)
+        for node in graph.nodes:
+            for tensor in node.inputs:
+                if isinstance(tensor, Constant) and tensor.graph is None:
+                    tensor.graph = graph
+                    known[tensor] = None
+        graph.initializers = list(known)
+        return graph.initializers
+
+    def _initializer(self, tensor: Constant | Variable) -> TensorProto:
+        if isinstance(tensor, Constant) and not tensor.is_stored:
+            tensor.store(self.weights.proto(tensor.name, tensor.values, like=tensor.proto), self.weights)
+        proto = tensor.proto
+        assert proto is not None
+        return proto if proto.name == tensor.name else _renamed(proto, tensor.name)
+
+
+def _value_infos(graph: Graph) -> Iterator[ValueInfoProto]:
+    """What the file says of inner tensors, in its order, as far as it still holds."""
+    initializers = set(graph.initializers)
+    for entry in graph.described:
+        if isinstance(entry, ValueInfoProto):
+            yield entry
+        elif entry.info is not None and (entry.inputs or entry in initializers):
+            yield _value_info(entry)
+
+
+def _is_untouched(node: Node, old: NodeProto, inputs: list[str], outputs: list[str]) -> bool:
+    return (
+        node.op == old.op_type
+        and node.name == old.name
+        and (node.domain or "") == old.domain
+        and inputs == list(old.input)
+        and outputs == list(old.output)
+    )
+
+
+def _assign(proto: NodeProto, field: str, value: str) -> None:
+    """Set a text field, unless that would only turn an absent field into an empty one."""
+    if getattr(proto, field) != value:
+        setattr(proto, field, value)
+
+
+def _value_info(tensor: Tensor) -> ValueInfoProto:
+    """Return the declaration of a tensor: the file's own when it still holds."""
+    info = tensor.info
+    if info is None:
+        dtype = tensor.dtype
+        kind = onnx.helper.np_dtype_to_tensor_dtype(dtype) if dtype is not None else 0
+        return onnx.helper.make_tensor_value_info(tensor.name, kind, tensor.shape)
+    if info.name == tensor.name:
+        return info
+    return _renamed(info, tensor.name)
+
+
+def _renamed(proto: Any, name: str) -> Any:
+    copy = type(proto)()
+    copy.CopyFrom(proto)
+    copy.name = name
+    return copy

@@ -1,0 +1,51 @@
+"""Read ONNX files: mapped, with weights left where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+from onnx import ModelProto
+
+from graphopt.errors import ModelError
+from graphopt.ir.model import Model
+from graphopt.ir.weights import Weights
+from graphopt.ir.wire import Buffer, WireError, detach
+
+
+def load(path: str | Path) -> Model:
+    """Read an ONNX file; its weights stay mapped until somebody needs them.
+
+    Raises ModelError when the file is missing, is no ONNX model, or refers to data it must not have.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder, not an ONNX file")
+    if not path.exists():
+        raise ModelError(f"{path} does not exist")
+    weights = Weights(path.parent)
+    try:
+        content = weights.map(path)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    return _model(content, str(path), weights, path)
+
+
+def from_bytes(data: bytes) -> Model:
+    """Read a serialised ModelProto from memory; it must not refer to external data."""
+    return _model(data, "the model", Weights(), None)
+
+
+def _model(content: Buffer, title: str, weights: Weights, path: Path | None) -> Model:
+    if len(content) == 0:
+        raise ModelError(f"{title} is empty")
+    try:
+        proto = ModelProto.FromString(detach(content, weights.marker, weights.keep))
+    except (WireError, DecodeError) as error:
+        raise ModelError(
+            f"{title} is not an ONNX model, or only a part of one",
+            hint="export or copy the file again",
+        ) from error
+    if not proto.HasField("graph"):
+        raise ModelError(f"{title} has no graph: it is not an ONNX model")
+    return Model(proto, weights, path)
