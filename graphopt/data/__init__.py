@@ -1,0 +1,32 @@
+"""Samples for calibration and evaluation: arrays, images and made-up images, preprocessed for a model.
+
+``load("photos::64", model.signature.inputs, parse_preprocess("imagenet"))`` gives a repeatable, streaming
+Samples.  The DATA syntax is in `spec`, the preprocessing recipe in `preprocess`.
+"""
+
+from __future__ import annotations
+
+from graphopt.data.load import from_arrays, load
+from graphopt.data.preprocess import Preprocess
+from graphopt.data.presets import PRESETS
+from graphopt.data.recipe import parse_preprocess
+from graphopt.data.samples import Batch, Sample, Samples, shared
+from graphopt.data.spec import DataSpec, parse_spec
+from graphopt.data.synthetic import synthetic
+from graphopt.data.transform import looks_unnormalised
+
+__all__ = [
+    "PRESETS",
+    "Batch",
+    "DataSpec",
+    "Preprocess",
+    "Sample",
+    "Samples",
+    "from_arrays",
+    "load",
+    "looks_unnormalised",
+    "parse_preprocess",
+    "parse_spec",
+    "shared",
+    "synthetic",
+]

@@ -1,0 +1,86 @@
+"""The syntax that names samples: ``PATH``, ``PATH#NAMES``, ``PATH::64``, ``PATH#NAMES::64:``.
+
+``#`` picks arrays of an ``.npz`` (``data.npz#x_test,y_test``) or a folder inside a folder or an archive
+(``cifar.tar#test``).  What follows the last ``::`` is a slice of the samples after one shuffle that depends
+only on their names, so ``PATH::64`` and ``PATH::64:`` never overlap and together are all of PATH.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from graphopt.errors import UsageError
+
+_SLICE = re.compile(r"(?P<start>\d*)(?P<colon>:?)(?P<stop>\d*)")
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Where samples lie (`path`), which part of it (`names`) and how many of them (`start`, `stop`)."""
+
+    path: Path
+    names: tuple[str, ...] = ()
+    start: int = 0
+    stop: int | None = None
+
+    @property
+    def is_sliced(self) -> bool:
+        """True when the text named a part of the samples."""
+        return self.start > 0 or self.stop is not None
+
+
+def parse_spec(text: str) -> DataSpec:
+    """Read a DATA text; a file whose name holds ``#`` or ``::`` is found as well.
+
+    Raises UsageError for an empty text or a slice that is not one of ``64``, ``64:``, ``:64`` and ``32:64``.
+    """
+    if not text.strip():
+        raise UsageError("the text that names the samples is empty", hint="give a file or a folder")
+    if Path(text).exists():
+        return DataSpec(Path(text))
+    head, separator, tail = text.rpartition("::")
+    if not separator:
+        return _with_names(text, 0, None)
+    start, stop = _parse_slice(tail, text)
+    return _with_names(head, start, stop)
+
+
+def _with_names(text: str, start: int, stop: int | None) -> DataSpec:
+    head, separator, tail = text.rpartition("#")
+    if not separator or Path(text).exists():
+        return DataSpec(Path(text), (), start, stop)
+    names = tuple(name.strip() for name in tail.split(","))
+    if not head or not all(names):
+        raise UsageError(
+            f"'{text}' has an empty name around its '#'",
+            hint="write data.npz#x_test,y_test or photos.tar#test",
+        )
+    return DataSpec(Path(head), names, start, stop)
+
+
+def _parse_slice(tail: str, text: str) -> tuple[int, int | None]:
+    match = _SLICE.fullmatch(tail)
+    if match is None or not (match["start"] or match["stop"]):
+        raise UsageError(
+            f"'{tail}' after '::' in '{text}' is not a slice",
+            hint="write ::64 for the first 64 samples, ::64: for the rest or ::32:64 for those between",
+        )
+    if not match["colon"]:
+        return 0, int(match["start"])
+    return int(match["start"] or 0), int(match["stop"]) if match["stop"] else None
+
+
+def shuffled(names: Sequence[str]) -> np.ndarray:
+    """The order in which slices count samples: a permutation (int64) that depends only on `names`.
+
+    Only the raw 64-bit stream of PCG64 is used, which NumPy keeps the same for all its versions (NEP 19).
+    """
+    digest = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).digest()
+    raw = np.random.PCG64(int.from_bytes(digest[:16], "little")).random_raw(len(names))
+    return np.argsort(raw, kind="stable").astype(np.int64)
