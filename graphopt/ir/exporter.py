@@ -24,14 +24,15 @@ class GraphExporter:
         """Return the GraphProto of a sorted graph."""
         proto = GraphProto()
         proto.CopyFrom(graph.header)
-        proto.node.extend(self._node(node) for node in graph.nodes)
+        proto.node.extend(self.node(node) for node in graph.nodes)
         proto.initializer.extend(self._initializer(tensor) for tensor in self._initializers(graph))
         proto.input.extend(_value_info(tensor) for tensor in graph.inputs)
         proto.output.extend(_value_info(tensor) for tensor in graph.outputs)
         proto.value_info.extend(_value_infos(graph))
         return proto
 
-    def _node(self, node: Node) -> NodeProto:
+    def node(self, node: Node) -> NodeProto:
+        """Return the NodeProto of one node."""
         inputs = [tensor.name for tensor in node.inputs]
         outputs = [tensor.name for tensor in node.outputs]
         old = node.proto

@@ -235,6 +235,30 @@ class Graph(gs.Graph):  # type: ignore[misc]
         self.initializers.append(tensor)
         return tensor
 
+    def set_constant(self, node: Node, index: int, values: Array) -> None:
+        """Give a node its own constant as input ``index``; other readers of the old one are not touched.
+
+        A constant that only this node reads keeps its name.
+        """
+        old = node.input(index)
+        if isinstance(old, Constant) and old.is_private and not any(old is t for t in self.inputs):
+            old.values = values
+            return
+        role = {1: "weight", 2: "bias"}.get(index, f"input_{index}")
+        new = self.add_constant(old.name if old is not None else f"{node.name or node.op}.{role}", values)
+        while len(node.inputs) <= index:
+            node.inputs.append(Variable(""))
+        node.inputs[index] = new
+
+    def remove_unused_initializers(self) -> int:
+        """Remove the initializers that nobody reads; defaults of inputs stay.  Return how many."""
+        unused = {t for t in self.initializers if isinstance(t, Constant) and not t.outputs}
+        unused -= {t for t in unused if self.is_output(t)}
+        if unused:
+            self.initializers = [t for t in self.initializers if t not in unused]
+            self.inputs = [t for t in self.inputs if t not in unused]
+        return len(unused)
+
     def remove(self, node: Node) -> None:
         """Take a node out of the graph and off its tensors."""
         for graph in node.subgraphs(recursive=True):

@@ -1,0 +1,235 @@
+"""Values of small tensors, known fully or in part: the arithmetic that exporters do on shapes.
+
+A value is an array; in an object array an element is a number, the symbol of a dimension (str), or None
+when nothing is known of it.  Each kernel follows the operator's definition in the ONNX specification and
+returns None when it cannot tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from graphopt.ir.weights import Array
+
+if TYPE_CHECKING:
+    from graphopt.ir.graph import Node
+
+MAX_ELEMENTS = 1024  # of a value worth following
+Value: TypeAlias = Array
+Kernel: TypeAlias = Callable[["Node", Sequence["Value | None"]], "Value | None"]
+
+KERNELS: dict[str, Kernel] = {}
+
+
+def compute(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    """Return the value of a node's first output, or None when it cannot be told.
+
+    ``inputs`` holds None for a value that is not known at all.
+    """
+    kernel = KERNELS.get(node.op)
+    if kernel is None or not node.is_standard or any(v is not None and v.size > MAX_ELEMENTS for v in inputs):
+        return None
+    return kernel(node, inputs)
+
+
+def is_known(value: Value | None) -> bool:
+    """Whether every element is a number."""
+    return value is not None and (value.dtype != object or all(_is_number(v) for v in value.flat))
+
+
+def _is_number(element: Any) -> bool:
+    return element is not None and not isinstance(element, str)
+
+
+def _kernel(*ops: str) -> Callable[[Kernel], Kernel]:
+    def register(kernel: Kernel) -> Kernel:
+        KERNELS.update(dict.fromkeys(ops, kernel))
+        return kernel
+
+    return register
+
+
+def _settled(values: Any) -> Value:
+    """An integer array when everything is known, else an object array."""
+    array = np.asarray(values, dtype=object)
+    return array.astype(np.int64) if all(isinstance(v, (int, np.integer)) for v in array.flat) else array
+
+
+@_kernel("Identity", "Cast", "CastLike")
+def _same(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    value = inputs[0]
+    if value is None or node.op == "Identity" or value.dtype == object:
+        return value
+    return np.trunc(value) if value.dtype.kind == "f" else value
+
+
+@_kernel("Concat")
+def _concat(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    if any(value is None or value.ndim == 0 for value in inputs):
+        return None
+    axis = node.attr("axis", 0)
+    parts = [v.astype(object) for v in inputs if v is not None]
+    return _settled(np.concatenate(parts, axis)) if _all_integers(inputs) else None
+
+
+@_kernel("Gather")
+def _gather(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    data, indices = inputs
+    if data is None or not is_known(indices) or indices is None:
+        return None
+    axis, indices = node.attr("axis", 0), indices.astype(np.int64)
+    if data.ndim == 0 or (indices >= data.shape[axis]).any() or (indices < -data.shape[axis]).any():
+        return None
+    return _resettled(np.take(data, indices, axis), data)
+
+
+@_kernel("Slice")
+def _slice(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    data = inputs[0]
+    bounds = slice_bounds(node, inputs)
+    if data is None or bounds is None:
+        return None
+    index = [slice(None)] * data.ndim
+    for axis, (start, end, step) in bounds.items():
+        index[axis] = slice(start, None if step < 0 and end < -data.shape[axis] else end, step)
+    return _resettled(data[tuple(index)], data)
+
+
+def slice_bounds(node: Node, inputs: Sequence[Value | None]) -> dict[int, tuple[int, int, int]] | None:
+    """Return {axis: (start, end, step)} of a Slice in any of its forms; None when not known."""
+    if "starts" in node.attrs:
+        starts, ends = list(node.attrs["starts"]), list(node.attrs["ends"])
+        axes = list(node.attr("axes", range(len(starts))))
+        return {a: (s, e, 1) for a, s, e in zip(axes, starts, ends, strict=True)}
+    given = [inputs[i] if i < len(inputs) else None for i in range(1, 5)]
+    present = [node.input(i) is not None for i in range(1, 5)]
+    if any(here and not is_known(value) for here, value in zip(present, given, strict=True)):
+        return None
+    starts, ends, axes_value, steps = (None if v is None else [int(x) for x in v.ravel()] for v in given)
+    if starts is None or ends is None:
+        return None
+    axes = axes_value if axes_value is not None else list(range(len(starts)))
+    steps = steps if steps is not None else [1] * len(starts)
+    return {a: (s, e, t) for a, s, e, t in zip(axes, starts, ends, steps, strict=True)}
+
+
+@_kernel("Unsqueeze", "Squeeze")
+def _reshape_axes(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    data, axes = inputs[0], axes_of(node, inputs)
+    if data is None or (axes is None and (node.op == "Unsqueeze" or node.input(1) is not None)):
+        return None
+    if node.op == "Squeeze":
+        return np.squeeze(data, tuple(axes) if axes is not None else None)
+    return np.expand_dims(data, tuple(axes or ()))
+
+
+def axes_of(node: Node, inputs: Sequence[Value | None], index: int = 1) -> list[int] | None:
+    """Return the axes of a node that takes them as an attribute or, in newer opsets, as an input."""
+    if "axes" in node.attrs:
+        return [int(a) for a in node.attrs["axes"]]
+    value = inputs[index] if index < len(inputs) else None
+    return [int(a) for a in value.ravel()] if value is not None and is_known(value) else None
+
+
+@_kernel("Reshape")
+def _reshape(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    data, shape = inputs[0], inputs[1] if len(inputs) > 1 else None
+    if data is None or shape is None or not is_known(shape):
+        return None
+    sizes = [int(s) for s in shape]
+    if not node.attr("allowzero", 0):
+        sizes = [data.shape[i] if s == 0 and i < data.ndim else s for i, s in enumerate(sizes)]
+    return data.reshape(sizes)
+
+
+@_kernel("Transpose")
+def _transpose(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    return None if inputs[0] is None else np.transpose(inputs[0], node.attr("perm"))
+
+
+@_kernel("ConstantOfShape")
+def _constant_of_shape(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    shape = inputs[0]
+    if shape is None or not is_known(shape):
+        return None
+    sizes = tuple(int(s) for s in shape)
+    fill = node.attrs["value"].values.ravel()[0] if "value" in node.attrs else np.float32(0)
+    return np.full(sizes, fill) if np.prod(sizes) <= MAX_ELEMENTS else None
+
+
+@_kernel("Expand")
+def _expand(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    data, shape = inputs
+    if data is None or shape is None or not is_known(shape):
+        return None
+    sizes = np.broadcast_shapes(data.shape, tuple(int(s) for s in shape))
+    return np.broadcast_to(data, sizes) if np.prod(sizes) <= MAX_ELEMENTS else None
+
+
+@_kernel("Range")
+def _range(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    if any(value is None or not is_known(value) or value.dtype.kind != "i" for value in inputs):
+        return None
+    start, limit, delta = (int(v.ravel()[0]) for v in inputs if v is not None)
+    if delta == 0 or abs(limit - start) // abs(delta) > MAX_ELEMENTS:
+        return None
+    return np.arange(start, limit, delta)
+
+
+@_kernel("ReduceProd")
+def _reduce_prod(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    data = inputs[0]
+    if data is None or not is_known(data) or data.ndim != 1 or axes_of(node, inputs) not in (None, [0], [-1]):
+        return None
+    return np.prod(data, keepdims=bool(node.attr("keepdims", 1)))
+
+
+def _truncated(a: int, b: int) -> int | None:
+    if b == 0:
+        return None
+    return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+
+ELEMENTWISE: dict[str, Callable[[Any, Any], Any]] = {
+    "Add": lambda a, b: a + b,
+    "Sub": lambda a, b: a - b,
+    "Mul": lambda a, b: a * b,
+    "Div": _truncated,
+    "Max": max,
+    "Min": min,
+}
+
+
+@_kernel(*ELEMENTWISE)
+def _elementwise(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    """Integers only: rounding of floats is the runtime's to decide."""
+    if len(inputs) != 2 or inputs[0] is None or inputs[1] is None or not _all_integers(inputs):
+        return None
+    left, right = np.broadcast_arrays(inputs[0].astype(object), inputs[1].astype(object))
+    pairs = zip(left.flat, right.flat, strict=True)
+    results = np.empty(left.shape, object)
+    results.flat = [_combine(node.op, a, b) for a, b in pairs]
+    return _settled(results)
+
+
+def _combine(op: str, a: Any, b: Any) -> Any:
+    if _is_number(a) and _is_number(b):
+        return ELEMENTWISE[op](int(a), int(b))
+    if (op in ("Mul", "Div") and _is_number(b) and b == 1) or (op in ("Add", "Sub") and _is_number(b) and b == 0):
+        return a
+    if (op == "Mul" and _is_number(a) and a == 1) or (op == "Add" and _is_number(a) and a == 0):
+        return b
+    return None
+
+
+def _all_integers(inputs: Sequence[Value | None]) -> bool:
+    return all(value is not None and value.dtype.kind in "iuO" for value in inputs)
+
+
+def _resettled(value: Any, source: Value) -> Value:
+    """A part of ``source`` as an array; numpy hands out bare elements when no axis is left."""
+    part = np.asarray(value, dtype=source.dtype)
+    return _settled(part) if part.dtype == object else part
