@@ -1,0 +1,36 @@
+"""Everything that runs a model: sessions, trial sizes, latency, folding, comparison of outputs.
+
+The only room that touches onnxruntime, which is imported when something first runs.
+"""
+
+from graphopt.runtime.agreement import Accuracy, Agreement, classifier_output
+from graphopt.runtime.difference import Comparison, Difference, Verdict, differences
+from graphopt.runtime.fold import evaluate
+from graphopt.runtime.fusion import optimized
+from graphopt.runtime.host import Machine, machine
+from graphopt.runtime.session import Session
+from graphopt.runtime.source import fingerprint
+from graphopt.runtime.timing import Latency, PairedLatency, latency, paired_latency
+from graphopt.runtime.trial import TrialShapes, trial_shapes
+
+__all__ = [
+    "Accuracy",
+    "Agreement",
+    "Comparison",
+    "Difference",
+    "Latency",
+    "Machine",
+    "PairedLatency",
+    "Session",
+    "TrialShapes",
+    "Verdict",
+    "classifier_output",
+    "differences",
+    "evaluate",
+    "fingerprint",
+    "latency",
+    "machine",
+    "optimized",
+    "paired_latency",
+    "trial_shapes",
+]

@@ -1,0 +1,120 @@
+"""Run a model with onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from graphopt.errors import UsageError
+from graphopt.runtime.failures import library_error, load_error, run_error, runtime_errors
+from graphopt.runtime.source import Source
+
+if TYPE_CHECKING:
+    import onnxruntime as ort  # type: ignore[import-untyped]
+
+    from graphopt.runtime.source import ModelLike
+
+Optimization = Literal["all", "extended", "basic", "disabled"]
+Provider = Literal["cpu", "cuda"]
+Feeds = Mapping[str, np.ndarray]
+
+_LEVELS = {
+    "all": "ORT_ENABLE_ALL",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "basic": "ORT_ENABLE_BASIC",
+    "disabled": "ORT_DISABLE_ALL",
+}
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_FATAL = 4  # errors reach the caller as exceptions, so onnxruntime's own log stays silent
+
+
+class Session:
+    """A loaded model that answers `run`, with deterministic settings and nothing on stderr.
+
+    `outputs` names the tensors that `run` returns, inner ones included; by default the model's own outputs.
+    A custom operator library is only loaded when `custom_ops` names it.
+    Raises ModelError when onnxruntime refuses the model, UsageError when it lacks the provider.
+    """
+
+    def __init__(
+        self,
+        model: ModelLike,
+        *,
+        outputs: Sequence[str] | None = None,
+        optimization: Optimization = "all",
+        threads: int = 1,
+        provider: Provider = "cpu",
+        custom_ops: Sequence[str] = (),
+    ) -> None:
+        self._source = Source(model, outputs or ())  # keeps a temporary file alive as long as the session
+        options = session_options(optimization, threads, custom_ops)
+        self._session = _open(self._source, options, provider, custom_ops)
+        self.input_names: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
+        own = (o.name for o in self._session.get_outputs())
+        self.output_names: tuple[str, ...] = tuple(own if outputs is None else outputs)
+
+    def run(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        """Output arrays by name for one set of input arrays.
+
+        An output that is a sequence or a map in ONNX comes as a Python list or dict.
+        Raises DataError when the arrays do not fit the inputs, ModelError when a node fails.
+        """
+        try:
+            values: list[Any] = self._session.run(list(self.output_names), dict(feeds))
+        except runtime_errors() as error:
+            raise run_error(error, self._source.label) from error
+        return dict(zip(self.output_names, values, strict=True))
+
+
+def session_options(
+    optimization: Optimization = "all", threads: int = 1, custom_ops: Sequence[str] = ()
+) -> ort.SessionOptions:
+    """The onnxruntime options every session shares: sequential, deterministic, silent."""
+    ort = load_runtime()
+    options = ort.SessionOptions()
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[optimization])
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.log_severity_level = _FATAL
+    for library in custom_ops:
+        try:
+            options.register_custom_ops_library(str(library))
+        except runtime_errors() as error:
+            raise library_error(error, str(library)) from error
+    return options
+
+
+def load_runtime() -> Any:
+    """The onnxruntime module, imported on first use and told to keep quiet."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(_FATAL)
+    return onnxruntime
+
+
+def _open(
+    source: Source, options: ort.SessionOptions, provider: Provider, custom_ops: Sequence[str]
+) -> ort.InferenceSession:
+    ort = load_runtime()
+    wanted = _PROVIDERS[provider]
+    if wanted not in ort.get_available_providers():
+        raise UsageError(
+            f"this onnxruntime has no {provider} provider",
+            hint="install onnxruntime-gpu or use --provider cpu",
+        )
+    providers = list(dict.fromkeys([wanted, _PROVIDERS["cpu"]]))
+    try:
+        session = ort.InferenceSession(source.content, options, providers=providers)
+    except runtime_errors() as error:
+        raise load_error(error, source.label, custom_ops) from error
+    session.disable_fallback()
+    if wanted not in session.get_providers():
+        raise UsageError(
+            f"the {provider} provider of onnxruntime does not start on this machine",
+            hint="check its driver and libraries, or use --provider cpu",
+        )
+    return session
