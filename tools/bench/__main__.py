@@ -1,0 +1,176 @@
+"""``python -m tools.bench``: compare graphopt with its peers, in one run on one machine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tools.bench import fold, memory, scale, startup, subject, synthetic
+from tools.bench.measure import Limits
+from tools.bench.peers import DEFAULT_ENVIRONMENT, Environment
+from tools.bench.session import Session
+from tools.bench.tables import Record
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CORPUS = CHECKOUT.parent / "shared" / "corpus"
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+SHARED = (
+    click.option(
+        "--env",
+        "environment",
+        type=FOLDER,
+        default=DEFAULT_ENVIRONMENT,
+        show_default=True,
+        help="Environment of the peers; created and filled when it is not there.",
+    ),
+    click.option(
+        "--graphopt", "start", metavar="COMMAND", help="How to start graphopt (default: this environment's)."
+    ),
+    click.option(
+        "--runs",
+        type=click.IntRange(min=1),
+        default=3,
+        show_default=True,
+        help="Runs of every tool; the least counts.",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Threads and cores of a run.",
+    ),
+    click.option(
+        "--stop-after",
+        type=click.IntRange(min=1),
+        default=900,
+        show_default=True,
+        help="CPU seconds a run may take.",
+    ),
+    click.option("--work", type=FOLDER, help="Keep models and outputs here (default: a temporary folder)."),
+    click.option("--json", "json_path", type=FILE, help="Write all figures to this file."),
+)
+
+
+def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that every bench has."""
+    for option in reversed(SHARED):
+        command = option(command)
+    return command
+
+
+@click.group()
+def main() -> None:
+    """Compare graphopt with its peers.
+
+    Seconds are CPU seconds (user and system) of the whole process, the least of several runs that are
+    interleaved with the peers' runs.  Memory is the peak resident size of the process.  Compute nodes are
+    nodes that are not Constant.  The exit code is 1 when a goal was missed.
+    """
+
+
+@main.command("env")
+@click.option("--env", "environment", type=FOLDER, default=DEFAULT_ENVIRONMENT, show_default=True)
+def install(environment: Path) -> None:
+    """Create the peers' environment and print the versions in it."""
+    peers_environment = Environment(environment.absolute())
+    peers_environment.ensure()
+    for name, version in peers_environment.installed().items():
+        click.echo(f"{name} {version}")
+
+
+@main.command("fold")
+@shared_options
+@click.option(
+    "--corpus", type=FOLDER, default=CORPUS, help="Folder of the corpus (default: beside the checkout)."
+)
+@click.option("--models", type=FOLDER, help="Take every .onnx of this folder instead of the corpus' six.")
+@click.option("--peers-only", is_flag=True, help="Leave graphopt out.")
+def fold_command(corpus: Path, models: Path | None, peers_only: bool, **shared: Any) -> None:
+    """What clean,fold-bn leaves of real models: nodes, bytes, seconds, differences."""
+    chosen = _models(corpus, models)
+    with _session(**shared) as (session, finish):
+        finish(fold.bench(session, chosen, not peers_only))
+
+
+@main.command("scale")
+@shared_options
+@click.option("--small", default=scale.SMALL, show_default=True, help="Nodes of the small graph.")
+@click.option("--large", default=scale.LARGE, show_default=True, help="Nodes of the large graph.")
+@click.option("--peers-only", is_flag=True, help="Leave graphopt out.")
+def scale_command(small: int, large: int, peers_only: bool, **shared: Any) -> None:
+    """Time and memory on generated residual graphs of two sizes."""
+    with _session(**shared) as (session, finish):
+        finish(scale.bench(session, small, large, not peers_only))
+
+
+@main.command("memory")
+@shared_options
+@click.option("--matrices", default=synthetic.MATRICES, show_default=True, help="Number of weight matrices.")
+@click.option("--width", default=synthetic.WIDTH, show_default=True, help="Rows and columns of a matrix.")
+def memory_command(matrices: int, width: int, **shared: Any) -> None:
+    """Peak memory on a model with gigabytes of external weights (needs room for three copies)."""
+    with _session(need_peers=False, **shared) as (session, finish):
+        finish(memory.bench(session, matrices, width))
+
+
+@main.command("startup")
+@shared_options
+def startup_command(**shared: Any) -> None:
+    """How long graphopt --help takes."""
+    with _session(need_peers=False, **shared) as (session, finish):
+        finish(startup.bench(session))
+
+
+@contextmanager
+def _session(
+    environment: Path,
+    start: str | None,
+    runs: int,
+    threads: int,
+    stop_after: int,
+    work: Path | None,
+    json_path: Path | None,
+    need_peers: bool = True,
+) -> Iterator[tuple[Session, Callable[[Record], None]]]:
+    """Open a session and hand out what ends it: write the JSON, exit with 1 when a goal was missed."""
+
+    def finish(record: Record) -> None:
+        if json_path:
+            record.write(json_path)
+        if not record.met:
+            raise SystemExit(1)
+
+    peers_environment = Environment(environment.absolute())
+    if need_peers:
+        peers_environment.ensure()
+    with tempfile.TemporaryDirectory(prefix="graphopt-bench-") as temporary:
+        scratch = (work or Path(temporary)).absolute()
+        scratch.mkdir(parents=True, exist_ok=True)
+        limits = Limits(stop_after, threads)
+        yield Session(peers_environment, scratch, subject.executable(start), runs, limits), finish
+
+
+def _models(corpus: Path, models: Path | None) -> list[Path]:
+    """The models to fold; a usage error that says what to do when they are not there."""
+    if models:
+        found = sorted(models.absolute().glob("*.onnx"))
+        if not found:
+            raise click.UsageError(f"no .onnx file in {models}")
+        return found
+    if not corpus.is_dir():
+        raise click.UsageError(
+            f"no corpus at {corpus}: name it with --corpus, or a folder of models with --models"
+        )
+    return [(corpus / "models" / f"{name}.onnx").resolve() for name in fold.MODELS]
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m tools.bench")

@@ -1,0 +1,149 @@
+"""First table: what ``clean,fold-bn`` leaves of real models, beside its peers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.bench import peers, subject
+from tools.bench.compare_outputs import Reference, load_error
+from tools.bench.facts import Facts, facts
+from tools.bench.measure import Least, interleaved
+from tools.bench.session import Session
+from tools.bench.tables import MEGA, Goal, Record, figure, show, show_goals
+
+MODELS = (
+    "ppocr_v4_det",
+    "ppocr_v2_cls",
+    "efficientnet_lite0_bn",
+    "cifar_resnet20_dynamo_raw",
+    "ulfd_rfb320",
+    "paddle_mobilenet_v1_rand",
+)
+PASSES = "clean,fold-bn"
+TOLERANCE = 1e-4
+TIME_PEER, TIME_RATIO = "onnxslim", 0.5
+COLUMNS = ("tool", "compute", "Constant", "bytes", "CPU s", "peak MB", "largest difference", "remark")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one tool made of one model: its file's facts and differences, or why there are none."""
+
+    tool: str
+    cost: Least
+    facts: Facts | None = None
+    differences: dict[str, float] | None = None
+    remark: str = ""
+    counts: bool = False  # whether other tools are judged by it
+
+    @property
+    def difference(self) -> float | None:
+        """Largest relative output difference over all levels of the runtime."""
+        return max(self.differences.values()) if self.differences else None
+
+
+def bench(session: Session, models: list[Path], with_subject: bool) -> Record:
+    """Run all tools on all models, print a table a model and the goals; the record of it all."""
+    record = session.record("fold")
+    for model in models:
+        reference, before = Reference(model), facts(model)
+        outcomes = measure(session, model, reference, with_subject)
+        _show(model, before, reference, outcomes)
+        record.rows += [_row(model, outcome) for outcome in outcomes]
+        if with_subject:
+            record.goals += goals(model, before, outcomes)
+    if with_subject:
+        show_goals(record.goals)
+    return record
+
+
+def measure(session: Session, model: Path, reference: Reference, with_subject: bool) -> list[Outcome]:
+    """Run every tool on one model, interleaved, and look at what each of them wrote."""
+    outputs = {
+        peer.name: session.scratch / f"{model.stem}.{peer.name.replace(' ', '-')}.onnx"
+        for peer in peers.PEERS
+    }
+    commands = {
+        peer.name: peer.command(session.environment, str(model), str(outputs[peer.name]))
+        for peer in peers.PEERS
+    }
+    if with_subject:
+        outputs[subject.NAME] = session.scratch / f"{model.stem}.{subject.NAME}.onnx"
+        flags = (model, outputs[subject.NAME], PASSES, *subject.BARE)
+        commands[subject.NAME] = subject.optimize(session.start, *flags)
+    costs = interleaved(commands, session.runs, session.scratch, session.limits)
+    judges = {peer.name for peer in peers.PEERS if peer.reference}
+    return [_outcome(name, costs[name], outputs[name], reference, name in judges) for name in commands]
+
+
+def _outcome(tool: str, cost: Least, output: Path, reference: Reference, judge: bool) -> Outcome:
+    if cost.failure:
+        return Outcome(tool, cost, remark=cost.failure)
+    found = facts(output)
+    if error := load_error(output):
+        return Outcome(tool, cost, found, remark=f"does not load: {error}")
+    remark = "" if found.standard else "operators of one runtime"
+    differences = reference.differences(output)
+    return Outcome(tool, cost, found, differences, remark, counts=judge and found.standard)
+
+
+def goals(model: Path, before: Facts, outcomes: list[Outcome]) -> list[Goal]:
+    """graphopt's figures against the best peer's, the input's and the tolerance."""
+    by_tool = {outcome.tool: outcome for outcome in outcomes}
+    own, timed = by_tool[subject.NAME], by_tool[TIME_PEER].cost
+    best = min((o.facts.compute for o in outcomes if o.counts and o.facts), default=None)
+    seconds = None if timed.failure else TIME_RATIO * timed.cpu
+    failed = bool(own.cost.failure)
+    return [
+        Goal(model.stem, "compute nodes, best peer's", own.facts.compute if own.facts else None, best),
+        Goal(model.stem, "bytes, the input's", own.facts.bytes if own.facts else None, before.bytes),
+        Goal(model.stem, "relative difference of outputs", own.difference, TOLERANCE),
+        Goal(model.stem, f"CPU s, half of {TIME_PEER}'s", None if failed else own.cost.cpu, seconds),
+    ]
+
+
+def _show(model: Path, before: Facts, reference: Reference, outcomes: list[Outcome]) -> None:
+    spread = max(reference.differences(model).values())
+    rows: list[tuple[str, ...]] = [
+        (
+            "input",
+            str(before.compute),
+            str(before.constants),
+            figure(before.bytes),
+            "",
+            "",
+            f"{spread:.1e}",
+            "",
+        )
+    ]
+    rows += [_printed(outcome, before) for outcome in outcomes]
+    show(model.stem, COLUMNS, rows)
+
+
+def _printed(outcome: Outcome, before: Facts) -> tuple[str, ...]:
+    found, cost, difference = outcome.facts, outcome.cost, outcome.difference
+    counts = (str(found.compute), str(found.constants), figure(found.bytes)) if found else ("-", "-", "-")
+    larger = "larger than the input" if found and found.bytes > before.bytes else ""
+    remark = "; ".join(part for part in (outcome.remark, larger) if part)
+    shown = "-" if difference is None else f"{difference:.1e}"
+    return (outcome.tool, *counts, f"{cost.cpu:.2f}", f"{cost.peak / MEGA:.0f}", shown, remark)
+
+
+def _row(model: Path, outcome: Outcome) -> dict[str, Any]:
+    found = outcome.facts
+    return {
+        "model": model.stem,
+        "tool": outcome.tool,
+        "compute": found.compute if found else None,
+        "constants": found.constants if found else None,
+        "bytes": found.bytes if found else None,
+        "operators": found.operators if found else None,
+        "cpu": [run.cpu for run in outcome.cost.runs],
+        "wall": [run.wall for run in outcome.cost.runs],
+        "peak": outcome.cost.peak,
+        "differences": outcome.differences,
+        "remark": outcome.remark,
+        "counts": outcome.counts,
+    }
