@@ -28,7 +28,7 @@ class ArrayFeeder:
     """Rows of one array for each input, all of the same length."""
 
     columns: tuple[Column, ...]
-    names: Sequence[str]
+    names: range
     labels: np.ndarray | None
 
     def read(self, rows: np.ndarray) -> Iterator[Row]:
@@ -70,7 +70,7 @@ def array_feeder(
     count = _row_count(columns, where)
     return ArrayFeeder(
         columns,
-        [str(index) for index in range(count)],
+        range(count),
         None if labels is None else label_array(labels, count),
     )
 

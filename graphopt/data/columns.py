@@ -45,24 +45,29 @@ def fit(port: Port, dims: Dims | None, batched: bool, rows: Rows, recipe: Prepro
         return _image_column(port, dims, rows, recipe)
     pixels = rows.dtype == np.uint8 and port.dtype.kind == "f"
     cast = _pixel_cast(port, recipe) if pixels else _cast(port, rows)
-    used = cast.recipe if isinstance(cast, _PixelCast) else None
-    rank = None if dims is None else len(dims)
-    if dims is not None and not batched and len(rows.shape) == rank:
-        _check_dims(port, dims, rows, dims, rows.shape)
-        constant = np.asarray(rows.array if isinstance(rows, ArrayRows) else read_all(rows))
-        return Column(port.name, rows, cast, cast(constant, rows.where), used)
+    column = _batched(port, dims, rows, cast) if batched else _unbatched(port, dims, rows, cast)
+    return replace(column, recipe=cast.recipe) if isinstance(cast, _PixelCast) else column
+
+
+def _batched(port: Port, dims: Dims | None, rows: Rows, cast: ToFeed) -> Column:
     if not rows.shape:
         raise DataError(
             f"{rows.where} is a single number, not rows of samples", hint="give an array with a first axis"
         )
-    if dims is not None and not batched:
-        _check_dims(port, dims, rows, dims, rows.shape[1:])
-        return Column(port.name, rows, cast, None, used)
-    if rank is not None and len(rows.shape) == rank + 1:
-        rows = flattened(rows)
     if dims is not None:
+        rows = flattened(rows) if len(rows.shape) == len(dims) + 1 else rows
         _check_dims(port, dims, rows, dims[1:], rows.shape[1:])
-    return Column(port.name, rows, lambda row, where: cast(row, where)[None], None, used)
+    return Column(port.name, rows, lambda row, where: cast(row, where)[None])
+
+
+def _unbatched(port: Port, dims: Dims | None, rows: Rows, cast: ToFeed) -> Column:
+    assert dims is not None  # inputs of unknown rank count as batched
+    if len(rows.shape) == len(dims):
+        _check_dims(port, dims, rows, dims, rows.shape)
+        constant = np.asarray(rows.array if isinstance(rows, ArrayRows) else read_all(rows))
+        return Column(port.name, rows, cast, cast(constant, rows.where))
+    _check_dims(port, dims, rows, dims, rows.shape[1:])
+    return Column(port.name, rows, cast)
 
 
 def flattened(rows: Rows) -> Rows:

@@ -23,8 +23,8 @@ class Feeder(Protocol):
     """A source of rows; rows come in the order they are stored, whatever the order of `rows`."""
 
     @property
-    def names(self) -> Sequence[str]:
-        """One name for each row; the shuffle depends on nothing else."""
+    def names(self) -> Sequence[str] | range:
+        """One name for each row, or their numbers; the shuffle depends on nothing else."""
         ...
 
     @property

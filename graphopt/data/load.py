@@ -111,7 +111,8 @@ def _samples(
             f"{left} of {len(rows)} rows of {source} are left out: the model takes {samples.group} at a time"
         )
         samples = replace(samples, warnings=(*samples.warnings, text))
-    next(iter(samples.take(1)))
+    for _ in replace(samples, rows=np.sort(rows)[: samples.group]):  # the first as stored: nothing is skipped
+        break
     return samples
 
 

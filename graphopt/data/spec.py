@@ -76,11 +76,14 @@ def _parse_slice(tail: str, text: str) -> tuple[int, int | None]:
     return int(match["start"] or 0), int(match["stop"]) if match["stop"] else None
 
 
-def shuffled(names: Sequence[str]) -> np.ndarray:
+def shuffled(names: Sequence[str] | range) -> np.ndarray:
     """The order in which slices count samples: a permutation (int64) that depends only on `names`.
+
+    Rows of arrays have numbers for names, so their order depends on how many there are.
 
     Only the raw 64-bit stream of PCG64 is used, which NumPy keeps the same for all its versions (NEP 19).
     """
-    digest = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).digest()
+    text = f"{len(names)} rows" if isinstance(names, range) else "\n".join(names)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
     raw = np.random.PCG64(int.from_bytes(digest[:16], "little")).random_raw(len(names))
     return np.argsort(raw, kind="stable").astype(np.int64)

@@ -49,7 +49,7 @@ def synthetic(
     batches = batching(dims)
     makers = tuple(_maker(port, dims[port.name], port.name in batches.inputs, preprocess) for port in inputs)
     rows = count * (batches.size or 1)
-    feeder = SyntheticFeeder(makers, seed, [str(index) for index in range(rows)])
+    feeder = SyntheticFeeder(makers, seed, range(rows))
     return Samples(SOURCE, feeder, np.arange(rows), batches.size, preprocess)
 
 
@@ -95,7 +95,7 @@ class SyntheticFeeder:
 
     makers: tuple[_Maker, ...]
     seed: int
-    names: Sequence[str]
+    names: range
     labels: np.ndarray | None = None
 
     def read(self, rows: np.ndarray) -> Iterator[Row]:
@@ -133,11 +133,11 @@ def _maker(port: Port, dims: Dims | None, batched: bool, recipe: Preprocess | No
 
 def natural_image(rng: np.random.Generator, height: int, width: int, channels: int) -> np.ndarray:
     """A natural-like image, HxWxC uint8 with 1, 3 or 4 channels."""
-    luminance = 60.0 * _noise(rng, height, width)
+    luminance = 60.0 * _noise(rng, height, width, 0.6)
     image = np.empty((height, width, 3))
     image[:] = _color(rng)
     image += luminance[:, :, None]
-    texture = 40.0 * _noise(rng, height, width)
+    texture = 50.0 * _noise(rng, height, width, 0.75)
     for _ in range(_LEAVES):
         _drop_leaf(rng, image, texture)
     image += 4.0 * (rng.random((height, width, 1)) + rng.random((height, width, 1)) - 1.0)  # sensor noise
@@ -180,13 +180,13 @@ def _drop_leaf(rng: np.random.Generator, image: np.ndarray, texture: np.ndarray)
     view[inside] = leaf[inside]
 
 
-def _noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Value noise in octaves, HxW, about -1..1; amplitude falls with frequency as in photographs."""
+def _noise(rng: np.random.Generator, height: int, width: int, decay: float) -> np.ndarray:
+    """Value noise in octaves, HxW, about -1..1; octave amplitudes fall by `decay`."""
     total = np.zeros((height, width))
     cell, weight = max(height, width), 1.0
     while cell >= 2:
         total += weight * _octave(rng, height, width, cell)
-        cell, weight = cell // 2, weight * 0.55
+        cell, weight = cell // 2, weight * decay
     return total
 
 
