@@ -119,8 +119,13 @@ def interleaved(
 
 
 def pinned(threads: int) -> dict[str, str]:
-    """This process' environment with the usual thread variables set to ``threads``."""
-    return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    """This process' environment with the usual thread variables set to ``threads``.
+
+    Python may keep its compiled files, as it does for users: an environment without them compiles numpy and
+    onnx at every start, which takes longer than most of the tools need for their work.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
 
 
 def _text(path: Path) -> str:
