@@ -46,7 +46,9 @@ def png() -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def photos(tmp_path: Path, pixels: Callable[..., np.ndarray], png: Callable[..., bytes]) -> Callable[..., Path]:
+def photos(
+    tmp_path: Path, pixels: Callable[..., np.ndarray], png: Callable[..., bytes]
+) -> Callable[..., Path]:
     """Write a folder of 8x8 RGB images with these relative names."""
 
     def write(*names: str, size: tuple[int, int] = (8, 8)) -> Path:

@@ -29,7 +29,9 @@ def test_reads_the_syntax(text: str, expected: DataSpec) -> None:
     assert parse_spec(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "a::", "a::x", "a::-3", "a::1:2:3", "a:: 4", "#x", "a#x,,y", "a#", "a:::"])
+@pytest.mark.parametrize(
+    "text", ["", "a::", "a::x", "a::-3", "a::1:2:3", "a:: 4", "#x", "a#x,,y", "a#", "a:::"]
+)
 def test_refuses_malformed_texts_in_one_sentence(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_spec(text)

@@ -76,7 +76,9 @@ def test_ocr_recognition_keeps_the_ratio(pixels: Pixels) -> None:
     result = feed(image, "ppocr-rec", "N", 3, 48, "w")
     assert result.shape == (1, 3, 48, 202)
     wide = np.asarray(Image.fromarray(image).resize((202, 48), Image.Resampling.BILINEAR), np.float64)
-    np.testing.assert_allclose(result[0], ((wide[:, :, ::-1] / 255 - 0.5) / 0.5).transpose(2, 0, 1), atol=1e-6)
+    np.testing.assert_allclose(
+        result[0], ((wide[:, :, ::-1] / 255 - 0.5) / 0.5).transpose(2, 0, 1), atol=1e-6
+    )
 
 
 def test_ocr_detection_makes_sides_multiples_of_32() -> None:
@@ -161,5 +163,12 @@ def test_unnormalised_feeds_are_recognised(pixels: Pixels) -> None:
     image = pixels(8, 8, 3).astype(np.float32)
     assert looks_unnormalised(image)
     assert looks_unnormalised(image.astype(np.float16))
-    for fine in (image / 255, (image - 127) / 128, image - 117, image.astype(np.uint8), image * 100, image[:0]):
+    for fine in (
+        image / 255,
+        (image - 127) / 128,
+        image - 117,
+        image.astype(np.uint8),
+        image * 100,
+        image[:0],
+    ):
         assert not looks_unnormalised(fine)
