@@ -1,0 +1,19 @@
+"""The streaming calibration engine: statistics of activations in constant memory."""
+
+from graphopt.stats.channels import ChannelMoments
+from graphopt.stats.engine import collect
+from graphopt.stats.extremes import Range
+from graphopt.stats.histogram import Histogram
+from graphopt.stats.statistic import Factory, State, Statistic
+from graphopt.stats.sums import CompensatedSum
+
+__all__ = [
+    "ChannelMoments",
+    "CompensatedSum",
+    "Factory",
+    "Histogram",
+    "Range",
+    "State",
+    "Statistic",
+    "collect",
+]

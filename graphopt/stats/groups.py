@@ -1,0 +1,82 @@
+"""Split the wanted tensors into groups whose activations fit a memory budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.runtime import Session
+
+if TYPE_CHECKING:
+    from graphopt.ir import Model
+
+_LARGEST_COPY = 2**30  # weight bytes up to which a model is copied to measure its activations
+_UNKNOWN_BYTES = 16 * 2**20  # assumed in a larger model for a tensor whose shape cannot be inferred
+
+
+def tensor_groups(
+    model: Model,
+    names: Sequence[str],
+    feeds: Mapping[str, np.ndarray],
+    budget: int,
+    custom_ops: Sequence[str] = (),
+) -> list[list[str]]:
+    """Neighbouring names in groups of at most ``budget`` bytes of activations for these feeds.
+
+    A tensor larger than the budget is a group of its own.
+    """
+    sizes = _sizes(model, names, feeds, custom_ops)
+    groups: list[list[str]] = []
+    free = 0
+    for name in names:
+        if not groups or sizes[name] > free:
+            groups.append([])
+            free = budget
+        groups[-1].append(name)
+        free -= sizes[name]
+    return groups
+
+
+def _sizes(
+    model: Model, names: Sequence[str], feeds: Mapping[str, np.ndarray], custom_ops: Sequence[str]
+) -> dict[str, int]:
+    """Bytes of each tensor: by shape inference, and measured when that leaves some open."""
+    inferred = ir.infer_shapes(model, {name: array.shape for name, array in feeds.items()})
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in names:
+        dims = inferred.get(name)
+        sizes = tuple(dim for dim in dims or () if isinstance(dim, int))
+        if dims is not None and len(sizes) == len(dims):
+            shapes[name] = sizes
+    unknown = [name for name in names if name not in shapes]
+    if unknown and model.weight_bytes < _LARGEST_COPY:
+        shapes |= _measured(model, unknown, feeds, custom_ops)
+    widths = _itemsizes(model)
+    return {
+        name: math.prod(shapes[name]) * widths.get(name, 4) if name in shapes else _UNKNOWN_BYTES
+        for name in names
+    }
+
+
+def _measured(
+    model: Model, names: Sequence[str], feeds: Mapping[str, np.ndarray], custom_ops: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
+    """Run a copy of the model that hands out shapes in place of values, so that it needs no more memory."""
+    copy = ir.from_bytes(model.to_bytes())
+    wanted = set(names)
+    tensors = {t.name: t for node in copy.graph.nodes for t in node.outputs if t.name in wanted}
+    probes = {name: copy.graph.add_node("Shape", [tensor]).output.name for name, tensor in tensors.items()}
+    outputs = list(probes.values())
+    # for a single run, optimising takes longer than it saves
+    session = Session(copy, outputs=outputs, optimization="disabled", custom_ops=custom_ops)
+    dims = session.run(feeds)
+    return {name: tuple(int(d) for d in dims[probe]) for name, probe in probes.items()}
+
+
+def _itemsizes(model: Model) -> dict[str, int]:
+    tensors = (tensor for node in model.graph.nodes for tensor in node.outputs)
+    return {tensor.name: tensor.dtype.itemsize for tensor in tensors if tensor.dtype is not None}
