@@ -1,0 +1,107 @@
+"""What a run achieved: the model as written is measured against the input, and the goals are judged."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphopt.errors import ModelError, OutputError, UsageError, VerificationError
+from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.request import Request
+from graphopt.report import measure
+from graphopt.report.record import Measures, PassRecord
+from graphopt.runtime import Accuracy, Session
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.ir import Model
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A model before and after a run, and how far both agree."""
+
+    before: Measures
+    after: Measures
+    agreement: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Assessor:
+    """Measures the result of a run against its input, the model file or bytes ``original``."""
+
+    def __init__(
+        self, request: Request, original: Path | bytes, inputs: Inputs, warn: Callable[[str], None]
+    ) -> None:
+        self._ask = request
+        self._original = original
+        self._inputs = inputs
+        self._warn = warn
+
+    def assess(
+        self, model: Model, draft: Path, before: Measures, shapes: Mapping[str, tuple[int, ...]]
+    ) -> Assessment:
+        """Write ``model`` to ``draft`` and measure that file.
+
+        Raises VerificationError when it does not run although the input did, OutputError for a full disk.
+        """
+        try:
+            files = model.write(draft)
+        except OSError as error:
+            raise OutputError(f"the output cannot be written: {error.strerror or error}") from error
+        after = measure.contents(model, shapes, measure.files_bytes(files))
+        try:
+            reference = Session(self._original, **self._ask.session)
+            samples = self._samples()
+            reference.run(measure.first_feeds(samples))
+        except ModelError as error:
+            self._warn(f"latency and agreement were not measured: {error}")
+            return Assessment(before, after)
+        try:
+            return self._run(reference, Session(draft, **self._ask.session), samples, before, after)
+        except ModelError as error:
+            raise VerificationError(f"the optimized model does not run: {error}", hint=error.hint) from error
+
+    def _run(
+        self, reference: Session, candidate: Session, samples: Samples, before: Measures, after: Measures
+    ) -> Assessment:
+        watched = self._ask.progress("comparing with the original", samples, len(samples))
+        scores = measure.answer(candidate, watched, reference)
+        times: tuple[float | None, float | None] = (None, None)
+        if self._ask.latency:
+            times = measure.paired_latency(reference, candidate, samples)
+        return Assessment(
+            dataclasses.replace(before, latency_ms=times[0], metrics=self._metrics(scores.reference)),
+            dataclasses.replace(after, latency_ms=times[1], metrics=self._metrics(scores.candidate)),
+            scores.to_agreement(),
+        )
+
+    def _samples(self) -> Samples:
+        return self._inputs.check if self._inputs.given is None else self._inputs.given
+
+    def _metrics(self, accuracy: Accuracy) -> dict[str, float]:
+        """Metrics count on evaluation samples alone: calibration samples have been looked at."""
+        return measure.metrics(accuracy) if self._inputs.evaluation is not None else {}
+
+
+def missed_goals(request: Request, records: Sequence[PassRecord], found: Assessment) -> list[str]:
+    """The goals of the request that were not reached, in words."""
+    missed = []
+    if request.max_drop is not None:
+        drop = _drop(found)
+        if drop > request.max_drop:
+            missed.append(f"the accuracy dropped by {drop:.2f} points, more than {request.max_drop:g}")
+    if request.strict and not any(record.changes for record in records):
+        missed.append("no pass changed anything")
+    return missed
+
+
+def _drop(found: Assessment) -> float:
+    """Points of top-1 lost: measured with labels, else the share of answers that changed."""
+    if "top1" in found.before.metrics:
+        return 100 * (found.before.metrics["top1"] - found.after.metrics["top1"])
+    if "top1" in found.agreement:
+        return 100 * (1 - float(found.agreement["top1"]))
+    raise UsageError("--max-drop cannot be judged: the model has no output of class scores")

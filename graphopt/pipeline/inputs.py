@@ -1,0 +1,143 @@
+"""The samples and sizes of one run, worked out when first asked for and then kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.ir import Model
+    from graphopt.runtime import TrialShapes
+
+SYNTHETIC_SAMPLES = 64
+CHECK_SAMPLES = 4  # enough to see a wrong rewrite; exact passes are compared after each
+
+
+class Inputs:
+    """What a model is fed with during a run.
+
+    ``calibration`` and ``evaluation`` are DATA texts or ready ``Samples``; without calibration, seeded
+    synthetic samples stand in. ``session`` holds what sessions are opened with: threads,
+    provider, custom ops.
+    Reading ``calibration`` or ``evaluation`` raises DataError when the data cannot be read or does not fit.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        calibration: str | Samples | None = None,
+        evaluation: str | Samples | None = None,
+        preprocess: str | None = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        seed: int = 0,
+        session: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._model = model
+        self._ports = model.signature.inputs
+        self._calibration = calibration
+        self._evaluation = evaluation
+        self._preprocess = preprocess
+        self._overrides = dict(shapes or {})
+        self._session = dict(session or {})
+        self.seed = seed
+        self.calibration_used = False
+        self.labels_used = False
+        self.training_used = False
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether there are no real calibration samples."""
+        return self._calibration is None
+
+    @property
+    def calibration(self) -> Samples:
+        """The samples passes may look at: the user's, else seeded synthetic ones."""
+        self.calibration_used = True
+        return self._synthetic if self._given_calibration is None else self._given_calibration
+
+    @cached_property
+    def evaluation(self) -> Samples | None:
+        """The samples metrics are measured on; None when the user gave none."""
+        return self._load(self._evaluation)
+
+    @property
+    def given(self) -> Samples | None:
+        """The most telling samples the user gave: evaluation, else calibration, else None."""
+        return self._given_calibration if self.evaluation is None else self.evaluation
+
+    @cached_property
+    def check(self) -> Samples:
+        """A few samples for comparing models: real ones when there are any."""
+        return (self._synthetic if self.given is None else self.given).take(CHECK_SAMPLES)
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Sizes to run at: from ``--shape``, else the samples, else the file, else the first that run.
+
+        Raises ModelError when the model runs at none of the sizes that are tried.
+        """
+        return self._trial.shapes
+
+    @property
+    def announcement(self) -> str:
+        """The sentence that says how the sizes were chosen; empty when nothing was open."""
+        return self._trial.announcement
+
+    @property
+    def preprocess(self) -> dict[str, Any]:
+        """The preprocessing that the samples go through, resolved."""
+        recipe = None if self.given is None else self.given.preprocess
+        return {} if recipe is None else recipe.as_dict()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the data has to say about itself."""
+        both = (self._given_calibration, self.evaluation)
+        return tuple(
+            dict.fromkeys(text for samples in both if samples is not None for text in samples.warnings)
+        )
+
+    @property
+    def source(self) -> str:
+        """Where the calibration samples come from: a path, or ``synthetic``."""
+        return "synthetic" if self._given_calibration is None else self._given_calibration.source
+
+    def count(self) -> int:
+        """How many calibration samples the passes looked at."""
+        return len(self.calibration) if self.calibration_used else 0
+
+    def shared(self) -> int:
+        """How many evaluation samples are calibration samples too, by content."""
+        if self._given_calibration is None or self.evaluation is None:
+            return 0
+        from graphopt import data
+
+        return data.shared(self.evaluation, self._given_calibration)
+
+    @cached_property
+    def _given_calibration(self) -> Samples | None:
+        return self._load(self._calibration)
+
+    @cached_property
+    def _synthetic(self) -> Samples:
+        from graphopt import data
+
+        return data.synthetic(self._ports, self.shapes, SYNTHETIC_SAMPLES, self.seed)
+
+    @cached_property
+    def _trial(self) -> TrialShapes:
+        from graphopt import runtime
+
+        samples = self.evaluation if self._given_calibration is None else self._given_calibration
+        return runtime.trial_shapes(self._model, self._overrides, samples, **self._session)
+
+    def _load(self, given: str | Samples | None) -> Samples | None:
+        if not isinstance(given, str):
+            return given
+        from graphopt import data
+
+        preprocess = None if self._preprocess is None else data.parse_preprocess(self._preprocess)
+        return data.load(given, self._ports, preprocess, shapes=self._overrides, seed=self.seed)

@@ -1,0 +1,44 @@
+"""A folder that shows a failure again: the model before the pass, and the command that runs the rest."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphopt.errors import GraphoptError
+from graphopt.pipeline.arrange import Stage, as_step
+from graphopt.pipeline.spec import Spec
+
+if TYPE_CHECKING:
+    from graphopt.ir import Model, Snapshot
+
+
+@dataclass(frozen=True)
+class Reproducer:
+    """Where to put the folder (beside ``output``) and which flags the failing run had."""
+
+    output: Path
+    flags: tuple[str, ...] = ()
+
+    def write(self, model: Model, before: Snapshot, remaining: Sequence[Stage], error: GraphoptError) -> str:
+        """Write the folder and return a sentence that says where it is, or why it could not be written.
+
+        ``model`` is brought back to ``before``.
+        """
+        folder = self.output.with_name(f"{self.output.name}.failed-{remaining[0].step.name}")
+        spec = Spec(tuple(as_step(stage.step) for stage in remaining))
+        command = ["graphopt", "optimize", "model.onnx", "--as-written", "--passes", str(spec), *self.flags]
+        try:
+            model.restore(before)
+            folder.mkdir(exist_ok=True)
+            model.write(folder / "model.onnx")
+            text = (
+                f"{error}\n\nThe model before the failing pass is model.onnx; this runs the rest again:\n\n"
+            )
+            (folder / "README.txt").write_text(f"{text}{shlex.join(command)}\n", encoding="utf-8")
+        except (OSError, GraphoptError) as problem:
+            return f"the folder that shows the failure again could not be written: {problem}"
+        return f"{folder} holds the model before the pass and the command that shows the failure again"

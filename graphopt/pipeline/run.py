@@ -1,0 +1,268 @@
+"""One optimize run, from the request to the written and measured file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphopt.errors import GoalError, ModelError, VerificationError
+from graphopt.pipeline.arrange import arrange
+from graphopt.pipeline.assess import Assessment, Assessor, missed_goals
+from graphopt.pipeline.context import Settings
+from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.instruments import Dump
+from graphopt.pipeline.manager import Manager, Outcome
+from graphopt.pipeline.output import check_folder, check_output, draft_folder, sha256
+from graphopt.pipeline.plans import Plans, read_plans, write_plans
+from graphopt.pipeline.registry import Registry, passes
+from graphopt.pipeline.reproducer import Reproducer
+from graphopt.pipeline.request import Request
+from graphopt.report import measure
+from graphopt.report.record import Calibration, Record
+from graphopt.runtime import machine
+
+if TYPE_CHECKING:
+    from graphopt.ir import Model
+    from graphopt.targets import Target
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that came to its end: the model, what it wrote and what there is to report."""
+
+    model: Model
+    record: Record
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The input as sessions open it, and its hash."""
+
+    name: str
+    path: Path | None
+    content: Path | bytes
+    sha256: str
+
+
+class Run:
+    """Carries out one request; made for it and used once."""
+
+    def __init__(self, request: Request, registry: Registry | None = None) -> None:
+        from graphopt import targets
+
+        self._ask = request
+        self._stages = arrange(request.turns, registry or passes(), as_written=request.as_written)
+        self._target: Target = targets.load(request.target)
+        self._source, self._model = _open(request)
+        _check_writable(request, self._source.path)
+        self._inputs = Inputs(
+            self._model,
+            calibration=request.calibration,
+            evaluation=request.evaluation,
+            preprocess=request.preprocess,
+            shapes=request.shape,
+            seed=request.seed,
+            session=request.session,
+        )
+        self._warnings: list[str] = []
+
+    def execute(self) -> Finished:
+        """Run the passes, write the output unless it is a dry run, and measure it."""
+        ask, model = self._ask, self._model
+        plans = Plans() if ask.plan is None else read_plans(ask.plan, self._source.sha256)
+        self._announce_stages()
+        model.check()
+        shapes = self._settle_shapes()
+        before = measure.contents(model, shapes, measure.input_bytes(model))
+        outcome = self._manager(plans).run(model)
+        self._finish_model(outcome)
+        with draft_folder(None if ask.dry_run else ask.output) as folder:
+            assessor = Assessor(ask, self._source.content, self._inputs, self._warn)
+            found = assessor.assess(model, folder / _name(ask.output), before, shapes)
+        self._settle_goals(outcome, found)
+        files = self._write()
+        record = self._record(outcome, found, shapes, files)
+        if ask.plan_out is not None:
+            write_plans(ask.plan_out, self._source.sha256, record.passes)
+        return Finished(model, record, files)
+
+    # -- before the passes --------------------------------------------------------------------------------
+
+    def _announce_stages(self) -> None:
+        for stage in self._stages:
+            if stage.added:
+                self._ask.announce(f"{stage.step.name} is added, because a later pass needs it")
+
+    def _settle_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Load the data and find sizes to run at; a model that runs at none is still worth a try."""
+        inputs = self._inputs
+        _ = inputs.given, inputs.source  # unreadable data is said before the work
+        for text in inputs.warnings:
+            self._warn(text)
+        try:
+            shapes = inputs.shapes
+        except ModelError as error:
+            if self._ask.fix_shape:
+                raise
+            self._warn(
+                f"sizes to run at were not found: {error}" + (f" ({error.hint})" if error.hint else "")
+            )
+            return {}
+        if inputs.announcement:
+            self._ask.announce(inputs.announcement)
+        if self._ask.fix_shape:
+            _fix_shapes(self._model, shapes)
+        return shapes
+
+    def _manager(self, plans: Plans) -> Manager:
+        ask = self._ask
+        output = None if ask.dry_run else ask.output
+        settings = Settings(ask.seed, cache=ask.cache, progress=ask.progress, **ask.session)
+        return Manager(
+            self._stages,
+            self._inputs,
+            settings,
+            target=self._target,
+            verify=ask.verify,
+            tolerance=ask.tolerance,
+            plans=plans,
+            instruments=[Dump(ask.dump)] if ask.dump is not None else [],
+            reproducer=Reproducer(output, _failure_flags(ask)) if output is not None else None,
+            announce=ask.announce,
+        )
+
+    # -- after the passes ---------------------------------------------------------------------------------
+
+    def _finish_model(self, outcome: Outcome) -> None:
+        """Say in the file what its user must know, and check it as a whole."""
+        inputs, model = self._inputs, self._model
+        if inputs.calibration_used and inputs.is_synthetic:
+            model.metadata["graphopt.calibration"] = (
+                f"synthetic, {inputs.count()} samples, seed {inputs.seed}"
+            )
+            self._warn("calibration used synthetic samples: give --calibration for numbers to rely on")
+        for record in outcome.records:
+            if not record.changes:
+                self._warn(f"{record.name} changed nothing")
+        if self._ask.verify == "off":
+            return
+        try:
+            model.check()
+        except ModelError as error:
+            raise VerificationError(f"the optimized model is not valid: {error}") from error
+
+    def _settle_goals(self, outcome: Outcome, found: Assessment) -> None:
+        """Raise GoalError with --strict; otherwise say in the file what was missed."""
+        ask = self._ask
+        outcome.missed += missed_goals(ask, outcome.records, found)
+        if outcome.missed and ask.strict:
+            raise GoalError(f"{'; '.join(outcome.missed)}; nothing was written")
+        if outcome.missed:
+            self._model.metadata["graphopt.missed"] = "; ".join(outcome.missed)
+
+    def _write(self) -> tuple[Path, ...]:
+        ask = self._ask
+        if ask.dry_run or ask.output is None:
+            return ()
+        return tuple(self._model.save(ask.output, force=ask.force))
+
+    def _record(
+        self,
+        outcome: Outcome,
+        found: Assessment,
+        shapes: Mapping[str, tuple[int, ...]],
+        files: tuple[Path, ...],
+    ) -> Record:
+        from graphopt import __version__
+
+        ask, inputs, after = self._ask, self._inputs, found.after
+        if files:
+            after = dataclasses.replace(after, bytes=measure.files_bytes(files))
+        return Record(
+            graphopt=__version__,
+            command=ask.command,
+            input=self._source.name,
+            output=str(files[0]) if files else None,
+            model_sha256=self._source.sha256,
+            output_sha256=sha256(files[0]) if files else None,
+            target=ask.target,
+            seed=ask.seed,
+            shapes=dict(shapes),
+            preprocess=inputs.preprocess,
+            machine=dict(machine(ask.threads)),
+            calibration=Calibration(
+                source=inputs.source,
+                samples=inputs.count(),
+                labels_used=inputs.labels_used,
+                training_used=inputs.training_used,
+                shared_with_evaluation=inputs.shared(),
+            ),
+            before=found.before,
+            after=after,
+            agreement=found.agreement,
+            passes=tuple(outcome.records),
+            warnings=tuple(dict.fromkeys([*self._warnings, *outcome.warnings])),
+            missed=tuple(outcome.missed),
+        )
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warnings:
+            self._warnings.append(text)
+            self._ask.announce(f"warning: {text}")
+
+
+def _open(request: Request) -> tuple[_Source, Model]:
+    """Read the model; a Model given by a caller is copied, so that the caller's stays as it is."""
+    from graphopt import ir
+
+    if isinstance(request.model, (str, Path)):
+        path = Path(request.model)
+        model = ir.load(path)
+        return _Source(str(path), path, path, sha256(path)), model
+    content = request.model.to_bytes()
+    name = str(request.model.path or "a model in memory")
+    return _Source(name, None, content, hashlib.sha256(content).hexdigest()), ir.from_bytes(content)
+
+
+def _check_writable(request: Request, source: Path | None) -> None:
+    if request.output is not None and not request.dry_run:
+        check_output(request.output, source, force=request.force)
+    if request.plan_out is not None:
+        check_folder(request.plan_out)
+
+
+def _name(output: Path | None) -> str:
+    return output.name if output is not None else "model.onnx"
+
+
+def _fix_shapes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Declare the sizes the model runs at as its only ones."""
+    from graphopt import ir
+
+    known = ir.infer_shapes(model, dict(shapes))
+    for tensor in model.graph.inputs:
+        if tensor.name in shapes:
+            tensor.shape = shapes[tensor.name]
+    for tensor in model.graph.outputs:
+        shape = known.get(tensor.name)
+        if shape is not None and all(isinstance(size, int) for size in shape):
+            tensor.shape = shape
+
+
+def _failure_flags(request: Request) -> tuple[str, ...]:
+    """The flags that a failing run needs again besides its passes."""
+    flags = ["--seed", str(request.seed), "--target", request.target]
+    for name in ("calibration", "evaluation"):
+        value = getattr(request, name)
+        if isinstance(value, str):
+            flags += [f"--{name}", value]
+    if request.preprocess is not None:
+        flags += ["--preprocess", request.preprocess]
+    for name, sizes in request.shape.items():
+        flags += ["--shape", f"{name}={'x'.join(map(str, sizes))}"]
+    return tuple(flags)

@@ -1,0 +1,87 @@
+"""Operators behind which small differences say nothing: random ones, and those that choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graphopt.ir import Graph, Model, Node
+
+RANDOM = frozenset(
+    ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
+)
+# A difference in the last bit may flip what these choose, and then everything after them.
+DISCRETE = frozenset(
+    (
+        *("TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "Hardmax", "NonZero", "Unique"),
+        *("Round", "Floor", "Ceil", "Sign", "QuantizeLinear", "DynamicQuantizeLinear"),
+        *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Walls:
+    """What stands between a model's inputs and its outputs.
+
+    ``random`` are the outputs that a random operator reaches. ``entering`` gives, for an output that depends
+    on choices, the float tensors that enter the first of these operators.
+    """
+
+    random: frozenset[str]
+    entering: dict[str, tuple[str, ...]]
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """All tensors of ``entering``, each once."""
+        return tuple(dict.fromkeys(name for names in self.entering.values() for name in names))
+
+
+def find_walls(model: Model) -> Walls:
+    """Walk the main graph once and note what each output depends on."""
+    graph = model.graph
+    random: set[int] = set()  # ids of tensors behind a random operator
+    entering: dict[int, frozenset[str]] = {}  # tensor id -> what enters the first walls before it
+    for node in _in_order(graph):
+        reads = _reads(node)
+        is_random = _holds(node, RANDOM) or any(id(t) in random for t in reads)
+        walls = frozenset().union(*(entering.get(id(t), frozenset()) for t in reads))
+        if _holds(node, DISCRETE):
+            walls |= {t.name for t in reads if t.name and id(t) not in entering and _is_computed_float(t)}
+        for tensor in node.outputs:
+            if is_random:
+                random.add(id(tensor))
+            if walls:
+                entering[id(tensor)] = walls
+    outputs = {t.name: id(t) for t in graph.outputs}
+    return Walls(
+        frozenset(name for name, key in outputs.items() if key in random),
+        {name: tuple(sorted(entering[key])) for name, key in outputs.items() if key in entering},
+    )
+
+
+def _in_order(graph: Graph) -> list[Node]:
+    graph.sort()
+    return list(graph.nodes)
+
+
+def _reads(node: Node) -> list:  # type: ignore[type-arg]
+    """What a node reads, through its subgraphs too."""
+    found = list(node.inputs)
+    for graph in node.subgraphs(recursive=True):
+        for inner in graph.nodes:
+            found.extend(inner.inputs)
+    return found
+
+
+def _holds(node: Node, ops: frozenset[str]) -> bool:
+    inside = (inner for graph in node.subgraphs(recursive=True) for inner in graph.nodes)
+    return node.op in ops or any(inner.op in ops for inner in inside)
+
+
+def _is_computed_float(tensor) -> bool:  # type: ignore[no-untyped-def]
+    """Whether a tensor holds numbers worth comparing: computed by a node, not known to be integer."""
+    if tensor.producer is None or tensor.constant is not None:
+        return False
+    return tensor.dtype is None or tensor.dtype.kind in "fV"
