@@ -1,0 +1,1 @@
+"""What a run has to say: measures, the record, and its views."""

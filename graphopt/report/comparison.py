@@ -1,0 +1,83 @@
+"""Two models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphopt import runtime
+from graphopt.errors import ModelError
+from graphopt.report import measure
+from graphopt.report.opened import Opened
+from graphopt.report.record import plain
+
+if TYPE_CHECKING:
+    from graphopt.report.record import Measures
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models side by side; ``outputs`` has max_abs, relative and snr_db of each output of A against B.
+
+    ``latency_ratio`` is the time of B divided by that of A.
+    """
+
+    a: Measures
+    b: Measures
+    outputs: Mapping[str, Mapping[str, Any]]
+    agreement: Mapping[str, Any]
+    samples: int
+    source: str
+    latency_ratio: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as plain values."""
+        document: dict[str, Any] = plain(vars(self))
+        return document
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    *,
+    data: str | None = None,
+    preprocess: str | None = None,
+    shape: Mapping[str, Sequence[int]] | None = None,
+    latency: bool = True,
+    session: Mapping[str, Any] | None = None,
+    progress: Any = None,
+) -> Comparison:
+    """Compare model B with model A: outputs on samples (synthetic without ``data``), size, MACs, speed.
+
+    Raises ModelError when one of them does not run, or when they have no output in common.
+    """
+
+    first = Opened(a, data, preprocess, shape, session)
+    second = Opened(b, None, None, shape, session)
+    samples = first.samples if first.samples is not None else first.synthetic()
+    sessions = first.open(), second.open()
+    if set(sessions[0].input_names) != set(sessions[1].input_names):
+        raise ModelError(f"{a} and {b} have different inputs and cannot be run on the same samples")
+    if not set(sessions[0].output_names) & set(sessions[1].output_names):
+        raise ModelError(f"{a} and {b} have no output in common")
+    watched = samples if progress is None else progress("comparing", samples, len(samples))
+    scores = measure.answer(sessions[1], watched, sessions[0])
+    paired = runtime.paired_latency(*sessions, measure.first_feeds(samples)) if latency else None
+    return Comparison(
+        a=first.measures(paired.a.median_ms if paired else None),
+        b=second.measures(paired.b.median_ms if paired else None),
+        outputs={name: _difference(found) for name, found in scores.differences.items()},
+        agreement=scores.to_agreement(),
+        samples=scores.samples,
+        source=first.source,
+        latency_ratio=paired.ratio if paired else None,
+        warnings=tuple(dict.fromkeys([*first.warnings, *second.warnings])),
+    )
+
+
+def _difference(found: Any) -> dict[str, Any]:
+    keys = ("max_abs", "relative", "snr_db", "unequal", "elements", "nonfinite", "mismatch")
+    return {key: getattr(found, key) for key in keys}

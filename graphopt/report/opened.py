@@ -1,0 +1,80 @@
+"""A model opened to be looked at, with the samples and sizes to run it with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphopt import data, ir, runtime
+from graphopt.errors import ModelError
+from graphopt.report import measure
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.report.record import Measures
+    from graphopt.runtime import Session
+
+SYNTHETIC_SAMPLES = 8  # for looking at a model without data
+
+
+class Opened:
+    """A model with the samples and sizes to look at it with."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        spec: str | None,
+        preprocess: str | None,
+        shape: Mapping[str, Sequence[int]] | None,
+        session: Mapping[str, Any] | None,
+    ) -> None:
+        self._session = dict(session or {})
+        self._overrides = {name: tuple(sizes) for name, sizes in (shape or {}).items()}
+        self.path = Path(path)
+        self.model = ir.load(self.path)
+        self.warnings: list[str] = []
+        self.samples: Samples | None = None if spec is None else self._load(spec, preprocess)
+        self.source = "synthetic" if self.samples is None else self.samples.source
+        self.shapes = self._find_shapes()
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The preprocessing of the samples, resolved."""
+        found = None if self.samples is None else self.samples.preprocess
+        return {} if found is None else found.as_dict()
+
+    def synthetic(self) -> Samples:
+        """A few made-up samples."""
+        return data.synthetic(self.model.signature.inputs, self.shapes, SYNTHETIC_SAMPLES, 0)
+
+    def open(self) -> Session:
+        """A session of the file."""
+        return runtime.Session(self.path, **self._session)
+
+    def latency(self) -> float:
+        """Milliseconds one run takes."""
+        samples = self.samples if self.samples is not None else self.synthetic()
+        return runtime.latency(self.open(), measure.first_feeds(samples)).median_ms
+
+    def measures(self, latency_ms: float | None) -> Measures:
+        """Everything countable of the model."""
+        found = measure.contents(self.model, self.shapes, measure.input_bytes(self.model))
+        return dataclasses.replace(found, latency_ms=latency_ms)
+
+    def _load(self, spec: str, preprocess: str | None) -> Samples:
+        recipe = None if preprocess is None else data.parse_preprocess(preprocess)
+        samples = data.load(spec, self.model.signature.inputs, recipe, shapes=self._overrides)
+        self.warnings += samples.warnings
+        return samples
+
+    def _find_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        try:
+            found = runtime.trial_shapes(self.model, self._overrides, self.samples, **self._session)
+        except ModelError as error:
+            self.warnings.append(f"sizes to run at were not found: {error}")
+            return {}
+        if found.announcement:
+            self.warnings.append(found.announcement)
+        return found.shapes

@@ -1,0 +1,134 @@
+"""The record of a run: the one source of its table and of its report file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graphopt.errors import OutputError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Change:
+    """A node that a pass changed, and how."""
+
+    node: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A node that a pass left as it was, and why."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Measures:
+    """One model, measured. ``macs`` and ``latency_ms`` are None when unknown or not measured."""
+
+    nodes: int  # without Constant nodes
+    constants: int
+    parameters: int
+    macs: int | None
+    bytes: int
+    latency_ms: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Which samples the passes looked at."""
+
+    source: str  # a path, or "synthetic"
+    samples: int
+    labels_used: bool = False
+    training_used: bool = False
+    shared_with_evaluation: int = 0
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """What one pass did. Sizes are those of the model after it."""
+
+    name: str
+    options: Mapping[str, Any]
+    added: bool
+    seconds: float
+    changes: tuple[Change, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    nodes: int = 0
+    parameters: int = 0
+    bytes: int = 0
+    max_abs_diff: float | None = None  # of an exact pass that was compared
+    snr_db: float | None = None  # of an approximate pass that was compared: the worst output
+    plan: tuple[Mapping[str, Any], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything a run has to say; ``to_json`` gives the report file."""
+
+    graphopt: str
+    command: tuple[str, ...]
+    input: str
+    output: str | None
+    model_sha256: str
+    output_sha256: str | None
+    target: str
+    seed: int
+    shapes: Mapping[str, tuple[int, ...]]
+    preprocess: Mapping[str, Any]
+    machine: Mapping[str, Any]  # cpu, isa, threads, onnxruntime
+    calibration: Calibration
+    before: Measures
+    after: Measures
+    agreement: Mapping[str, Any]
+    passes: tuple[PassRecord, ...]
+    warnings: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain values; a number that is not finite becomes null."""
+        fields = dataclasses.asdict(self)
+        fields["passes"] = [_pass_json(entry) for entry in fields["passes"]]
+        document: dict[str, Any] = plain({"schema": SCHEMA, **fields})
+        return document
+
+    def write(self, path: Path) -> None:
+        """Write the report file; OutputError when that fails."""
+        write_json(path, self.to_json())
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write one JSON document, readable by people; OutputError when that fails."""
+    try:
+        path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _pass_json(entry: dict[str, Any]) -> dict[str, Any]:
+    optional = ("max_abs_diff", "snr_db", "plan")
+    return {key: value for key, value in entry.items() if key not in optional or value is not None}
+
+
+def plain(value: Any) -> Any:
+    """Turn values, records included, into what JSON can hold; numbers that are not finite become null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.item() if hasattr(value, "item") else value

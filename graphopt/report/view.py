@@ -1,0 +1,107 @@
+"""Inspections, comparisons and evaluations as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphopt.report.table import amount, decibel_text, print_line, print_rows
+
+if TYPE_CHECKING:
+    from graphopt.ir import Port
+    from graphopt.report.comparison import Comparison
+    from graphopt.report.evaluation import Evaluation
+    from graphopt.report.inspection import Inspection
+    from graphopt.report.record import Measures
+
+_MEASURES = (
+    ("nodes", "nodes", ""),
+    ("constants", "constants", ""),
+    ("parameters", "parameters", ""),
+    ("MACs", "macs", ""),
+    ("file size", "bytes", "B"),
+    ("latency", "latency_ms", "ms"),
+)
+
+
+def print_inspection(found: Inspection) -> None:
+    """Print what is in a model to stdout."""
+    opsets = ", ".join(f"{domain or 'onnx'} {version}" for domain, version in found.opsets.items())
+    print_line(f"{found.path}: IR version {found.ir_version}, opsets {opsets}")
+    ports = [("input", *_port_cells(p, found.shapes)) for p in found.inputs]
+    ports += [("output", *_port_cells(p, {})) for p in found.outputs]
+    print_rows(("", "name", "type", "shape", "run at"), ports)
+    print_rows(("", ""), _measure_rows(found.measures), right=(1,))
+    print_rows(("operator", "nodes"), [(op, str(count)) for op, count in found.ops.items()], right=(1,))
+    if found.layers:
+        _print_layers(found.layers)
+    if found.ranges:
+        rows = [(name, f"{low:.6g}", f"{high:.6g}") for name, (low, high) in found.ranges.items()]
+        print_rows((f"input over {found.samples} samples", "smallest", "largest"), rows, right=(1, 2))
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print two models side by side to stdout."""
+    rows = [
+        (title, amount(getattr(found.a, key), unit), amount(getattr(found.b, key), unit))
+        for title, key, unit in _MEASURES
+    ]
+    print_rows(("", "A", "B"), rows, right=(1, 2))
+    if found.latency_ratio is not None:
+        print_line(f"B takes {found.latency_ratio:.3f} of the time of A")
+    print_line(f"compared on {found.samples} samples ({found.source})")
+    print_rows(
+        ("output", "max |difference|", "relative", "signal to noise"),
+        [(name, *_difference_cells(values)) for name, values in found.outputs.items()],
+        right=(1, 2, 3),
+    )
+    if "top1" in found.agreement:
+        print_line(f"both give the same answer on {found.agreement['top1']:.4f} of the samples")
+
+
+def print_evaluation(found: Evaluation) -> None:
+    """Print how a model did to stdout."""
+    print_line(f"{found.samples} samples of {found.source}")
+    rows = [(n, f"{v:.4f}", _metric(found.reference_metrics, n)) for n, v in found.metrics.items()]
+    if rows:
+        print_rows(("metric", "model", "reference"), rows, right=(1, 2))
+    if "top1" in found.agreement:
+        print_line(f"agreement with the reference: {found.agreement['top1']:.4f}")
+    for output, ratio in found.agreement.get("snr_db", {}).items():
+        print_line(f"signal to noise of {output}: {decibel_text(ratio)}")
+
+
+def _measure_rows(measures: Measures) -> list[tuple[str, str]]:
+    shown = ((title, getattr(measures, key), unit) for title, key, unit in _MEASURES)
+    return [(title, amount(value, unit)) for title, value, unit in shown if value is not None or unit != "ms"]
+
+
+def _port_cells(port: Port, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str, str, str]:
+    shape = "unknown" if port.shape is None else "x".join("?" if d is None else str(d) for d in port.shape)
+    run_at = "x".join(map(str, shapes.get(port.name, ())))
+    return port.name, str(port.dtype or "not a tensor"), shape or "scalar", run_at
+
+
+def _print_layers(layers: Sequence[Mapping[str, Any]]) -> None:
+    names = list(layers[0])
+    rows = [tuple(_cell(layer[name]) for name in names) for layer in layers]
+    right = [i for i, name in enumerate(names) if isinstance(layers[0][name], (int, float))]
+    print_rows([name.replace("_", " ") for name in names], rows, right=right)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return "x".join(map(str, value))
+    return "-" if value is None else str(value)
+
+
+def _difference_cells(values: Mapping[str, Any]) -> tuple[str, str, str]:
+    if values["mismatch"]:
+        return values["mismatch"], "-", "-"
+    if values["unequal"]:
+        return f"{values['unequal']} of {values['elements']} differ", "-", "-"
+    return f"{values['max_abs']:.3g}", f"{values['relative']:.3g}", decibel_text(values["snr_db"])
+
+
+def _metric(metrics: Mapping[str, float], name: str) -> str:
+    return f"{metrics[name]:.4f}" if name in metrics else "-"
