@@ -1,0 +1,44 @@
+"""graphopt: make ONNX files smaller and faster as the last step before deployment.
+
+``graphopt.optimize("in.onnx", passes="clean,fold-bn")`` runs passes and measures the result; ``inspect``,
+``compare`` and ``evaluate`` look at models. Everything is imported when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphopt.api import Comparison, Evaluation, Inspection, Result, compare, evaluate, inspect, optimize
+
+    __version__: str
+
+_API = ("Comparison", "Evaluation", "Inspection", "Result", "compare", "evaluate", "inspect", "optimize")
+
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "Inspection",
+    "Result",
+    "__version__",
+    "compare",
+    "evaluate",
+    "inspect",
+    "optimize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("graphopt")
+    if name in _API:
+        from graphopt import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'graphopt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,133 @@
+"""The Python functions behind every command: optimize, inspect, compare, evaluate.
+
+They raise the errors of ``graphopt.errors``: UsageError for a wrong call, ModelError and DataError for what
+cannot be read, PassError, VerificationError, GoalError and OutputError for a run that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphopt.pipeline.context import Progress
+from graphopt.pipeline.output import default_output as output_beside
+from graphopt.pipeline.recipe import Recipe, read, turns_of
+from graphopt.pipeline.request import make_request, recipe_flags
+from graphopt.report.comparison import Comparison, compare
+from graphopt.report.evaluation import Evaluation, evaluate
+from graphopt.report.inspection import Inspection, inspect
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.ir import Model
+    from graphopt.report.record import Record
+
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "Inspection",
+    "Result",
+    "compare",
+    "evaluate",
+    "inspect",
+    "optimize",
+    "run",
+]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of ``optimize``: the changed model and the report of the run."""
+
+    model: Model
+    report: Record
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """The stated goals that were missed, in words; empty when all were reached."""
+        return self.report.missed
+
+    def save(self, path: str | Path, *, force: bool = False) -> list[Path]:
+        """Write the model so that ``path`` appears complete or not at all; returns the files written.
+
+        Raises OutputError, also when ``path`` exists and ``force`` is not set.
+        """
+        return self.model.save(Path(path), force=force)
+
+
+def optimize(
+    model: str | Path | Model,
+    passes: str | None = None,
+    *,
+    recipe: str | Path | None = None,
+    output: str | Path | None = None,
+    calibration: str | Path | Samples | None = None,
+    evaluation: str | Path | Samples | None = None,
+    preprocess: str | Path | None = None,
+    shape: Mapping[str, Sequence[int]] | None = None,
+    fix_shape: bool | None = None,
+    target: str | None = None,
+    plan: str | Path | None = None,
+    plan_out: str | Path | None = None,
+    dry_run: bool | None = None,
+    max_drop: float | None = None,
+    strict: bool | None = None,
+    verify: str | None = None,
+    tolerance: float | None = None,
+    latency: bool | None = None,
+    as_written: bool | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    provider: str | None = None,
+    cache: str | Path | None = None,
+    custom_ops: Sequence[str] | None = None,
+    force: bool | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Run passes over a model and measure what they did.
+
+    Arguments are the flags of ``graphopt optimize``; None takes the value of ``recipe``, else the default.
+    Without ``output`` nothing is written: use ``Result.save``. A model given as an object is left as it is.
+
+    Args:
+        model: an ONNX file, or a Model.
+        passes: a spec such as ``"fold-bn,prune:macs=0.7"``.
+        calibration: samples passes may look at: DATA text, or Samples; synthetic when None.
+        evaluation: samples to measure accuracy on, before and after.
+        shape: sizes to run dynamic inputs at, by input name.
+        max_drop: goal in points of top-1; a missed goal is in ``Result.missed``, an error with ``strict``.
+        tolerance: relative difference max|d| / max|reference| that exact passes may make.
+
+    Raises:
+        GraphoptError: one of its subclasses; nothing was written.
+    """
+    arguments = dict(locals())
+    own = {"model", "progress"}
+    given = {name: value for name, value in arguments.items() if name not in own and value is not None}
+    return run(model, given, **({} if progress is None else {"progress": progress}))
+
+
+def run(
+    model: str | Path | Model,
+    given: Mapping[str, Any],
+    *,
+    default_output: bool = False,
+    **surroundings: Any,
+) -> Result:
+    """Run an optimization from a mapping of flags: what the command line and ``optimize`` share.
+
+    With ``default_output`` the result goes beside the input when neither flags nor recipe name an output.
+    """
+    values = dict(given)
+    recipe_path = values.pop("recipe", None)
+    recipe = Recipe() if recipe_path is None else read(Path(recipe_path), recipe_flags())
+    turns = turns_of(values.pop("passes", None))
+    if default_output and "output" not in values and "output" not in recipe.flags:
+        values["output"] = output_beside(Path(str(model)))
+    request = make_request(model, turns, recipe, {**values, **surroundings})
+    from graphopt.pipeline.run import Run
+
+    finished = Run(request).execute()
+    return Result(finished.model, finished.record)

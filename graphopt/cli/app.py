@@ -1,0 +1,133 @@
+"""The ``graphopt`` command: its subcommands, and what a failure looks like from outside."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from graphopt.errors import GraphoptError, UsageError
+
+COMMANDS = {
+    "optimize": "Make a model smaller and faster with a sequence of passes.",
+    "inspect": "Show what is in a model: operators, shapes, parameters, MACs, bytes.",
+    "compare": "Show how far two models are apart in numbers, size and speed.",
+    "evaluate": "Measure a model on samples: top-1 and top-5, or agreement with a reference.",
+    "passes": "List the passes, or show one with its options.",
+}
+INTERRUPTED = 130
+BUG = 1
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it runs, so that ``--help`` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Our own commands, then those that rooms register."""
+        from graphopt.pipeline.registry import commands
+
+        return [*COMMANDS, *(name for name in commands().names if name not in COMMANDS)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import one command; None when there is no such name."""
+        if name in COMMANDS:
+            command: click.Command = importlib.import_module(f"graphopt.cli.{name}").command
+            return command
+        from graphopt.pipeline.registry import commands
+
+        registry = commands()
+        return registry.load(name) if name in registry.names else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        extra = [name for name in self.list_commands(ctx) if name not in COMMANDS]
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items(), *((name, f"graphopt {name} --help") for name in extra)])
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from graphopt import __version__
+
+        click.echo(f"graphopt {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def cli() -> None:
+    """Make ONNX files smaller and faster as the last step before deployment."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code. Failures become one sentence on stderr."""
+    debug = "--debug" in arguments
+    try:
+        code: Any = cli.main(args=list(arguments), prog_name="graphopt", standalone_mode=False)
+        _flush()
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        return _say(_as_usage_error(error), debug)
+    except GraphoptError as error:
+        return _say(error, debug)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; nothing was written", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # whatever is left is our own bug, and the user should not read a traceback
+        return _say_bug(error, debug)
+
+
+def _flush() -> None:
+    """Let a broken pipe show here and not in the interpreter's shutdown."""
+    sys.stdout.flush()
+
+
+def _as_usage_error(error: click.ClickException) -> UsageError:
+    message = error.format_message().rstrip(".")
+    hint = ""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        hint = f"{error.ctx.command_path} --help shows how it is called"
+    if message.startswith("Got unexpected extra argument"):
+        hint = f"quote passes that hold blanks, quotes or |; {hint}"
+    return UsageError(message, hint=hint)
+
+
+def _say(error: GraphoptError, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    click.echo(f"error: {error}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+    return error.exit_code
+
+
+def _say_bug(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    click.echo(f"error: graphopt itself failed: {type(error).__name__}: {error}", err=True)
+    click.echo(
+        "hint: this is a bug; please report it with the output of the same command and --debug", err=True
+    )
+    return BUG

@@ -1,0 +1,36 @@
+"""``graphopt compare``: two models side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from graphopt.cli import flags
+from graphopt.cli.console import Console
+
+
+@click.command("compare", short_help="Show how far two models are apart.")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--data", metavar="DATA", help="Samples to run both on. [default: a few synthetic ones]")
+@flags.preprocess
+@flags.shape
+@click.option("--latency/--no-latency", default=None, help="Time both, in turn. [default: --latency]")
+@flags.session
+@flags.as_json
+@flags.talk
+def command(a: str, b: str, json: bool | None, quiet: bool | None, **options: Any) -> None:
+    """Show how far model B is from model A: its numbers, size, MACs and speed."""
+    from graphopt import api
+
+    console = Console(quiet=bool(quiet))
+    found = api.compare(a, b, progress=console.progress, **flags.looking(options))
+    for text in found.warnings:
+        console.announce(f"warning: {text}")
+    if json:
+        flags.print_json(found.to_json())
+        return
+    from graphopt.report.view import print_comparison
+
+    print_comparison(found)

@@ -1,0 +1,92 @@
+"""Flags that several commands share, spelled and explained once.
+
+Every flag is None when it is not given, so that a recipe and the Python functions' defaults can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def switch(name: str, help: str) -> Callable[[F], F]:
+    """A flag without a value; None when absent."""
+    return click.option(name, is_flag=True, default=None, help=help)
+
+
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Apply options so that ``--help`` lists them in this order."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+model_argument = click.argument("model", metavar="MODEL")
+preprocess = click.option(
+    "--preprocess",
+    metavar="TEXT|FILE.toml",
+    help='How images become inputs: "size=224;mean=127;std=128", or a preset such as imagenet.',
+)
+shape = click.option(
+    "--shape",
+    multiple=True,
+    metavar="NAME=1x3x640x640",
+    help="Size to run an input at, when the file leaves it open; repeat for several inputs.",
+)
+session = together(
+    click.option(
+        "--threads", type=click.IntRange(1), help="Threads of onnxruntime. [default: all processors]"
+    ),
+    click.option("--provider", type=click.Choice(["cpu", "cuda"]), help="Where models run. [default: cpu]"),
+    click.option(
+        "--custom-ops",
+        multiple=True,
+        metavar="LIB",
+        help="Library of custom operators; loaded only when named.",
+    ),
+)
+talk = together(
+    switch("--quiet", "No messages and no progress bar."),
+    switch("--debug", "Show the traceback of an error."),
+)
+as_json = switch("--json", "Print one JSON document and no table.")
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were given: not None, and not an empty repetition."""
+    return {name: value for name, value in values.items() if value is not None and value != ()}
+
+
+def texts(values: Sequence[str] | None) -> tuple[str, ...]:
+    """A repeatable flag as a tuple."""
+    return tuple(values or ())
+
+
+def looking(options: dict[str, Any]) -> dict[str, Any]:
+    """The flags of inspect, compare and evaluate as their Python functions take them."""
+    from graphopt.errors import UsageError
+    from graphopt.pipeline.request import parse_shapes, usable_processors
+
+    found = given({name: value for name, value in options.items() if name != "debug"})
+    if "preprocess" in found and "data" in options and "data" not in found:
+        raise UsageError("--preprocess has nothing to prepare without --data")
+    session = {name: found.pop(name) for name in ("threads", "provider", "custom_ops") if name in found}
+    found["session"] = {"threads": usable_processors(), **session}
+    if "shape" in found:
+        found["shape"] = parse_shapes(found["shape"])
+    return found
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON document to stdout."""
+    import json
+
+    click.echo(json.dumps(document, indent=1, allow_nan=False))

@@ -1,0 +1,90 @@
+"""``graphopt passes``: what passes there are, and what options one takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from graphopt.cli import flags
+
+if TYPE_CHECKING:
+    from graphopt.pipeline import Pass
+
+
+@click.command("passes", short_help="List the passes, or show one.")
+@click.argument("name", required=False)
+@flags.as_json
+@flags.switch("--debug", "Show the traceback of an error.")
+def command(name: str | None, json: bool | None, debug: bool | None) -> None:
+    """List the installed passes; with NAME, show its options, their defaults and its contract."""
+    from graphopt.pipeline.registry import passes
+
+    registry = passes()
+    if json:
+        _print_json([registry.load(name)] if name else [registry.find(n) for n in registry.names])
+    elif name:
+        _print_one(registry.load(name))
+    else:
+        _print_all({n: registry.find(n) for n in registry.names})
+
+
+def _print_all(found: dict[str, object]) -> None:
+    from graphopt.pipeline.registry import Broken
+    from graphopt.report.table import print_rows
+
+    rows = []
+    for name, item in found.items():
+        if isinstance(item, Broken):
+            rows.append((name, "-", f"cannot be loaded: {item.reason} ({item.hint})"))
+        else:
+            rows.append((name, item.contract.value, item.summary()))  # type: ignore[attr-defined]
+    print_rows(("pass", "contract", "what it does"), rows)
+
+
+def _print_one(owner: type[Pass]) -> None:
+    from graphopt.report.table import print_rows
+
+    click.echo(f"{owner.name}: {owner.summary()}\n")
+    click.echo(f"contract: {owner.contract.value}")
+    if owner.needs:
+        click.echo(f"needs:    {', '.join(owner.needs)} (put before it unless --as-written)")
+    options = owner.describe()
+    if not options:
+        click.echo("options:  none")
+        return
+    click.echo("")
+    rows = [(o.name, o.allowed, _default(o.default), o.help) for o in options]
+    print_rows(("option", "takes", "default", "what it does"), rows)
+
+
+def _print_json(owners: list[object]) -> None:
+    import json
+
+    from graphopt.pipeline.registry import Broken
+
+    click.echo(json.dumps([_broken(o) if isinstance(o, Broken) else _as_json(o) for o in owners], indent=1))
+
+
+def _broken(item: object) -> dict[str, object]:
+    return {"name": item.name, "error": item.reason, "hint": item.hint}  # type: ignore[attr-defined]
+
+
+def _as_json(owner: type[Pass]) -> dict[str, object]:  # type: ignore[misc]
+    options = [
+        {"name": o.name, "takes": o.allowed, "default": o.default, "help": o.help} for o in owner.describe()
+    ]
+    return {
+        "name": owner.name,
+        "summary": owner.summary(),
+        "contract": owner.contract.value,
+        "needs": list(owner.needs),
+        "options": options,
+    }
+
+
+def _default(value: object) -> str:
+    from graphopt.pipeline.options import to_text
+
+    text = to_text(value)
+    return text if isinstance(text, str) else "|".join(text) or "empty"
