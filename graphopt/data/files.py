@@ -164,7 +164,7 @@ def _open_folder(path: Path, prefix: str) -> ImageFiles:
 def _walk(root: Path) -> Iterator[str]:
     """Relative names of all files; folders behind links are entered, each real folder once."""
     seen: set[str] = set()
-    for top, folders, files in os.walk(root, followlinks=True):
+    for top, folders, files in os.walk(root, onerror=_unreadable, followlinks=True):
         real = os.path.realpath(top)
         if real in seen:
             folders.clear()
@@ -172,6 +172,12 @@ def _walk(root: Path) -> Iterator[str]:
         seen.add(real)
         folders.sort()
         yield from ((Path(top) / file).relative_to(root).as_posix() for file in files)
+
+
+def _unreadable(error: OSError) -> None:
+    raise DataError(
+        f"the folder {error.filename} cannot be read: {error}", hint="check its permissions"
+    ) from error
 
 
 def _open_tar(path: Path, prefix: str) -> ImageFiles:

@@ -17,7 +17,7 @@ from graphopt.data.ports import Batching, Dims, batching, known_dims
 from graphopt.data.preprocess import Preprocess
 from graphopt.data.rows import ArrayRows, Rows, open_npy, open_npz
 from graphopt.data.samples import Samples
-from graphopt.data.spec import DataSpec, parse_spec, shuffled
+from graphopt.data.spec import DataSpec, exists, parse_spec, shuffled
 from graphopt.data.transform import UNSCALED
 from graphopt.errors import DataError
 
@@ -72,7 +72,7 @@ def _open(
     recipe: Preprocess | None,
 ) -> Feeder:
     path, name = spec.path, spec.path.name.lower()
-    if not path.exists():
+    if not exists(path):
         raise DataError(f"there is no file or folder {path}", hint="check the path of the samples")
     if path.is_dir() or name.endswith((*ARCHIVES, *SUFFIXES)):
         if len(spec.names) > 1:

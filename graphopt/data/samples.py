@@ -111,7 +111,7 @@ class Samples:
             )
 
     def _used(self) -> np.ndarray:
-        return np.sort(self.rows[: len(self) * self.group])
+        return self.rows[: len(self) * self.group]
 
     def _sample(self, rows: list[Row]) -> Sample:
         labels = None

@@ -8,6 +8,7 @@ only on their names, so ``PATH::64`` and ``PATH::64:`` never overlap and togethe
 from __future__ import annotations
 
 import hashlib
+import os.path
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,11 +30,6 @@ class DataSpec:
     start: int = 0
     stop: int | None = None
 
-    @property
-    def is_sliced(self) -> bool:
-        """True when the text named a part of the samples."""
-        return self.start > 0 or self.stop is not None
-
 
 def parse_spec(text: str) -> DataSpec:
     """Read a DATA text; a file whose name holds ``#`` or ``::`` is found as well.
@@ -42,7 +38,7 @@ def parse_spec(text: str) -> DataSpec:
     """
     if not text.strip():
         raise UsageError("the text that names the samples is empty", hint="give a file or a folder")
-    if Path(text).exists():
+    if exists(text):
         return DataSpec(Path(text))
     head, separator, tail = text.rpartition("::")
     if not separator:
@@ -51,9 +47,14 @@ def parse_spec(text: str) -> DataSpec:
     return _with_names(head, start, stop)
 
 
+def exists(path: str | Path) -> bool:
+    """True when there is such a file or folder; False, too, for texts that cannot be paths."""
+    return os.path.exists(path)  # noqa: PTH110 (Path.exists raises for names that are too long)
+
+
 def _with_names(text: str, start: int, stop: int | None) -> DataSpec:
     head, separator, tail = text.rpartition("#")
-    if not separator or Path(text).exists():
+    if not separator or exists(text):
         return DataSpec(Path(text), (), start, stop)
     names = tuple(name.strip() for name in tail.split(","))
     if not head or not all(names):

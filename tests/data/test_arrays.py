@@ -102,6 +102,11 @@ def test_a_fixed_batch_groups_rows(port: MakePort) -> None:
         from_arrays({"x": x[:3]}, [port(4, 3)])
 
 
+def test_a_batch_fixed_at_1_is_never_stacked(port: MakePort) -> None:
+    samples = from_arrays({"x": floats(5, 3)}, [port(1, 3)])
+    assert [b.feeds["x"].shape for b in samples.batches(32)] == [(1, 3)] * 5
+
+
 def test_a_shape_fixes_a_dynamic_batch(port: MakePort) -> None:
     ports = [port("N", 3)]
     assert len(from_arrays({"x": floats(10, 3)}, ports, shapes={"x": (5, 3)})) == 2

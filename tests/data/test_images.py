@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from graphopt.data import Samples, load, shared
+from graphopt.data.files import open_images
 from graphopt.data.images import decode
 from graphopt.errors import DataError
 from graphopt.ir import Port
@@ -54,6 +55,12 @@ def test_archives_give_what_the_folder_gives(kind: str, photos: Callable[..., Pa
     assert content(load(f"{archive}::2", inputs)) == content(load(f"{root}::2", inputs))
     assert content(load(f"{archive}::2:", inputs)) == content(load(f"{root}::2:", inputs))
     assert shared(load(archive, inputs), folder) == 4
+
+
+@pytest.mark.parametrize("kind", KINDS[:-1])
+def test_archives_are_read_forward(kind: str, photos: Callable[..., Path]) -> None:
+    files = open_images(packed(photos(*NAMES), kind))
+    assert [index for index, _ in files.read([0, 1, 2, 3])] == [3, 2, 1, 0]  # packed in reverse
 
 
 def test_folders_are_read_in_sorted_order(

@@ -57,6 +57,7 @@ def test_a_table_in_another_encoding() -> None:
         (["1.jpg", "cat/1.jpg", "dog/1.jpg"], None),  # not all lie in folders
         (["images/1.jpg", "images/2.jpg"], None),  # one folder is no class
         (["1.jpg", "2.jpg"], None),
+        (["test/cat/1.jpg", "train/cat/2.jpg"], None),  # nor is one class below the splits
     ],
 )
 def test_class_folders(names: list[str], expected: list[int] | None) -> None:

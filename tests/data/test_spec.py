@@ -45,6 +45,10 @@ def test_a_file_named_like_a_slice_is_found(tmp_path: Path) -> None:
     assert parse_spec(f"{tmp_path / 'b#c'}::5") == DataSpec(tmp_path / "b#c", (), 0, 5)
 
 
+def test_a_text_that_cannot_be_a_path_is_no_crash() -> None:
+    assert parse_spec("a" * 5000).path == Path("a" * 5000)
+
+
 @given(NAMES, st.integers(0, 80))
 def test_a_slice_and_its_rest_are_disjoint_and_cover(names: list[str], count: int) -> None:
     order = shuffled(names)
