@@ -37,7 +37,9 @@ def read_split(folder: Path, name: str) -> Split:
 
 def normalise(images: Bytes) -> NDArray[np.float32]:
     """What `PREPROCESS` says, in float32: the input that every sample model expects."""
-    return (images.astype(np.float32) / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
+    scaled = images.astype(np.float32) / np.float32(255)
+    normalised: NDArray[np.float32] = (scaled - np.float32(MEAN)) / np.float32(STD)
+    return normalised
 
 
 def write_samples(

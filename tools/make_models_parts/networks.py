@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 
 CLASS_COUNT = 10
@@ -27,7 +28,8 @@ class ResidualBlock(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.relu(self.second(self.relu(self.first(x))) + self.shortcut(x))
+        y: Tensor = self.second(self.relu(self.first(x)))
+        return torch.relu(y + self.shortcut(x))
 
 
 class InvertedResidual(nn.Module):
@@ -42,7 +44,7 @@ class InvertedResidual(nn.Module):
         self.keeps_shape = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.project(self.relu(self.depthwise(self.relu(self.expand(x)))))
+        y: Tensor = self.project(self.relu(self.depthwise(self.relu(self.expand(x)))))
         return x + y if self.keeps_shape else y
 
 

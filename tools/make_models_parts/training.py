@@ -78,7 +78,7 @@ def _optimizer(
 def _batches(count: int, size: int, randomness: torch.Generator) -> Iterator[Tensor]:
     """Full batches of a fresh permutation; the few images left over wait for the next epoch."""
     order = torch.randperm(count, generator=randomness)
-    return iter(order[: count - count % size].split(size))
+    return iter(torch.split(order[: count - count % size], size))
 
 
 def _shift_and_mirror(images: Tensor, randomness: torch.Generator, reach: int = 2) -> Tensor:
