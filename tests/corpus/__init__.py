@@ -3,6 +3,7 @@
 `ROUND_TRIP` holds one construct per model, for loading and saving without loss; `NUMERIC` holds models that
 are executed before and after passes. Both are tuples of `Case`; `case(name)` finds one. `unmet` compares a
 model that went through ``clean,fold-bn`` with what its case expects. `random_cnn` draws small networks.
+`write_external` and `write_large_external` put models with weights beside them into a folder.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import chain
 from . import (
     activations,
     affine,
+    annotations,
     bn_after,
     bn_before,
     bn_stays,
@@ -21,10 +23,14 @@ from . import (
     networks,
     noops,
     padding,
+    storage,
+    structure,
 )
 from ._case import Case, count_ops, graphs, random_feeds, unmet
+from .external import inline_model, write_external, write_large_external
 from .random_cnn import random_cnn
 
+_ROUND_TRIP_THEMES = (annotations, storage, structure)
 _NUMERIC_THEMES = (
     bn_after,
     bn_before,
@@ -38,8 +44,9 @@ _NUMERIC_THEMES = (
     activations,
     networks,
 )
+ROUND_TRIP: tuple[Case, ...] = tuple(chain.from_iterable(theme.cases for theme in _ROUND_TRIP_THEMES))
 NUMERIC: tuple[Case, ...] = tuple(chain.from_iterable(theme.cases for theme in _NUMERIC_THEMES))
-_BY_NAME = {known.name: known for known in NUMERIC}
+_BY_NAME = {known.name: known for known in (*ROUND_TRIP, *NUMERIC)}
 
 
 def case(name: str) -> Case:
@@ -47,4 +54,17 @@ def case(name: str) -> Case:
     return _BY_NAME[name]
 
 
-__all__ = ["NUMERIC", "Case", "case", "count_ops", "graphs", "random_cnn", "random_feeds", "unmet"]
+__all__ = [
+    "NUMERIC",
+    "ROUND_TRIP",
+    "Case",
+    "case",
+    "count_ops",
+    "graphs",
+    "inline_model",
+    "random_cnn",
+    "random_feeds",
+    "unmet",
+    "write_external",
+    "write_large_external",
+]

@@ -52,22 +52,18 @@ class Case:
 class Catalogue(list[Case]):
     """The cases of one theme; a builder function becomes a case by decoration."""
 
-    def __init__(self, **defaults: bool) -> None:
-        super().__init__()
-        self.defaults = defaults
-
     def add(self, expect: Mapping[str, Any] | None = None, **fields: Any) -> Callable[[Builder], Builder]:
         """Register the decorated builder under its own name."""
 
         def register(build: Builder) -> Builder:
-            self.append(Case(build.__name__, build, expect or {}, **{**self.defaults, **fields}))
+            self.append(Case(build.__name__, build, expect or {}, **fields))
             return build
 
         return register
 
     def put(self, name: str, build: Builder, expect: Mapping[str, Any] | None = None, **fields: Any) -> None:
         """Register one member of a family of builders."""
-        self.append(Case(name, build, expect or {}, **{**self.defaults, **fields}))
+        self.append(Case(name, build, expect or {}, **fields))
 
 
 def left(**ops: int) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Net:
         name = name or self._new_name(op)
         names = [self._operand(operand) for operand in inputs]
         outputs = [f"{name}.out"] if count == 1 else [f"{name}.out{i}" for i in range(count)]
-        self.node(op, names, outputs, name=name, domain=domain, **attrs)
+        self.node(op, names, outputs, name=name, domain=domain or None, **attrs)
         return outputs
 
     def op(self, op: str, *inputs: Operand, name: str = "", domain: str = "", **attrs: Any) -> str:
