@@ -22,6 +22,7 @@ def check_model(model: Model) -> None:
 
     The checker sees the model without its large payloads, so its cost does not grow with the weights.
     """
+    model.sort()
     if errors := structure_errors(model):
         more = f" (and {len(errors) - MAX_REPORTED} more)" if len(errors) > MAX_REPORTED else ""
         raise ModelError("; ".join(errors[:MAX_REPORTED]) + more)

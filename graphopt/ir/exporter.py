@@ -25,7 +25,7 @@ class GraphExporter:
         proto = GraphProto()
         proto.CopyFrom(graph.header)
         proto.node.extend(self.node(node) for node in graph.nodes)
-        proto.initializer.extend(self._initializer(tensor) for tensor in self._initializers(graph))
+        proto.initializer.extend(self.initializer(tensor) for tensor in self._initializers(graph))
         proto.input.extend(_value_info(tensor) for tensor in graph.inputs)
         proto.output.extend(_value_info(tensor) for tensor in graph.outputs)
         proto.value_info.extend(_value_infos(graph))
@@ -55,7 +55,7 @@ class GraphExporter:
         if isinstance(value, Graph):
             return self.graph(value)
         if isinstance(value, Constant):
-            return self._initializer(value)
+            return self.initializer(value)
         if isinstance(value, np.ndarray):
             return self.weights.proto("", value)
         return value
@@ -71,7 +71,8 @@ class GraphExporter:
         graph.initializers = list(known)
         return graph.initializers
 
-    def _initializer(self, tensor: Constant | Variable) -> TensorProto:
+    def initializer(self, tensor: Constant | Variable) -> TensorProto:
+        """Return the TensorProto of one initializer; a new value is put into the weight store."""
         if isinstance(tensor, Constant) and not tensor.is_stored:
             tensor.store(self.weights.proto(tensor.name, tensor.values, like=tensor.proto), self.weights)
         proto = tensor.proto

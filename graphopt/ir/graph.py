@@ -123,6 +123,14 @@ class Node(gs.Node):  # type: ignore[misc]
         """Return an attribute's value, or ``default`` when the node does not have it."""
         return self.attrs.get(name, default)
 
+    def attribute_bytes(self) -> bytes:
+        """The attributes in a form that is equal for equal attributes."""
+        if self._attrs is None:
+            protos = list(self.proto.attribute) if self.proto is not None else []
+        else:
+            protos = self._attrs.protos(lambda value: value)
+        return b"\0".join(sorted(proto.SerializeToString(deterministic=True) for proto in protos))
+
     def subgraphs(self, recursive: bool = False) -> Iterator[Graph]:
         """Yield the graphs among the attributes (bodies of If, Loop, Scan)."""
         if self._attrs is None and not (self.graph is not None and self in self.graph.owners):
@@ -274,6 +282,18 @@ class Graph(gs.Graph):  # type: ignore[misc]
         """Let every reader of ``old`` read ``new``; graph outputs stay."""
         for node in dict.fromkeys(old.outputs):
             node.inputs = [new if tensor is old else tensor for tensor in node.inputs]
+
+    def move_in(self, other: Graph) -> None:
+        """Take over the nodes and initializers of a subgraph, names as they are."""
+        for node in other.nodes:
+            node.graph = self
+            for tensor in node.outputs:
+                tensor.graph = self
+        for tensor in other.initializers:
+            tensor.graph = self
+        self._nodes.extend(other.nodes)
+        self.initializers.extend(other.initializers)
+        self.owners |= other.owners
 
     def bypass(self, node: Node) -> bool:
         """Remove a node whose first output equals its first input; False when its place needs it.

@@ -115,6 +115,15 @@ class Tensor(gs.Tensor):  # type: ignore[misc]
         self.values = values if export_dtype is None else values.astype(export_dtype)
         return self  # type: ignore[return-value]
 
+    def become(self, other: Constant) -> Constant:
+        """Turn into a constant with the value of ``other``, which is not read for it."""
+        self.__class__ = Constant  # type: ignore[assignment]
+        if other.is_stored:
+            self.store(other.proto, other._values)  # type: ignore[attr-defined]
+        else:
+            self.proto, self._values, self._cache = None, other.values, None
+        return self  # type: ignore[return-value]
+
     def to_variable(self, dtype: Any = None, shape: Sequence[int | str] = ()) -> Variable:
         dtype = self.dtype if dtype is None else dtype
         self.__class__ = Variable  # type: ignore[assignment]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -15,7 +16,11 @@ from onnx import TensorProto
 from graphopt.errors import ModelError
 from graphopt.ir.wire import DETACH_BYTES, Buffer
 
+if TYPE_CHECKING:
+    from graphopt.ir.tensor import Constant
+
 Array = NDArray[Any]
+DIGEST_CHUNK = 16 * 2**20
 
 
 class Weights:
@@ -88,6 +93,19 @@ class Weights:
     def is_held(self, proto: TensorProto) -> bool:
         """Whether the payload stands outside the proto: in this store or in an external file."""
         return self.is_marked(proto) or proto.data_location == TensorProto.EXTERNAL
+
+    def digest(self, tensor: Constant) -> bytes:
+        """A hash of a constant's bytes, read piece by piece."""
+        values = np.ascontiguousarray(tensor.values)
+        if values.dtype == object:
+            return repr(values.tolist()).encode()
+        data = memoryview(values.reshape(-1).view(np.uint8))
+        digest = hashlib.blake2b(digest_size=16)
+        for start in range(0, len(data), DIGEST_CHUNK):
+            digest.update(data[start : start + DIGEST_CHUNK])
+            if len(data) > DIGEST_CHUNK:
+                self.release()
+        return digest.digest()
 
     def release(self) -> None:
         """Give mapped pages back to the system; they are read again when needed."""

@@ -1,0 +1,60 @@
+"""The same computation, or the same constant, twice."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from graphopt.ir import Constant, Graph, Node
+from graphopt.passes.clean.constants import NEVER_FOLDED
+from graphopt.passes.clean.rules import View
+
+RANDOM = frozenset("RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli".split())
+assert RANDOM <= NEVER_FOLDED
+
+
+def merge_equal_nodes(graph: Graph, view: View) -> None:
+    """Let the readers of a node read an earlier node that computes the same; never for random operators."""
+    graph.sort()
+    first: dict[Hashable, Node] = {}
+    for node in graph.find():
+        if not node.is_standard or node.op in RANDOM or node in graph.owners or not node.inputs:
+            continue
+        key = (node.op, node.attribute_bytes(), tuple(id(t) if t.name else 0 for t in node.inputs), len(node.outputs))
+        twin = first.setdefault(key, node)
+        if twin is not node and _can_replace(graph, node, twin):
+            for mine, other in zip(node.outputs, twin.outputs, strict=True):
+                graph.replace_uses(mine, other)
+            view.changed(node, f"computes what {twin.name or twin.op} computes")
+            graph.remove(node)
+
+
+def _can_replace(graph: Graph, node: Node, twin: Node) -> bool:
+    """Dropout in training mode is random; outputs of the graph keep their makers."""
+    if node.op == "Dropout" or any(graph.is_output(tensor) for tensor in node.outputs):
+        return False
+    return all(bool(a.name) >= bool(b.name) for a, b in zip(twin.outputs, node.outputs, strict=True))
+
+
+def merge_equal_initializers(graph: Graph, view: View, limit: int | None = None) -> None:
+    """Let the readers of a constant read an earlier one of the same type, shape and bytes.
+
+    ``limit`` leaves constants of more bytes alone.
+    """
+    fixed = {*graph.inputs, *graph.outputs}
+    alike: dict[Hashable, list[Constant]] = {}
+    for tensor in graph.initializers:
+        if isinstance(tensor, Constant) and tensor not in fixed and (limit is None or tensor.nbytes <= limit):
+            alike.setdefault((tensor.dtype, tensor.shape), []).append(tensor)
+    for group in alike.values():
+        if len(group) > 1:
+            _merge_group(graph, group, view)
+    graph.remove_unused_initializers()
+
+
+def _merge_group(graph: Graph, group: list[Constant], view: View) -> None:
+    first: dict[bytes, Constant] = {}
+    for tensor in group:
+        twin = first.setdefault(view.model.weights.digest(tensor), tensor)
+        if twin is not tensor:
+            graph.replace_uses(tensor, twin)
+            view.changed(tensor.name, f"a constant equal to {twin.name}")

@@ -1,0 +1,122 @@
+"""Two nodes in a row that one can do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphopt.ir import Node, Tensor
+from graphopt.ir.values import slice_bounds
+from graphopt.passes.clean.rules import Rule, View
+
+
+def _before(node: Node, op: str) -> Node | None:
+    """The producer of the first input, when it is of type ``op``."""
+    producer = node.inputs[0].producer
+    if producer is None or producer.op != op or not producer.is_standard or producer.graph is not node.graph:
+        return None
+    return producer
+
+
+def _transposes(node: Node, view: View) -> str | None:
+    first = _before(node, "Transpose")
+    if first is None:
+        return None
+    inner, outer = first.attr("perm"), node.attr("perm")
+    if inner is None or outer is None:
+        return None
+    node.attrs["perm"] = [inner[axis] for axis in outer]
+    node.inputs[0] = first.inputs[0]
+    return "two transposes in a row are one"
+
+
+def _reshapes(node: Node, view: View) -> str | None:
+    """The first of two Reshapes only matters where the second copies a size (0) from it."""
+    first = next((n for op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze") if (n := _before(node, op))), None)
+    shape = view.constant(node.input(1))
+    if first is None or shape is None or node.attr("allowzero", 0) or not np.all(shape != 0):
+        return None
+    node.inputs[0] = first.inputs[0]
+    return "only the last of two reshapes in a row counts"
+
+
+def _open_size(node: Node, view: View) -> str | None:
+    """A Reshape to sizes computed at run time, all of which but one are known or copied from the input."""
+    if view.constant(node.input(1)) is not None or view.model.opset < 5:
+        return None
+    sizes, source = view.facts.value(node.inputs[1]), view.facts.shape(node.inputs[0])
+    if sizes is None or sizes.ndim != 1 or (node.attr("allowzero", 0) and any(size == 0 for size in sizes)):
+        return None
+    literal = [_literal(size, index, source) for index, size in enumerate(sizes)]
+    if literal.count(None) + literal.count(-1) > 1:
+        return None
+    values = np.array([-1 if size is None else size for size in literal], np.int64)
+    node.inputs[1] = node.graph.add_constant(f"{node.name or 'Reshape'}.shape", values)
+    node.attrs.pop("allowzero", None)
+    return "its sizes are known up to one"
+
+
+def _literal(size: object, index: int, source: tuple | None) -> int | None:
+    """How a Reshape writes a size: the number, 0 for "as in the input", None when it must be worked out."""
+    if isinstance(size, str) and source is not None and index < len(source) and source[index] == size:
+        return 0
+    return int(size) if size is not None and not isinstance(size, str) else None
+
+
+def _slices(node: Node, view: View) -> str | None:
+    """Slices with constant bounds along different axes."""
+    first = _before(node, "Slice")
+    if first is None or not first.output.is_private or view.model.opset < 10:
+        return None
+    bounds = [_bounds(n, view) for n in (first, node)]
+    rank = view.facts.rank(node.inputs[0])
+    if bounds[0] is None or bounds[1] is None:
+        return None
+    if rank is None and any(axis < 0 for part in bounds for axis in part):
+        return None
+    parts = [{axis % rank if rank else axis: b for axis, b in part.items()} for part in bounds]
+    if parts[0].keys() & parts[1].keys():
+        return None
+    _write_slice(node, first.inputs[0], {**parts[0], **parts[1]})
+    return "two slices in a row are one"
+
+
+def _bounds(node: Node, view: View) -> dict[int, tuple[int, int, int]] | None:
+    return slice_bounds(node, [view.constant(node.input(i)) for i in range(len(node.inputs))])
+
+
+def _write_slice(node: Node, source: Tensor, bounds: dict[int, tuple[int, int, int]]) -> None:
+    title = node.name or "Slice"
+    starts, ends, steps = (np.array(column, np.int64) for column in zip(*bounds.values(), strict=True))
+    columns = {"starts": starts, "ends": ends, "axes": np.array(list(bounds), np.int64), "steps": steps}
+    constants = [node.graph.add_constant(f"{title}.{key}", values) for key, values in columns.items()]
+    node.inputs = [source, *constants]
+
+
+def _flat_gemm(node: Node, view: View) -> str | None:
+    """MatMul of matrices and the Add of a constant row after it are a Gemm."""
+    if view.model.opset < 7:
+        return None
+    for place, tensor in enumerate(node.inputs):
+        product, row = tensor.producer, view.constant(node.inputs[1 - place])
+        if product is None or product.op != "MatMul" or not product.is_standard or row is None:
+            continue
+        weight = view.constant(product.inputs[1])
+        if weight is None or weight.ndim != 2 or weight.dtype.kind != "f" or view.facts.rank(product.inputs[0]) != 2:
+            continue
+        if not tensor.is_private or row.ndim > 1 or row.size not in (1, weight.shape[1]):
+            continue
+        bias = node.inputs[1 - place]
+        graph, result = node.graph, node.output
+        node.outputs.clear()
+        graph.add_node("Gemm", [*product.inputs, bias], outputs=[result], name=product.name or None, like=product)
+        graph.remove(node)
+        return "a MatMul with its bias is a Gemm"
+    return None
+
+
+MERGE_RULES: dict[str, list[Rule]] = {
+    "Transpose": [_transposes],
+    "Reshape": [_reshapes, _open_size],
+    "Slice": [_slices],
+    "Add": [_flat_gemm],
+}

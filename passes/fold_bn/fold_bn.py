@@ -1,0 +1,153 @@
+"""Fold BatchNormalization into a linear layer next to it.
+
+At inference a BatchNormalization is one affine map per channel::
+
+    y = scale * x + shift        scale = gamma / sqrt(var + epsilon)      shift = beta - scale * mean
+
+The linear layer before it absorbs the map into its weight and bias; else the layer after it does, where
+nothing is padded (a padding zero would have to be shifted too) or the shift is zero; else the map is
+written out as a multiplication and an addition, which every backend fuses or quantizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from graphopt.ir import Array, Graph, Model, Node
+from graphopt.ir.facts import Facts, gather_facts
+from graphopt.ir.linear import LinearLayer, absorb_after, absorb_before, as_layer, biased_matmul, is_padded
+from graphopt.pipeline import Context, Contract, Pass, option
+
+NOTE = "batch_norm"  # gamma and beta of folded normalisations, for data-free passes of the same run
+
+
+@dataclass(frozen=True)
+class FoldBN(Pass):
+    """Fold each BatchNormalization into the layer before or after it."""
+
+    name: ClassVar[str] = "fold-bn"
+    contract: ClassVar[Contract] = Contract.EXACT
+
+    lone: bool = option(True, "write a BatchNormalization that no layer absorbs as Mul and Add")
+
+    def run(self, model: Model, ctx: Context) -> None:
+        """Fold what can be folded and say of every other BatchNormalization why it stays."""
+        nodes = [bn for graph in model.graphs() for bn in graph.find("BatchNormalization")]
+        facts = gather_facts(model) if nodes else Facts()
+        for bn in nodes:
+            title = bn.name or bn.output.name
+            if reason := _refusal(bn, model.opset):
+                ctx.skipped(title, reason)
+            elif done := self._fold(bn, ChannelMap.of(bn), facts, ctx):
+                ctx.changed(title, done)
+        for graph in model.graphs():
+            graph.remove_unused_initializers()
+
+    def _fold(self, bn: Node, channels: ChannelMap, facts: Facts, ctx: Context) -> str | None:
+        """Fold one BatchNormalization and say how; None when it had to stay."""
+        title = bn.name or bn.output.name
+        before = _layer_before(bn, channels, facts)
+        if isinstance(before, LinearLayer):
+            _fold_into_producer(bn, before, channels, ctx)
+            return f"folded into {before.node.name or before.node.op}"
+        after = _layer_after(bn, channels)
+        if isinstance(after, LinearLayer):
+            _fold_into_consumer(bn, after, channels)
+            return f"folded into {after.node.name or after.node.op} after it"
+        rank, dtype = facts.rank(bn.inputs[0]), facts.dtype(bn.inputs[0])
+        if not self.lone or rank is None or rank < 2 or dtype is None:
+            ctx.skipped(title, before)
+            return None
+        _write_out(bn, channels, rank, dtype)
+        return f"written as Mul and Add: {before}"
+
+
+@dataclass(frozen=True)
+class ChannelMap:
+    """What a BatchNormalization does to each channel; float64 arrays of shape (channels,)."""
+
+    scale: Array
+    shift: Array
+    gamma: Array
+    beta: Array
+
+    @classmethod
+    def of(cls, bn: Node) -> ChannelMap:
+        """Read the map of a node whose parameters are constants."""
+        gamma, beta, mean, var = (t.constant.astype(np.float64) for t in bn.inputs[1:5])
+        scale = gamma / np.sqrt(var + bn.attr("epsilon", 1e-5))
+        return cls(scale, beta - scale * mean, gamma, beta)
+
+
+def _refusal(bn: Node, opset: int) -> str | None:
+    """Say why ``bn`` is no fixed map per channel, or None when it is."""
+    if bn.attr("training_mode", 0) or (opset < 7 and not bn.attr("is_test", 0)):
+        return "it runs in training mode"
+    if any(t.name and (t.outputs or bn.graph.is_output(t)) for t in bn.outputs[1:]):
+        return "its running statistics are read"
+    if not bn.attr("spatial", 1):
+        return "it normalises every position on its own"
+    for tensor in bn.inputs[1:5]:
+        if tensor.constant is None:
+            return f"{tensor.name} can change at run time"
+    return None
+
+
+def _layer_before(bn: Node, channels: ChannelMap, facts: Facts) -> LinearLayer | str:
+    """Return the layer that can absorb ``bn``'s map after it, or why there is none."""
+    source = bn.inputs[0]
+    layer = biased_matmul(source.producer) or as_layer(source.producer)
+    if isinstance(layer, str):
+        return layer
+    if not source.is_private:
+        return f"{source.name} is read elsewhere or is a model output"
+    if layer.node.op == "MatMul" and (layer.adder is None or facts.rank(source) != 2):
+        return "the MatMul before it has no bias per channel that could take the shift"
+    if layer.channels != channels.scale.size:
+        return f"its channels are not those that {layer.node.name or layer.node.op} makes"
+    return layer
+
+
+def _layer_after(bn: Node, channels: ChannelMap) -> LinearLayer | str:
+    """Return the layer that can absorb ``bn``'s map before it, or why there is none."""
+    if not bn.output.is_private:
+        return f"{bn.output.name} has several readers or is a model output"
+    node = bn.output.consumers[0]
+    if node.graph is not bn.graph or node.op not in ("Conv", "Gemm") or node.inputs[0] is not bn.output:
+        return "no layer after it reads it"
+    if node.op == "Gemm" and node.attr("transA", 0):
+        return f"{node.name} reads it transposed"
+    if np.any(channels.shift) and is_padded(node):
+        return f"{node.name} pads its input, and the padding would have to be shifted too"
+    layer = as_layer(node)
+    if isinstance(layer, LinearLayer) and layer.input_channels != channels.scale.size:
+        return f"its channels are not those that {node.name or node.op} reads"
+    return layer
+
+
+def _fold_into_producer(bn: Node, layer: LinearLayer, channels: ChannelMap, ctx: Context) -> None:
+    absorb_after(bn.graph, layer, channels.scale, channels.shift)
+    bn.graph.bypass(bn)
+    notes = ctx.notes.setdefault(NOTE, {})
+    notes[layer.result.name] = {"gamma": np.abs(channels.gamma), "beta": channels.beta}
+
+
+def _fold_into_consumer(bn: Node, layer: LinearLayer, channels: ChannelMap) -> None:
+    absorb_before(bn.graph, layer, channels.scale, channels.shift)
+    bn.graph.bypass(bn)
+
+
+def _write_out(bn: Node, channels: ChannelMap, rank: int, dtype: np.dtype) -> None:
+    """Replace ``bn`` by a multiplication and an addition with constants of shape (channels, 1, ...)."""
+    graph, source, result = bn.graph, bn.inputs[0], bn.output
+    title = bn.name or result.name
+    shape = (-1, *(1,) * (rank - 2))
+    bn.outputs.clear()
+    scale = graph.add_constant(f"{title}.scale", channels.scale.astype(dtype).reshape(shape))
+    product = graph.add_node("Mul", [source, scale], name=f"{title}.mul", like=bn)
+    shift = graph.add_constant(f"{title}.shift", channels.shift.astype(dtype).reshape(shape))
+    graph.add_node("Add", [product.output, shift], outputs=[result], name=f"{title}.add", like=bn)
+    graph.remove(bn)
