@@ -13,7 +13,7 @@ from itertools import chain
 from . import (
     activations,
     affine,
-    annotations,
+    attachments,
     bn_after,
     bn_before,
     bn_stays,
@@ -30,7 +30,7 @@ from ._case import Case, count_ops, graphs, random_feeds, unmet
 from .external import inline_model, write_external, write_large_external
 from .random_cnn import random_cnn
 
-_ROUND_TRIP_THEMES = (annotations, storage, structure)
+_ROUND_TRIP_THEMES = (attachments, storage, structure)
 _NUMERIC_THEMES = (
     bn_after,
     bn_before,

@@ -29,6 +29,7 @@ class Case:
     - ``"ops_after_clean_fold"``: op type -> exact count after ``clean,fold-bn``, subgraphs included;
     - ``"could_reach"``: counts that would be right too, a wish that `unmet` does not check;
     - ``"keeps"``: names of nodes that must still be there;
+    - ``"round_trip"``: ``"sorted"`` when loading and saving has to put the nodes into order;
     - ``"max_bytes"``: the largest acceptable serialised size after ``clean,fold-bn``.
     """
 

@@ -13,6 +13,16 @@ Operand = str | np.ndarray | None
 Dims = Sequence[int | str | None]
 
 
+def ints(*values: int) -> np.ndarray:
+    """Give a vector of int64: axes, sizes, pads."""
+    return np.array(values, np.int64)
+
+
+def floats(*values: float) -> np.ndarray:
+    """Give a vector of float32."""
+    return np.array(values, np.float32)
+
+
 class Net:
     """A graph in the making; operands are tensor names, arrays (become initializers) or None (absent)."""
 

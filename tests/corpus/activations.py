@@ -28,7 +28,7 @@ def clipped(net: Net, x: str, shift: Any = 3, top: Any = 6) -> str:
 
 
 def mul(net: Net, *factors: Any) -> str:
-    product = factors[0]
+    product: str = factors[0]
     for factor in factors[1:]:
         product = net.op("Mul", product, factor)
     return product

@@ -33,7 +33,7 @@ def _conv_then(
     return net.model(net.op(op, c, y, name="after") if first else net.op(op, y, c, name="after"))
 
 
-for name, op, constant, settings in [
+PER_CHANNEL: list[tuple[str, str, tuple[int, ...], dict[str, Any]]] = [
     ("conv_mul_scalar", "Mul", (), {}),
     ("conv_mul_one_element", "Mul", (1,), {"bias": True}),
     ("conv_mul_channel", "Mul", (4, 1, 1), {"bias": True}),
@@ -53,10 +53,11 @@ for name, op, constant, settings in [
     ("conv_sub_from_scalar", "Sub", (), {"first": True}),
     ("conv_div_scalar", "Div", (), {"bias": True}),
     ("conv_div_channel", "Div", (1, 4, 1, 1), {}),
-]:
+]
+for name, op, constant, settings in PER_CHANNEL:
     cases.put(name, partial(_conv_then, op, constant, **settings), FOLDED)
 
-for name, op, constant, settings in [
+NOT_PER_CHANNEL: list[tuple[str, str, tuple[int, ...], dict[str, Any]]] = [
     ("conv_mul_pixel", "Mul", (6, 6), {}),
     ("conv_mul_element", "Mul", (1, 4, 6, 6), {}),
     ("conv_mul_row", "Mul", (6, 1), {}),
@@ -75,7 +76,8 @@ for name, op, constant, settings in [
     ("conv_add_grows_pixels", "Add", (4, 6, 6), {"shape": (1, 3, 3, 3)}),
     ("conv_mul_batch", "Mul", (2, 1, 1, 1), {"shape": (2, 3, 8, 8)}),
     ("constant_over_conv", "Div", (4, 1, 1), {"first": True}),
-]:
+]
+for name, op, constant, settings in NOT_PER_CHANNEL:
     cases.put(name, partial(_conv_then, op, constant, **settings), left(Conv=1, **{op: 1}))
 
 

@@ -29,7 +29,7 @@ def _bn_conv(
 
 
 PADS = [1, 1, 1, 1]
-for name, expect, settings in [
+CONVS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("bn_conv", folds(Conv=1), {}),
     ("bn_conv_bias", folds(Conv=1), {"bias": True, "strides": [2, 2]}),
     ("bn_conv_dynamic", folds(Conv=1), {"shape": ("N", 3, "H", "W")}),
@@ -50,7 +50,8 @@ for name, expect, settings in [
     ("bn_conv_padded_zero_shift", folds(Conv=1), {"pads": PADS, "shift": False}),
     # Each output pixel of a ConvTranspose sees other taps, so a shift is no constant per channel.
     ("bn_conv_transpose", stays(ConvTranspose=1), {"op": "ConvTranspose", "weight": (3, 4, 3, 3)}),
-]:
+]
+for name, expect, settings in CONVS:
     cases.put(name, partial(_bn_conv, **settings), expect)
 
 
@@ -61,7 +62,7 @@ def _bn_gemm(
     return net.model(net.gemm(net.bn(net.input(shape=shape), shape[1]), weight, **layer))
 
 
-for name, expect, settings in [
+GEMMS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("bn_gemm", folds(Gemm=1), {"bias": (4,)}),
     ("bn_gemm_no_bias", folds(Gemm=1), {"alpha": 2.0, "beta": 0.5}),
     ("bn_gemm_scalar_bias", folds(Gemm=1), {"bias": ()}),
@@ -71,7 +72,8 @@ for name, expect, settings in [
     # With transA the channels are the rows of the product: no weight can absorb their scale.
     ("bn_gemm_trans_a", stays("transA|transposed", Gemm=1), {"shape": (5, 3), "transA": 1}),
     ("bn_gemm_trans_a_square", stays("transA|transposed", Gemm=1), {"shape": (5, 5), "transA": 1}),
-]:
+]
+for name, expect, settings in GEMMS:
     cases.put(name, partial(_bn_gemm, **settings), expect)
 cases.put("bn_gemm_bias_per_row", partial(_bn_gemm, bias=(3, 1)))
 

@@ -35,8 +35,8 @@ def bn_after_residual_add() -> onnx.ModelProto:
     return net.model(net.bn(y, 4))
 
 
-TRAINING = ("y", "running_mean", "running_var")
-TRAINING_BEFORE_14 = ("y", "mean", "var", "saved_mean", "saved_var")
+TRAINING: tuple[str, ...] = ("y", "running_mean", "running_var")
+TRAINING_BEFORE_14: tuple[str, ...] = ("y", "mean", "var", "saved_mean", "saved_var")
 
 
 def _training(opset: int, names: tuple[str, ...], used: int, **attrs: int) -> onnx.ModelProto:
@@ -214,9 +214,8 @@ def quantized_weight_conv_bn() -> onnx.ModelProto:
 def _mixed(opset: int, data: type, affine: type, statistics: type) -> onnx.ModelProto:
     net = Net(dtype=data)
     y = net.conv(net.input(), (4, 3, 3, 3))
-    scale, bias = (np.float64([1.5, 0.5, -1, 2]).astype(affine) for _ in range(2))
-    mean, var = (np.float64([0.5, 0.25, 1, 2]).astype(statistics) for _ in range(2))
-    return net.model(net.op("BatchNormalization", y, scale, bias, mean, var), opset=opset)
+    parameters = [np.array([1.5, 0.5, -1, 2], affine)] * 2 + [np.array([0.5, 0.25, 1, 2], statistics)] * 2
+    return net.model(net.op("BatchNormalization", y, *parameters), opset=opset)
 
 
 for name, opset, types in [

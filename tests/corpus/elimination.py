@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from ._case import Catalogue, could, left
-from ._net import Net
+from ._net import Net, floats
 
 cases = Catalogue()
 
@@ -83,17 +83,17 @@ def _dropout(*inputs: Any, opset: int = 17, mask: bool = False, **attrs: Any) ->
     return net.model(net.op("Neg", outputs[0]), *outputs[1:], opset=opset)
 
 
-HALF, YES, NO = np.float32(0.5), np.array(True), np.array(False)
+HALF, YES, NO = np.array(0.5, np.float32), np.array(True), np.array(False)
 GONE = left(Dropout=0, Relu=1, Neg=1)
 cases.put("dropout_opset7", partial(_dropout, opset=7, ratio=0.3), GONE)
 cases.put("dropout_opset10", partial(_dropout, opset=10), GONE)
 cases.put("dropout_no_ratio", _dropout, GONE)
-cases.put("dropout_ratio", partial(_dropout, np.asarray(HALF)), GONE)
-cases.put("dropout_training_false", partial(_dropout, np.asarray(HALF), NO), GONE)
+cases.put("dropout_ratio", partial(_dropout, HALF), GONE)
+cases.put("dropout_training_false", partial(_dropout, HALF, NO), GONE)
 cases.put("dropout_ratio_absent_training_false", partial(_dropout, None, NO), GONE)
-cases.put("dropout_mask_used", partial(_dropout, np.asarray(HALF), mask=True), left(Relu=1, Neg=1))
+cases.put("dropout_mask_used", partial(_dropout, HALF, mask=True), left(Relu=1, Neg=1))
 cases.put("dropout_mask_used_opset10", partial(_dropout, opset=10, mask=True), left(Relu=1, Neg=1))
-cases.put("dropout_training_true", partial(_dropout, np.asarray(HALF), YES), left(Dropout=1), random=True)
+cases.put("dropout_training_true", partial(_dropout, HALF, YES), left(Dropout=1), random=True)
 
 
 @cases.add(GONE)
@@ -105,7 +105,7 @@ def dropout_mask_unused() -> onnx.ModelProto:
 def _ratio_feeds(rng: np.random.Generator) -> dict[str, np.ndarray]:
     return {
         "x": rng.standard_normal((1, 3, 8, 8)).astype(np.float32),
-        "ratio": np.float32([0.25]).reshape(()),
+        "ratio": np.array(0.25, np.float32),
     }
 
 
@@ -119,7 +119,7 @@ def dropout_ratio_is_an_input() -> onnx.ModelProto:
 @cases.add(left(Dropout=1))
 def dropout_training_overridable() -> onnx.ModelProto:
     net = Net()
-    y = net.op("Dropout", net.op("Relu", net.input()), np.asarray(HALF), net.const(NO, "training"))
+    y = net.op("Dropout", net.op("Relu", net.input()), HALF, net.const(NO, "training"))
     return net.model(y, ir=9, listed=["training"])
 
 
@@ -264,9 +264,9 @@ def initializers_of_equal_bytes() -> onnx.ModelProto:
     """Zeros of another type, of another shape and of another sign (1 / -0 is -inf)."""
     net = Net()
     x = net.input(shape=(2, 3))
-    y = net.op("Sign", net.op("Div", net.op("Exp", x), np.float32([0.0, -0.0, 0.0])))
+    y = net.op("Sign", net.op("Div", net.op("Exp", x), floats(0.0, -0.0, 0.0)))
     y = net.op("Add", y, np.zeros(3, np.float32))
-    y = net.op("Add", y, np.float32([-0.0, 0.0, 0.0]))
+    y = net.op("Add", y, floats(-0.0, 0.0, 0.0))
     return net.model(
         net.op("Add", y, np.zeros((2, 1), np.float32)), net.op("Gather", x, np.zeros(3, np.int32))
     )

@@ -10,15 +10,11 @@ import numpy as np
 import onnx
 
 from ._case import Catalogue, could, left
-from ._net import Net
+from ._net import Net, floats, ints
 
 cases = Catalogue()
 HUGE = (1024, 4096)  # 16 MB of float32
 SMALL = {"max_bytes": 1_000_000}
-
-
-def ints(*values: int) -> np.ndarray:
-    return np.array(values, np.int64)
 
 
 def _flatten_by_arithmetic(shape: tuple[Any, ...]) -> onnx.ModelProto:
@@ -96,9 +92,7 @@ def _huge(name: str, huge: Huge, expect: Mapping[str, Any] | None = None) -> Non
     cases.put(name, partial(_mean_of, huge), {**(expect or {}), **SMALL})
 
 
-_huge(
-    "huge_constant_of_shape", lambda net, x: net.op("ConstantOfShape", ints(*HUGE), value=np.float32([0.5]))
-)
+_huge("huge_constant_of_shape", lambda net, x: net.op("ConstantOfShape", ints(*HUGE), value=floats(0.5)))
 _huge("huge_expand", lambda net, x: net.op("Expand", net.array(0.5), ints(*HUGE)))
 _huge("huge_tile", lambda net, x: net.op("Tile", net.random(1, 16), ints(HUGE[0], HUGE[1] // 16)))
 _huge("huge_eye", lambda net, x: net.op("EyeLike", net.op("ConstantOfShape", ints(*HUGE)), dtype=1))
@@ -111,7 +105,7 @@ _huge(
 )
 _huge(
     "huge_one_hot",
-    lambda net, x: net.op("OneHot", np.arange(HUGE[0]), np.array(HUGE[1]), np.float32([0, 1])),
+    lambda net, x: net.op("OneHot", np.arange(HUGE[0]), np.array(HUGE[1]), floats(0, 1)),
 )
 _huge(
     "huge_chain_of_small_steps",
@@ -123,7 +117,7 @@ _huge(
 def huge_inside_small_outside() -> onnx.ModelProto:
     """A constant expression that is large only in the middle; its sum is one number."""
     net = Net()
-    large = net.op("ConstantOfShape", ints(*HUGE), value=np.float32([2.0**-22]))
+    large = net.op("ConstantOfShape", ints(*HUGE), value=floats(2.0**-22))
     return net.model(net.op("Add", net.input(), net.op("ReduceSum", large, keepdims=0)))
 
 
@@ -179,22 +173,20 @@ def expression_is_output() -> onnx.ModelProto:
 def cast_a_constant_like_a_live_tensor() -> onnx.ModelProto:
     """Only the type of the input is needed, and that is known."""
     net = Net()
-    return net.model(net.op("Mul", net.input(), net.op("CastLike", np.float64(2.5).reshape(()), "x")))
+    return net.model(net.op("Mul", net.input(), net.op("CastLike", np.array(2.5), "x")))
 
 
 @cases.add(left(Mul=1))
 def cast_a_live_tensor_like_a_constant() -> onnx.ModelProto:
     net = Net()
-    half = net.op("CastLike", net.input(), net.const(np.float16([0])))
+    half = net.op("CastLike", net.input(), net.const(np.zeros(1, np.float16)))
     return net.model(net.op("Mul", half, half))
 
 
 @cases.add(left(Where=0, Equal=0, Sub=1))
 def comparison_of_constants() -> onnx.ModelProto:
     net = Net()
-    chosen = net.op(
-        "Where", net.op("Equal", ints(1, -1), ints(-1, -1)), np.float32([7, 7]), np.float32([1, 2])
-    )
+    chosen = net.op("Where", net.op("Equal", ints(1, -1), ints(-1, -1)), floats(7, 7), floats(1, 2))
     return net.model(net.op("Sub", net.input(shape=("N", 2)), chosen))
 
 
@@ -210,7 +202,7 @@ def constants_through_a_sequence() -> onnx.ModelProto:
 def nan_constant() -> onnx.ModelProto:
     """The expression is NaN in one place: folding must keep it so."""
     net = Net()
-    return net.model(net.op("Add", net.input(), net.op("Log", np.float32([-1, 1, 0, 2, 4, 8, 16, 32]))))
+    return net.model(net.op("Add", net.input(), net.op("Log", floats(-1, 1, 0, 2, 4, 8, 16, 32))))
 
 
 @cases.add(finite=False)

@@ -9,14 +9,10 @@ import numpy as np
 import onnx
 
 from ._case import Catalogue, Feeds, could, folds, left
-from ._net import Net
+from ._net import Net, floats, ints
 
 cases = Catalogue()
-PADS = {"pads": [1, 1, 1, 1]}
-
-
-def ints(*values: int) -> np.ndarray:
-    return np.array(values, np.int64)
+PADS: dict[str, Any] = {"pads": [1, 1, 1, 1]}
 
 
 def block(net: Net, x: str, inputs: int, outputs: int, **attrs: Any) -> str:
@@ -161,7 +157,7 @@ def channels_last_input() -> onnx.ModelProto:
 def byte_input() -> onnx.ModelProto:
     net = Net()
     x = net.op("Cast", net.input(shape=(1, 3, 8, 8), dtype=np.uint8), to=onnx.TensorProto.FLOAT)
-    x = net.op("Div", net.op("Sub", x, np.float32([128, 120, 110]).reshape(3, 1, 1)), net.array(64))
+    x = net.op("Div", net.op("Sub", x, floats(128, 120, 110).reshape(3, 1, 1)), net.array(64))
     return net.model(block(net, x, 3, 4))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from ._case import Catalogue, could, left
-from ._net import Net
+from ._net import Net, floats, ints
 
 cases = Catalogue()
 Middle = Callable[[Net, str], str]
@@ -29,14 +29,6 @@ def _table(
 ) -> None:
     for name, middle in rows.items():
         cases.put(name, partial(_between, middle, shape, opset), expect)
-
-
-def ints(*values: int) -> np.ndarray:
-    return np.array(values, np.int64)
-
-
-def floats(*values: float) -> np.ndarray:
-    return np.array(values, np.float32)
 
 
 def nested(net: Net, x: str, *nodes: tuple[Any, ...]) -> str:
@@ -224,8 +216,12 @@ def cast_of_integers_to_the_same() -> onnx.ModelProto:
 @cases.add()
 def integer_division_by_one() -> onnx.ModelProto:
     net = Net()
-    y = net.op("Div", net.op("Mul", net.input(shape=(4,), dtype=np.int32), np.int32([1])), np.int32([1]))
-    return net.model(net.op("Add", y, np.int32([0])))
+    y = net.op(
+        "Div",
+        net.op("Mul", net.input(shape=(4,), dtype=np.int32), np.array([1], np.int32)),
+        np.array([1], np.int32),
+    )
+    return net.model(net.op("Add", y, np.array([0], np.int32)))
 
 
 @cases.add(could(Slice=0, Concat=0))

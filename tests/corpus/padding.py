@@ -9,16 +9,12 @@ import numpy as np
 import onnx
 
 from ._case import Catalogue, Feeds, could, left
-from ._net import Net
+from ._net import Net, ints
 
 cases = Catalogue()
 FOLDED, STAYS = left(Pad=0, Conv=1), left(Pad=1, Conv=1)
 AROUND = (0, 0, 1, 2, 0, 0, 1, 0)  # one row above and below, two columns on the left
 LOWEST = float(np.finfo(np.float32).min)
-
-
-def ints(*values: int) -> np.ndarray:
-    return np.array(values, np.int64)
 
 
 def _pad(net: Net, x: str, pads: tuple[int, ...], value: float | None = None, **attrs: Any) -> str:
@@ -41,7 +37,7 @@ def _pad_conv(
     return net.model(net.conv(y, weight, **layer), opset=opset)
 
 
-for name, expect, settings in [
+CONVS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("pad_conv", FOLDED, {}),
     ("pad_conv_bias", FOLDED, {"bias": True, "value": 0.0}),
     ("pad_conv_dynamic", FOLDED, {"shape": ("N", 3, "H", "W")}),
@@ -67,7 +63,8 @@ for name, expect, settings in [
     ("pad_conv_channel", STAYS, {"pads": (0, 0, 1, 1, 0, 1, 1, 1), "weight": (4, 4, 3, 3)}),
     ("pad_conv_infinity", STAYS, {"value": np.inf}),
     ("pad_conv_transpose", left(Pad=1, ConvTranspose=1), {"op": "ConvTranspose", "weight": (3, 4, 3, 3)}),
-]:
+]
+for name, expect, settings in CONVS:
     finite = settings.get("value") != np.inf
     cases.put(name, partial(_pad_conv, **settings), expect, finite=finite)
 
@@ -192,7 +189,7 @@ def _pad_pool(op: str, value: float | None = None, relu: bool = False, **attrs: 
     return net.model(net.op(op, y, kernel_shape=[3, 3], strides=[2, 2], **attrs))
 
 
-WITH_PADS = {"count_include_pad": 1}
+WITH_PADS: dict[str, Any] = {"count_include_pad": 1}
 for name, expect, build in [
     ("pad_max_pool_zero", left(Pad=1, MaxPool=1), partial(_pad_pool, "MaxPool")),
     ("pad_max_pool_infinity", could(Pad=0), partial(_pad_pool, "MaxPool", -np.inf)),

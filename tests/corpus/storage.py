@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,7 +12,7 @@ from onnx import TensorProto, helper
 
 from ._case import Catalogue
 from ._net import Net
-from .annotations import base
+from .attachments import base
 
 cases = Catalogue()
 ELEMENTS = 5  # odd: the last byte of a packed type is half full
@@ -56,14 +58,15 @@ def _raw(name: str) -> bytes:
     return bytes((37 * i + 11) % span for i in range(ELEMENTS * size))
 
 
-def _entries(name: str, field: str) -> list[float]:
+def _entries(name: str, field: str) -> Sequence[float]:
     """Give what the typed field holds: an element, or the byte of several when 2 or 4 bits wide."""
     if NARROW.get(name) == 6:
         return _codes(6)
     size = helper.tensor_dtype_to_np_dtype(TensorProto.DataType.Value(name)).itemsize
     kind = "i" if name.startswith("INT") and name not in NARROW else "u"
     dtype = {"float_data": "f4", "double_data": "f8"}.get(field, f"{kind}{size}")
-    return np.frombuffer(_raw(name), dtype).tolist()
+    entries: list[float] = np.frombuffer(_raw(name), dtype).tolist()
+    return entries
 
 
 def _typed(name: str) -> TensorProto:
@@ -96,8 +99,9 @@ for element_type in element_types():
 def stored_strings() -> onnx.ModelProto:
     """Text, empty text, and bytes that are no UTF-8."""
     model = base()
-    values = [b"cat", b"", "größe".encode(), b"\xff\xfe\x00"]
-    model.graph.initializer.append(helper.make_tensor("texts", TensorProto.STRING, [2, 2], values))
+    texts = TensorProto(name="texts", data_type=TensorProto.STRING, dims=[2, 2])
+    texts.string_data.extend([b"cat", b"", "größe".encode(), b"\xff\xfe\x00"])
+    model.graph.initializer.append(texts)
     model.graph.output.append(helper.make_tensor_value_info("texts", TensorProto.STRING, [2, 2]))
     return model
 
@@ -158,7 +162,7 @@ def sparse_initializers() -> onnx.ModelProto:
 def constant_nodes() -> onnx.ModelProto:
     """All spellings of a Constant: tensor, sparse, number, numbers, text."""
     net = Net()
-    forms = {
+    forms: dict[str, Any] = {
         "value": helper.make_tensor("any name", TensorProto.FLOAT, [2], [1, 2]),
         "sparse_value": _sparse("", LINEAR),
         "value_float": 0.5,

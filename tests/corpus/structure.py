@@ -13,9 +13,10 @@ from onnx import TensorProto, helper
 from . import control
 from ._case import Catalogue
 from ._net import Net
-from .annotations import CUSTOM, base
+from .attachments import CUSTOM, base
 
 cases = Catalogue()
+SORTED = {"round_trip": "sorted"}
 FLOAT_MATRIX = helper.make_tensor_type_proto(TensorProto.FLOAT, ["N", 4])
 
 
@@ -33,8 +34,9 @@ def _graph_attribute(name: str) -> onnx.GraphProto:
     return body.graph(body.op("Add", body.input("row", (4,)), body.random(4, name=f"{name}.c")), name=name)
 
 
-def _empty(kind: int) -> onnx.AttributeProto:
-    return onnx.AttributeProto(name=f"empty_{kind}", type=kind)
+def _empty(kind: str) -> onnx.AttributeProto:
+    number = onnx.AttributeProto.AttributeType.Value(kind)
+    return onnx.AttributeProto(name=f"empty_{kind.lower()}", type=number)
 
 
 TENSORS = [helper.make_tensor(f"t{i}", TensorProto.FLOAT, [2], [i, i + 0.5]) for i in range(2)]
@@ -70,8 +72,7 @@ for kind, attributes in ATTRIBUTES.items():
 def attribute_empty_lists() -> onnx.ModelProto:
     model = _custom_node()
     lists = ("FLOATS", "INTS", "STRINGS", "TENSORS", "GRAPHS", "SPARSE_TENSORS", "TYPE_PROTOS")
-    kinds = [onnx.AttributeProto.AttributeType.Value(kind) for kind in lists]
-    model.graph.node[1].attribute.extend(_empty(kind) for kind in kinds)
+    model.graph.node[1].attribute.extend(map(_empty, lists))
     return model
 
 
@@ -97,14 +98,14 @@ OPTIONAL = helper.make_optional_type_proto(FLOAT_MATRIX)
 SEQUENCE = helper.make_sequence_type_proto(FLOAT_MATRIX)
 MAP = helper.make_map_type_proto(TensorProto.STRING, FLOAT_MATRIX)
 SPARSE_TYPE = helper.make_sparse_tensor_type_proto(TensorProto.FLOAT, [4, "W"])
+UNUSUAL_DIMENSIONS: list[list[int | str | None]] = [[], [None, 0, "N"], ["N + 1", "", -1]]
 for name, types in {
     "input_optional": (OPTIONAL, helper.make_optional_type_proto(SEQUENCE)),
     "input_sequence": (SEQUENCE, helper.make_sequence_type_proto(MAP)),
     "input_map": (MAP, helper.make_map_type_proto(TensorProto.INT64, SEQUENCE)),
     "input_sparse": (SPARSE_TYPE,),
     "input_dimensions": tuple(
-        helper.make_tensor_type_proto(TensorProto.FLOAT16, dims)
-        for dims in ([], [None, 0, "N"], ["N + 1", "", -1])
+        helper.make_tensor_type_proto(TensorProto.FLOAT16, dims) for dims in UNUSUAL_DIMENSIONS
     ),
 }.items():
     cases.put(name, partial(_inputs, *types), runs=False)
@@ -260,10 +261,10 @@ def long_chain(order: int = 1, depth: int = 20_000) -> onnx.ModelProto:
 
 
 cases.put("long_chain", long_chain)
-cases.put("long_chain_reversed", partial(long_chain, -1), valid=False)
+cases.put("long_chain_reversed", partial(long_chain, -1), SORTED, valid=False)
 
 
-@cases.add(valid=False)
+@cases.add(SORTED, valid=False)
 def unsorted_nodes() -> onnx.ModelProto:
     """Two branches written in reading order of neither."""
     net = Net()

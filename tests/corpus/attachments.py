@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from ._case import Catalogue, graphs
-from ._net import Net
+from ._net import Net, floats
 
 cases = Catalogue()
 CUSTOM = "corpus.custom"
@@ -143,7 +143,7 @@ def quantization_annotation() -> onnx.ModelProto:
 @cases.add()
 def training_info() -> onnx.ModelProto:
     net = Net()
-    net.node("Sub", ["conv.bias", net.const(np.float32([1, 1, 1, 1]), "step")], ["new_bias"], name="descend")
+    net.node("Sub", ["conv.bias", net.const(floats(1, 1, 1, 1), "step")], ["new_bias"], name="descend")
     model = base()
     algorithm = net.graph(net.tell("new_bias", (4,)), name="algorithm")
     binding = {"conv.bias": "new_bias"}
@@ -170,7 +170,8 @@ def unknown_fields() -> onnx.ModelProto:
     model = base()
     field = bytes([0xF8, 0x7C, 0x07])
     model.graph.node[0].MergeFromString(field)
-    return onnx.ModelProto.FromString(model.SerializeToString() + field)
+    model.MergeFromString(field)
+    return model
 
 
 def _function(name: str, op: str, *, overload: str = "", domain: str = CUSTOM) -> onnx.FunctionProto:
