@@ -214,7 +214,8 @@ def quantized_weight_conv_bn() -> onnx.ModelProto:
 def _mixed(opset: int, data: type, affine: type, statistics: type) -> onnx.ModelProto:
     net = Net(dtype=data)
     y = net.conv(net.input(), (4, 3, 3, 3))
-    parameters = [np.array([1.5, 0.5, -1, 2], affine)] * 2 + [np.array([0.5, 0.25, 1, 2], statistics)] * 2
+    parameters: list[np.ndarray] = [np.array([1.5, 0.5, -1, 2], affine)] * 2
+    parameters += [np.array([0.5, 0.25, 1, 2], statistics)] * 2
     return net.model(net.op("BatchNormalization", y, *parameters), opset=opset)
 
 
