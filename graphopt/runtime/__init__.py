@@ -8,6 +8,7 @@ from graphopt.runtime.difference import Comparison, Difference, Verdict, differe
 from graphopt.runtime.fold import evaluate
 from graphopt.runtime.fusion import optimized
 from graphopt.runtime.host import Machine, machine
+from graphopt.runtime.probe import tensor_shapes
 from graphopt.runtime.session import Session
 from graphopt.runtime.source import fingerprint
 from graphopt.runtime.timing import Latency, PairedLatency, latency, paired_latency
@@ -32,5 +33,6 @@ __all__ = [
     "machine",
     "optimized",
     "paired_latency",
+    "tensor_shapes",
     "trial_shapes",
 ]

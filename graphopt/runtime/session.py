@@ -62,7 +62,7 @@ class Session:
         Raises DataError when the arrays do not fit the inputs, ModelError when a node fails.
         """
         try:
-            values: list[Any] = self._session.run(list(self.output_names), dict(feeds))
+            values: Sequence[Any] = self._session.run(list(self.output_names), dict(feeds))
         except runtime_errors() as error:
             raise run_error(error, self._source.label) from error
         return dict(zip(self.output_names, values, strict=True))

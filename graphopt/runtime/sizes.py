@@ -65,7 +65,8 @@ def trials(templates: Sequence[Template]) -> Iterator[dict[str, int]]:
     free = [key for key, dim in unknown.items() if dim.kind in ("channels", "other")]
     images = IMAGE_SIZES if spatial else IMAGE_SIZES[:1]
     choices = [_CHANNELS if unknown[key].kind == "channels" else OTHER_SIZES for key in free]
-    for (height, width), *others in islice(product(images, *choices), _MOST_TRIALS):
+    combinations = product(images, product(*choices))
+    for (height, width), others in islice(combinations, _MOST_TRIALS):
         sizes = {key: height if dim.kind == "height" else width for key, dim in spatial.items()}
         yield {**batch, **sizes, **dict(zip(free, others, strict=True))}
 

@@ -7,15 +7,21 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from graphopt.runtime.session import Feeds, Session
+    from graphopt.runtime.session import Feeds
 
 WARM_UP = 3  # runs of each model before timing: allocation, page faults, clock frequency
 FEWEST_ROUNDS = 5
 MOST_ROUNDS = 500
 PRECISION = 0.005  # stop early once the median is known to half a percent
+
+
+class Runnable(Protocol):
+    """A session, or whatever else runs on named arrays."""
+
+    def run(self, feeds: Feeds) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class PairedLatency:
         return 1.0 / self.ratio
 
 
-def latency(session: Session, feeds: Feeds, *, seconds: float = 2.0) -> Latency:
+def latency(session: Runnable, feeds: Feeds, *, seconds: float = 2.0) -> Latency:
     """Time one model on one set of inputs for about `seconds`, warm-up included."""
     deadline = perf_counter() + seconds
     for _ in range(WARM_UP):
@@ -62,7 +68,7 @@ def latency(session: Session, feeds: Feeds, *, seconds: float = 2.0) -> Latency:
 
 
 def paired_latency(
-    a: Session, b: Session, feeds: Feeds, feeds_b: Feeds | None = None, *, seconds: float = 4.0
+    a: Runnable, b: Runnable, feeds: Feeds, feeds_b: Feeds | None = None, *, seconds: float = 4.0
 ) -> PairedLatency:
     """Time two models in interleaved pairs for about `seconds`, warm-up included.
 
@@ -101,7 +107,7 @@ def _rounds(measure: Callable[[], float], deadline: float) -> list[float]:
     return values
 
 
-def _timed(session: Session, feeds: Feeds) -> float:
+def _timed(session: Runnable, feeds: Feeds) -> float:
     start = perf_counter()
     session.run(feeds)
     return perf_counter() - start

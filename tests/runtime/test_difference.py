@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,17 +21,21 @@ from graphopt.runtime import (
 )
 
 
+def f32(values: list[Any]) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
 def only(reference: np.ndarray, candidate: np.ndarray) -> Difference:
     return differences({"y": reference}, {"y": candidate})["y"]
 
 
 def test_equal_outputs_are_the_same() -> None:
-    result = only(np.float32([1, -2]), np.float32([1, -2]))
+    result = only(f32([1, -2]), f32([1, -2]))
     assert result.relative == 0 and result.snr_db == math.inf and result.verdict() is Verdict.SAME
 
 
 def test_the_relative_difference_is_that_of_the_largest_values() -> None:
-    result = only(np.float32([1, -4]), np.float32([1.5, -4]))
+    result = only(f32([1, -4]), f32([1.5, -4]))
     assert result.relative == pytest.approx(0.125)
     assert result.snr_db == pytest.approx(10 * math.log10(17 / 0.25))
     assert result.verdict() is Verdict.DIFFERENT
@@ -38,21 +43,21 @@ def test_the_relative_difference_is_that_of_the_largest_values() -> None:
 
 
 def test_float16_is_judged_with_its_own_tolerance() -> None:
-    values = np.float32([1.0, 0.99])
-    assert only(np.float16([1, 1]), values.astype(np.float16)).verdict() is Verdict.SAME
-    assert only(np.float32([1, 1]), values).verdict() is Verdict.DIFFERENT
+    values = f32([1.0, 0.99])
+    assert only(f32([1, 1]).astype(np.float16), values.astype(np.float16)).verdict() is Verdict.SAME
+    assert only(f32([1, 1]), values).verdict() is Verdict.DIFFERENT
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_reference_that_is_not_finite_is_never_a_pass(bad: float) -> None:
-    reference = np.float32([bad, 1])
+    reference = f32([bad, 1])
     assert only(reference, reference).verdict() is Verdict.CANNOT_JUDGE
-    assert only(reference, np.float32([bad, 2])).verdict() is Verdict.DIFFERENT
+    assert only(reference, f32([bad, 2])).verdict() is Verdict.DIFFERENT
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_candidate_that_is_not_finite_is_different(bad: float) -> None:
-    result = only(np.float32([3, 1]), np.float32([bad, 1]))
+    result = only(f32([3, 1]), f32([bad, 1]))
     assert result.verdict() is Verdict.DIFFERENT and result.snr_db == -math.inf
 
 
@@ -65,7 +70,7 @@ def test_integers_booleans_and_text_must_be_equal() -> None:
 
 def test_other_shapes_types_and_missing_outputs_are_different() -> None:
     assert "shape" in only(np.zeros((1, 2)), np.zeros((2, 1))).mismatch
-    assert "type" in only(np.float32([1]), np.float64([1])).mismatch
+    assert "type" in only(f32([1]), f32([1]).astype(np.float64)).mismatch
     missing = differences({"y": np.zeros(1)}, {})["y"]
     assert missing.verdict() is Verdict.DIFFERENT
 
@@ -99,9 +104,9 @@ def test_sums_over_samples_are_those_of_the_whole(pairs: list[tuple[float, float
 def test_agreement_counts_equal_classes() -> None:
     agreement = Agreement()
     assert agreement.rate is None
-    agreement.update(np.float32([[1, 2], [3, 1]]), np.float32([[0, 9], [0, 1]]))
-    agreement.update(np.float32([[1, np.nan]]), np.float32([[0, 9]]))
-    agreement.update(np.float32([[2, 1]]), np.float32([[np.nan, 9]]))
+    agreement.update(f32([[1, 2], [3, 1]]), f32([[0, 9], [0, 1]]))
+    agreement.update(f32([[1, np.nan]]), f32([[0, 9]]))
+    agreement.update(f32([[2, 1]]), f32([[np.nan, 9]]))
     assert (agreement.same, agreement.judged, agreement.unjudged) == (1, 3, 1)
 
 

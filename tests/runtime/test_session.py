@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,10 @@ from onnx import TensorProto, helper
 from graphopt import ir, runtime
 from graphopt.errors import DataError, ModelError, UsageError
 from graphopt.runtime import source
+
+
+def f32(values: list[Any]) -> np.ndarray:
+    return np.array(values, np.float32)
 
 
 def conv_relu(domain: str = "") -> bytes:
@@ -29,14 +34,14 @@ def conv_relu(domain: str = "") -> bytes:
         [helper.make_tensor("w", TensorProto.FLOAT, weight.shape, weight.tobytes(), raw=True)],
     )
     opsets = [helper.make_opsetid("", 17)] + ([helper.make_opsetid(domain, 1)] if domain else [])
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
 
 
 FEEDS = {"x": np.linspace(-1, 1, 75, dtype=np.float32).reshape(1, 3, 5, 5)}
 
 
 @pytest.mark.parametrize("optimization", ["all", "extended", "basic", "disabled"])
-def test_every_form_of_a_model_gives_the_same_outputs(tmp_path: Path, optimization: str) -> None:
+def test_every_form_of_a_model_gives_the_same_outputs(tmp_path: Path, optimization: Any) -> None:
     data = conv_relu()
     path = tmp_path / "model.onnx"
     path.write_bytes(data)
@@ -125,7 +130,7 @@ def test_a_node_that_fails_is_named() -> None:
 
 
 def test_a_provider_that_is_not_there_is_a_usage_error() -> None:
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
@@ -161,7 +166,7 @@ def test_evaluate_computes_constant_nodes() -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     result = runtime.evaluate(model.SerializeToString())
-    np.testing.assert_array_equal(result["sum"], np.float32([2, 4, 6]))
+    np.testing.assert_array_equal(result["sum"], f32([2, 4, 6]))
     np.testing.assert_array_equal(result["shape"], [3])
 
 

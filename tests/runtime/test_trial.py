@@ -17,7 +17,7 @@ Dims = Sequence[int | str | None]
 
 def model(
     inputs: dict[str, Dims | None], nodes: list[NodeProto], constants: dict[str, list[int]] | None = None
-):
+) -> ir.Model:
     """A model that ends in `y`; integer constants by name."""
     graph = helper.make_graph(
         nodes,
