@@ -37,7 +37,7 @@ def collect(
     custom_ops: Sequence[str] = (),
     allow_nonfinite: bool = False,
     cache: Path | None = None,
-) -> dict[str, list[Statistic]]:
+) -> dict[str, list[Any]]:
     """Statistics of named tensors (inputs, inner tensors, outputs) over all samples.
 
     ``requests`` maps a tensor name to what makes its statistics, e.g. ``{"x": [Histogram, ChannelMoments]}``;
@@ -50,7 +50,7 @@ def collect(
     ``allow_nonfinite``; ModelError for a tensor the model does not have.
     """
     model = _as_model(model)
-    results = {name: [make() for make in makers] for name, makers in requests.items()}
+    results: dict[str, list[Any]] = {name: [make() for make in makers] for name, makers in requests.items()}
     _refuse_missing(model, results)
     if len(samples) == 0:
         raise DataError(f"{samples.source} holds no samples to calibrate with")
@@ -153,7 +153,8 @@ def _as_model(model: Model | str | Path | bytes) -> Model:
 
 def _refuse_missing(model: Model, names: Iterable[str]) -> None:
     present = {tensor.name for node in model.graph.nodes for tensor in node.outputs}
-    present |= {tensor.name for tensor in model.graph.inputs}
+    signature = model.signature
+    present |= {port.name for port in (*signature.inputs, *signature.defaults)}
     for name in names:
         if name not in present:
             raise ModelError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.runtime import Session
+from graphopt.runtime import tensor_shapes
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
@@ -54,27 +54,12 @@ def _sizes(
             shapes[name] = sizes
     unknown = [name for name in names if name not in shapes]
     if unknown and model.weight_bytes < _LARGEST_COPY:
-        shapes |= _measured(model, unknown, feeds, custom_ops)
+        shapes |= tensor_shapes(model, unknown, feeds, custom_ops=custom_ops)
     widths = _itemsizes(model)
     return {
         name: math.prod(shapes[name]) * widths.get(name, 4) if name in shapes else _UNKNOWN_BYTES
         for name in names
     }
-
-
-def _measured(
-    model: Model, names: Sequence[str], feeds: Mapping[str, np.ndarray], custom_ops: Sequence[str]
-) -> dict[str, tuple[int, ...]]:
-    """Run a copy of the model that hands out shapes in place of values, so that it needs no more memory."""
-    copy = ir.from_bytes(model.to_bytes())
-    wanted = set(names)
-    tensors = {t.name: t for node in copy.graph.nodes for t in node.outputs if t.name in wanted}
-    probes = {name: copy.graph.add_node("Shape", [tensor]).output.name for name, tensor in tensors.items()}
-    outputs = list(probes.values())
-    # for a single run, optimising takes longer than it saves
-    session = Session(copy, outputs=outputs, optimization="disabled", custom_ops=custom_ops)
-    dims = session.run(feeds)
-    return {name: tuple(int(d) for d in dims[probe]) for name, probe in probes.items()}
 
 
 def _itemsizes(model: Model) -> dict[str, int]:

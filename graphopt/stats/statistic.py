@@ -17,7 +17,10 @@ class Statistic(Protocol):
     up: ``merge`` of the statistics of two halves is the statistic of the whole.
     """
 
-    nonfinite: int  # NaN and infinite elements seen; they are left out of everything else
+    @property
+    def nonfinite(self) -> int:
+        """NaN and infinite elements seen; they are left out of everything else."""
+        ...
 
     @property
     def key(self) -> str:

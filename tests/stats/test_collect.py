@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 
 from graphopt import data, ir
 from graphopt.errors import DataError, ModelError
-from graphopt.stats import ChannelMoments, Histogram, Range, collect, engine
+from graphopt.stats import ChannelMoments, Factory, Histogram, Range, collect, engine
+from graphopt.stats.groups import tensor_groups
 
 
 def model(batch: int | str = "N", op: str = "Sqrt") -> ir.Model:
@@ -36,7 +37,7 @@ def samples_of(net: ir.Model, values: np.ndarray) -> data.Samples:
     return data.from_arrays({"x": values}, net.signature.inputs)
 
 
-REQUESTS = {"x": [Range], "r": [Histogram, ChannelMoments], "y": [Range]}
+REQUESTS: dict[str, list[Factory]] = {"x": [Range], "r": [Histogram, ChannelMoments], "y": [Range]}
 
 
 def test_statistics_are_those_of_the_activations() -> None:
@@ -52,7 +53,7 @@ def test_statistics_are_those_of_the_activations() -> None:
 
 
 @pytest.mark.parametrize("options", [{"batch": 3}, {"tensor_budget": 1}, {"threads": 2}, {"batch": 100}])
-def test_batches_groups_and_threads_do_not_change_the_result(options: dict[str, int]) -> None:
+def test_batches_groups_and_threads_do_not_change_the_result(options: dict[str, Any]) -> None:
     net, samples = model(), samples_of(model(), arrays())
     expected = collect(net, REQUESTS, samples)
     results = collect(net, REQUESTS, samples, **options)
@@ -126,8 +127,8 @@ def test_progress_wraps_the_samples() -> None:
 
 def test_tensors_are_grouped_by_their_size() -> None:
     net, feeds = model(), {"x": np.zeros((1, 3, 10, 10), np.float32)}
-    assert engine.tensor_groups(net, ["r", "y"], feeds, 2400) == [["r", "y"]]
-    assert engine.tensor_groups(net, ["r", "y"], feeds, 2399) == [["r"], ["y"]]
+    assert tensor_groups(net, ["r", "y"], feeds, 2400) == [["r", "y"]]
+    assert tensor_groups(net, ["r", "y"], feeds, 2399) == [["r"], ["y"]]
 
 
 def test_sizes_that_cannot_be_inferred_are_measured() -> None:
@@ -135,8 +136,8 @@ def test_sizes_that_cannot_be_inferred_are_measured() -> None:
     found = net.graph.add_node("NonZero", [net.graph.outputs[0]]).output
     feeds = {"x": np.ones((1, 3, 10, 10), np.float32)}  # 300 nonzeros with 4 indices of 8 bytes
     before = [node.op for node in net.graph.nodes]
-    assert engine.tensor_groups(net, ["r", found.name], feeds, 1200 + 9600) == [["r", found.name]]
-    assert engine.tensor_groups(net, ["r", found.name], feeds, 1200 + 4800 - 1) == [["r"], [found.name]]
+    assert tensor_groups(net, ["r", found.name], feeds, 1200 + 9600) == [["r", found.name]]
+    assert tensor_groups(net, ["r", found.name], feeds, 1200 + 4800 - 1) == [["r"], [found.name]]
     assert [node.op for node in net.graph.nodes] == before
 
 

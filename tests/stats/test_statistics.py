@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from random import Random
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from graphopt.errors import DataError
 from graphopt.stats import ChannelMoments, CompensatedSum, Histogram, Range, Statistic
 
-FACTORIES: dict[str, Callable[[], Statistic]] = {
+FACTORIES: dict[str, Callable[[], Any]] = {
     "range": Range,
     "histogram": Histogram,
     "few bins": lambda: Histogram(bins=4),
@@ -35,7 +36,14 @@ _samples = st.lists(
 )
 
 
-def updated(factory: Callable[[], Statistic], samples: list[np.ndarray]) -> Statistic:
+def f32(values: list[Any]) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+S = TypeVar("S", bound=Statistic)
+
+
+def updated(factory: Callable[[], S], samples: list[np.ndarray]) -> S:
     statistic = factory()
     for sample in samples:
         statistic.update(sample)
@@ -137,7 +145,7 @@ def test_extremes_of_float64_do_not_overflow_the_bins() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8, np.uint8, np.int64, np.bool_])
 def test_every_numeric_type_is_counted(dtype: type) -> None:
-    values = np.array([[0, 1, 1]], dtype)
+    values: np.ndarray = np.array([[0, 1, 1]], dtype)
     histogram, moments = updated(Histogram, [values]), updated(ChannelMoments, [values])
     assert (histogram.minimum, histogram.maximum, histogram.counts.sum()) == (0, 1, 3)
     np.testing.assert_array_equal(moments.mean, [0, 1, 1])
@@ -163,8 +171,9 @@ def test_subsampled_positions_cover_the_whole_tensor() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_values_that_are_not_finite_are_counted_and_left_out(bad: float) -> None:
-    values = np.float32([[1, 2, 3], [4, bad, 6]])
-    for factory in (Range, Histogram, ChannelMoments):
+    values = f32([[1, 2, 3], [4, bad, 6]])
+    factories: tuple[Callable[[], Statistic], ...] = (Range, Histogram, ChannelMoments)
+    for factory in factories:
         assert updated(factory, [values]).nonfinite == 1
     histogram, moments = updated(Histogram, [values]), updated(ChannelMoments, [values])
     assert (histogram.minimum, histogram.maximum, histogram.counts.sum()) == (1, 6, 5)
