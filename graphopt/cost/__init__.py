@@ -1,0 +1,6 @@
+"""What models cost: nodes, parameters, multiply-accumulates and bytes, in total and by layer."""
+
+from graphopt.cost.layers import Layer, layers
+from graphopt.cost.measure import Cost, measure
+
+__all__ = ["Cost", "Layer", "layers", "measure"]
