@@ -1,0 +1,131 @@
+"""What a backend can do with a quantised or pruned model: plain data, read from one TOML file each."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from graphopt.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How numbers are quantised.
+
+    ``symmetric`` grids have their zero point in the middle (0 for signed types); ``narrow`` ones leave out
+    the lowest integer, so that the grid is the same on both sides.
+    """
+
+    dtype: str
+    symmetric: bool
+    narrow: bool = False
+
+
+@dataclass(frozen=True)
+class WeightGrid(Grid):
+    """A grid for weights; ``channel_axis`` is the axis that may have a scale of its own, by operator."""
+
+    channel_axis: Mapping[str, int] | None = None
+
+    def axis(self, op: str) -> int | None:
+        """The channel axis of an operator's weight, None when it takes one scale for the whole weight."""
+        return (self.channel_axis or {}).get(op)
+
+
+@dataclass(frozen=True)
+class Operators:
+    """How the backend treats quantised operators; what stands in no list stays float.
+
+    ``integer`` run on integers with scales of their own; ``pass_through`` need the same scale before and
+    after; ``shared_scale`` want equal scales on all inputs; ``absorbed`` melt into their producer when the
+    output range proves it; ``structural`` have a fixed output range [low, high] whatever the data.
+    """
+
+    integer: tuple[str, ...] = ()
+    pass_through: tuple[str, ...] = ()
+    shared_scale: tuple[str, ...] = ()
+    absorbed: tuple[str, ...] = ()
+    structural: Mapping[str, tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """One backend.
+
+    ``placement`` says where quantisation nodes stand: at the inputs of integer operators, or at both inputs
+    and outputs.  ``bias`` is the type of biases in integer layers.  ``min_range`` is the smallest width of a
+    range.  ``channel_block`` is the number of channels the kernels work on at a time, by instruction set.
+    """
+
+    name: str
+    summary: str
+    opset_min: int
+    placement: str
+    bias: str
+    min_range: float
+    activation: Grid
+    weight: WeightGrid
+    operators: Operators
+    channel_block: Mapping[str, int]
+
+    def block(self, isa: str) -> int:
+        """Channels per block on a machine; ``isa`` as ``runtime.machine()`` names it."""
+        fitting = [name for name in self.channel_block if isa.startswith(name)]
+        return self.channel_block[max(fitting, key=len) if fitting else "default"]
+
+
+def names() -> tuple[str, ...]:
+    """The targets there are, in alphabetical order."""
+    files = resources.files("graphopt.targets").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+@lru_cache(maxsize=16)
+def load(name: str) -> Target:
+    """The target of this name; UsageError names the nearest when there is none."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)
+        raise UsageError(
+            f"there is no target {name}", hint=f"did you mean {near[0]}? all targets: {', '.join(names())}"
+        )
+    text = resources.files("graphopt.targets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return _target(name, _frozen(tomllib.loads(text)))
+
+
+def _target(name: str, table: Mapping[str, Any]) -> Target:
+    parts = {
+        "name": name,
+        "activation": _strict(Grid, table["activation"]),
+        "weight": _strict(WeightGrid, table["weight"]),
+        "operators": _strict(Operators, table["operators"]),
+    }
+    return _strict(Target, {**table, **parts})
+
+
+def _strict(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Build a dataclass from a table; a key it does not have is a mistake in the file."""
+    unknown = set(values) - set(inspect.signature(kind).parameters)
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    return kind(**values)
+
+
+def _frozen(value: Any) -> Any:
+    """A parsed TOML value without anything that can be changed: targets are shared."""
+    if isinstance(value, dict):
+        return MappingProxyType({key: _frozen(item) for key, item in value.items()})
+    return tuple(value) if isinstance(value, list) else value
