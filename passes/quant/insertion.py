@@ -1,0 +1,204 @@
+"""Surgery: put the QuantizeLinear and DequantizeLinear nodes of a plan into a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from graphopt.errors import PassError
+from graphopt.ir import Array, Constant, Graph, Node, Tensor, Variable
+
+from .items import Item, PadItem, TensorItem, WallItem, WeightItem, nodes_by_id
+from .parameters import Parameters
+from .rules import layer_bias, weight_axis
+from .weights import QuantizedWeight, least_scale, quantize_bias, quantize_weight
+
+
+def insert(graph: Graph, items: Iterable[Item]) -> None:
+    """Carry out all items.  Raises PassError when one names something that the graph does not have."""
+    items = list(items)
+    nodes = nodes_by_id(graph)
+    _refuse_unknown(nodes, items)
+    weights = [i for i in items if isinstance(i, WeightItem)]
+    parameters = {i.tensor: i.parameters for i in items if isinstance(i, TensorItem)}
+    _Weights(graph, nodes, parameters).insert(weights)
+    pairs = _Pairs(graph, nodes)
+    for item in items:
+        if isinstance(item, TensorItem):
+            pairs.insert(item)
+    for item in items:
+        if isinstance(item, PadItem):
+            pairs.pad(nodes[item.node])
+        elif isinstance(item, WallItem):
+            pairs.wall(nodes[item.node], item.channels)
+    graph.sort()
+
+
+class _Pairs:
+    """QuantizeLinear and DequantizeLinear pairs on activations."""
+
+    def __init__(self, graph: Graph, nodes: Mapping[str, Node]) -> None:
+        self.graph = graph
+        self.nodes = nodes
+        self.tensors = tensors_by_name(graph)
+        self.constants: dict[Parameters, tuple[Constant, Constant]] = {}
+
+    def insert(self, item: TensorItem) -> None:
+        """Let the readers of a tensor read what was stored of it."""
+        tensor = self.tensors[item.tensor]
+        readers = list(dict.fromkeys(tensor.consumers))
+        if item.readers is not None:
+            chosen = {self.nodes[name] for name in item.readers}
+            readers = [node for node in readers if node in chosen]
+        scale, zero_point = self._constants(item.parameters, tensor.name)
+        name = tensor.name
+        stored = self._node("QuantizeLinear", [tensor, scale, zero_point], f"{name}_quantized", np.uint8)
+        read = self._node("DequantizeLinear", [stored, scale, zero_point], f"{name}_dequantized", np.float32)
+        stored.shape = read.shape = tensor.shape
+        for node in readers:
+            node.inputs = [read if t is tensor else t for t in node.inputs]
+
+    def pad(self, node: Node) -> None:
+        """Let a Pad read and write what is stored, and pad with the zero point."""
+        before, after = node.inputs[0].producer, node.output.consumers[0]
+        zero_point = before.inputs[2]
+        stored = after.output
+        self.graph.remove(after)
+        pads, axes = node.inputs[1], node.inputs[3:]
+        node.inputs = [before.inputs[0], pads, zero_point, *axes]
+        node.outputs = [stored]
+        self._drop_unread(before)
+
+    def wall(self, node: Node, channels: int) -> None:
+        """Let a float layer read its input with a scale for each channel: onnxruntime leaves that alone."""
+        before = node.inputs[0].producer
+        stored, scale, zero_point = before.inputs
+        name = f"{node.inputs[0].name}_by_channel"
+        scales = self.graph.add_constant(f"{name}_scale", np.full(channels, scale.values, np.float32))
+        zeros = self.graph.add_constant(f"{name}_zero_point", np.full(channels, zero_point.values, np.uint8))
+        read = self._node("DequantizeLinear", [stored, scales, zeros], name, np.float32, axis=1)
+        read.shape = node.inputs[0].shape
+        node.inputs = [read, *node.inputs[1:]]
+        self._drop_unread(before)
+
+    def _drop_unread(self, node: Node) -> None:
+        if not node.output.consumers:
+            self.graph.remove(node)
+
+    def _constants(self, parameters: Parameters, name: str) -> tuple[Constant, Constant]:
+        """Scale and zero point, shared by the tensors that have the same and named after the first."""
+        if parameters not in self.constants:
+            self.constants[parameters] = (
+                self.graph.add_constant(f"{name}_scale", np.asarray(parameters.scale, np.float32)),
+                self.graph.add_constant(f"{name}_zero_point", np.asarray(parameters.zero_point, np.uint8)),
+            )
+        return self.constants[parameters]
+
+    def _node(self, op: str, inputs: list[Tensor], name: str, dtype: type, **attrs: int) -> Variable:
+        result = Variable(self.graph.names.unique(name), dtype)
+        self.graph.add_node(op, inputs, attrs, outputs=[result], name=name)
+        return result
+
+
+class _Weights:
+    """Weights and biases of layers, each stored once however many layers read it."""
+
+    def __init__(self, graph: Graph, nodes: Mapping[str, Node], inputs: Mapping[str, Parameters]) -> None:
+        self.graph = graph
+        self.nodes = nodes
+        self.inputs = inputs
+
+    def insert(self, items: list[WeightItem]) -> None:
+        """Store the weights of all items, then drop the float ones that nobody reads any more."""
+        groups: dict[tuple[str, int | None, int], list[Node]] = {}
+        for item in items:
+            groups.setdefault((item.weight, item.axis, item.limit), []).append(self.nodes[item.node])
+        replaced: dict[Tensor, None] = {}
+        for (_, axis, limit), layers in groups.items():
+            for layer in layers:
+                replaced |= dict.fromkeys(layer.inputs[1:])
+            self._store(layers, axis, limit)
+        for tensor in replaced:
+            _drop(self.graph, tensor)
+        self.graph.remove_unused_initializers()
+
+    def _store(self, layers: list[Node], axis: int | None, limit: int) -> None:
+        tensor = layers[0].inputs[1]
+        weight = tensor.constant
+        biases = {layer: bias for layer in layers if (bias := _bias(layer)) is not None}
+        least = [least_scale(bias, self._input_scale(layer)) for layer, bias in biases.items()]
+        quantized = quantize_weight(weight, axis, limit, np.max(least, axis=0) if least else 0.0)
+        read = self._dequantized(tensor.name, quantized.values, quantized.scale, axis)
+        for layer in layers:
+            layer.inputs = [layer.inputs[0], read, *layer.inputs[2:]]
+            if layer in biases:
+                self._store_bias(layer, biases[layer], quantized)
+
+    def _store_bias(self, layer: Node, bias: Array, weight: QuantizedWeight) -> None:
+        values, scale = quantize_bias(bias, self._input_scale(layer), weight.scale)
+        axis = None if scale.ndim == 0 or weight.axis is None else 0
+        read = self._dequantized(layer.inputs[2].name, values, scale if axis == 0 else scale.ravel()[0], axis)
+        layer.inputs = [*layer.inputs[:2], read]
+
+    def _dequantized(self, name: str, values: Array, scale: Array, axis: int | None) -> Variable:
+        """An initializer of integers behind its DequantizeLinear."""
+        stored = self.graph.add_constant(f"{name}_quantized", values)
+        scales = self.graph.add_constant(f"{name}_scale", np.asarray(scale, np.float32))
+        result = Variable(self.graph.names.unique(f"{name}_dequantized"), np.float32, values.shape)
+        attrs = {} if axis is None else {"axis": axis}
+        inputs = [stored, scales]
+        if values.dtype == np.int8:  # onnxruntime fuses no Gemm whose weight lacks it
+            inputs.append(self.graph.add_constant(f"{name}_zero_point", np.zeros(scales.shape, np.int8)))
+        self.graph.add_node("DequantizeLinear", inputs, attrs, outputs=[result], name=name)
+        return result
+
+    def _input_scale(self, layer: Node) -> float:
+        return self.inputs[layer.inputs[0].name].scale
+
+
+def tensors_by_name(graph: Graph) -> dict[str, Tensor]:
+    """The inputs of a graph and what its nodes make."""
+    made = [tensor for node in graph.nodes for tensor in node.outputs if tensor.name]
+    return {tensor.name: tensor for tensor in (*graph.inputs, *made)}
+
+
+def _bias(layer: Node) -> Array | None:
+    """The bias of a layer, one number for each output channel."""
+    bias = layer_bias(layer)
+    if bias is None:
+        return None
+    channels = layer.inputs[1].shape[weight_axis(layer)]
+    return np.broadcast_to(bias.constant.ravel(), (channels,))
+
+
+def _drop(graph: Graph, tensor: Tensor) -> None:
+    """Remove the Constant and Identity nodes behind a tensor that nobody reads any more."""
+    while tensor.producer is not None and not tensor.outputs and not graph.is_output(tensor):
+        node = tensor.producer
+        if node.op not in ("Constant", "Identity") or node.graph is not graph:
+            return
+        sources = list(node.inputs)
+        graph.remove(node)
+        if not sources:
+            return
+        tensor = sources[0]
+
+
+def _refuse_unknown(nodes: Mapping[str, Node], items: list[Item]) -> None:
+    """Raise PassError for what a plan, made for another model or edited, misses in this one."""
+    tensors = {t.name for node in nodes.values() for t in (*node.inputs, *node.outputs)}
+    stored = {item.tensor for item in items if isinstance(item, TensorItem)}
+    if unknown := sorted(stored - tensors):
+        raise _plan_error(f"the plan speaks of the tensor {unknown[0]}, which the model does not have")
+    for item in items:
+        wanted = item.readers or () if isinstance(item, TensorItem) else [item.node]
+        missing = [name for name in wanted if name not in nodes]
+        if missing:
+            raise _plan_error(f"the plan speaks of a node that makes {missing[0]}, and the model has none")
+        if isinstance(item, WeightItem) and nodes[item.node].inputs[0].name not in stored:
+            raise _plan_error(f"the plan stores {item.weight}, but not what its layer {item.node} reads")
+
+
+def _plan_error(message: str) -> PassError:
+    return PassError(message, hint="make the plan anew for this model", pass_name="quant")

@@ -1,0 +1,166 @@
+"""The pass: decide what to store in 8 bits, measure ranges, put the pairs in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import ClassVar
+
+from graphopt import ir, runtime
+from graphopt.errors import UsageError
+from graphopt.ir import Model, Node
+from graphopt.pipeline import Context, Contract, Plan, PlannedPass, option
+
+from .insertion import insert
+from .items import Item, PadItem, TensorItem, WallItem, WeightItem, from_plan, node_id, to_plan
+from .parameters import activation_parameters
+from .placement import Placement, place
+from .ranges import measure_ranges
+from .rules import LAYERS, weight_axis, weight_shape
+
+OPSET = 13  # the first whose DequantizeLinear has a scale for each channel
+FULL, REDUCED = 127, 63  # largest stored weight in 8 and in 7 bits
+# Without these dot products, pairs of u8 * s8 are summed in 16 bits, which saturates on 8-bit weights.
+SATURATING = frozenset({"avx512", "avx2", "avx", "sse4_1"})
+QUANTIZED_OPS = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
+)
+
+
+@dataclass(frozen=True)
+class Quant(PlannedPass):
+    """Store activations and weights in 8 bits, and compute on integers where the runtime can.
+
+    Activations become uint8 with one scale and zero point for each tensor, weights int8 with one scale for
+    each output channel, biases int32.  What the runtime cannot compute on integers stays float, and so do
+    the model's inputs and outputs.
+    """
+
+    name: ClassVar[str] = "quant"
+    contract: ClassVar[Contract] = Contract.APPROXIMATE
+    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn")
+
+    calibrator: str = option(
+        "minmax", "how the range of an activation follows from its values", choices=("minmax",)
+    )
+    per_channel: bool = option(True, "one weight scale for each output channel instead of one for all")
+    include: tuple[str, ...] = option((), "only these layers: names, * and ? stand for any characters")
+    exclude: tuple[str, ...] = option((), "nodes that stay float: names, * and ? stand for any characters")
+    reduce_range: bool | None = option(
+        None, "7-bit weights, for CPUs without VNNI; none: as the CPU of this machine needs it"
+    )
+
+    def plan(self, model: Model, ctx: Context) -> Plan:
+        """Decide which tensors and weights to store, and measure the ranges of the tensors."""
+        if reason := _refusal(model):
+            ctx.skipped("model", reason)
+            return Plan()
+        self._refuse_unmatched(model)
+        with _at_opset(model, OPSET):
+            placement = place(model, self._exclusion)
+            for node, reason in placement.skips:
+                ctx.skipped(node, reason)
+            if not placement.layers:
+                ctx.skipped("model", "it has no layer that can run on integers")
+                return Plan()
+            return to_plan(self._items(model, placement, ctx))
+
+    def apply(self, model: Model, plan: Plan, ctx: Context) -> None:
+        """Put the pairs of a plan into the model, at opset 13 or later."""
+        if not plan.items:
+            return
+        items = from_plan(plan)
+        ir.convert_opset(model, OPSET)
+        labels = {node_id(node): node for node in model.graph.nodes if node.op in LAYERS}
+        for item in items:
+            if isinstance(item, WeightItem) and item.node in labels:
+                ctx.changed(labels[item.node], "int8")
+        insert(model.graph, items)
+
+    def _items(self, model: Model, placement: Placement, ctx: Context) -> Iterator[Item]:
+        if ctx.calibration_is_synthetic:
+            ctx.warn("quant: ranges come from synthetic samples; give real ones with --calibration")
+        ranges = measure_ranges(model, dict.fromkeys(s.source.name for s in placement.stored), ctx)
+        for stored in placement.stored:
+            parameters = activation_parameters(*ranges[stored.source.name], stored.bounds)
+            readers = None if stored.readers is None else tuple(node_id(node) for node in stored.readers)
+            yield TensorItem(stored.tensor.name, parameters, readers)
+        limit = self._weight_limit()
+        for node in placement.layers:
+            axis = weight_axis(node) if self.per_channel else None
+            yield WeightItem(node_id(node), node.inputs[1].name, axis, limit)
+        yield from (PadItem(node_id(node)) for node in placement.pads)
+        yield from (WallItem(node_id(node), _input_channels(node)) for node in placement.walls)
+
+    def _weight_limit(self) -> int:
+        reduce = self.reduce_range
+        if reduce is None:
+            reduce = runtime.machine()["isa"] in SATURATING
+        return REDUCED if reduce else FULL
+
+    def _exclusion(self, node: Node) -> str | None:
+        """The user's reason against a node, or None."""
+        for pattern in self.exclude:
+            if _matches(node, pattern):
+                return f"exclude={pattern}"
+        if self.include and node.op in LAYERS and not any(_matches(node, p) for p in self.include):
+            return "include does not name it"
+        return None
+
+    def _refuse_unmatched(self, model: Model) -> None:
+        """Refuse patterns that name nothing: they are typing errors."""
+        for option_name, patterns in (("include", self.include), ("exclude", self.exclude)):
+            for pattern in patterns:
+                if not any(_matches(node, pattern) for node in model.graph.nodes):
+                    raise UsageError(
+                        f"quant: {option_name}={pattern} matches no node of the model",
+                        hint="graphopt inspect MODEL --layers lists the names",
+                    )
+
+
+def _matches(node: Node, pattern: str) -> bool:
+    """Whether a pattern means a node, by its name or its first output's."""
+    outputs = [tensor.name for tensor in node.outputs[:1]]
+    return any(fnmatchcase(name, pattern) for name in (node.name, *outputs) if name)
+
+
+def _refusal(model: Model) -> str | None:
+    """Why the whole model is left alone, or None."""
+    found = Counter(
+        node.op
+        for graph in model.graphs()
+        for node in graph.nodes
+        if node.op in QUANTIZED_OPS or node.op.startswith(("QLinear", "QGemm"))
+    )
+    if not found:
+        return None
+    ops = ", ".join(f"{count} {op}" for op, count in found.most_common(3))
+    return f"it is quantized already ({ops}); give the float model"
+
+
+def _input_channels(node: Node) -> int:
+    """How many channels a float layer reads (axis 1 of its input)."""
+    shape = weight_shape(node)
+    assert shape is not None  # placement asks
+    if node.op == "Conv":  # (out, in / group, *kernel)
+        return shape[1] * int(node.attr("group", 1))
+    if node.op == "ConvTranspose":  # (in, out / group, *kernel)
+        return shape[0]
+    return shape[1 if node.attr("transB", 0) else 0]
+
+
+@contextmanager
+def _at_opset(model: Model, version: int) -> Iterator[None]:
+    """See the model as it is at a newer opset, and leave it as it was."""
+    if model.opset >= version:
+        yield
+        return
+    before = model.snapshot()
+    ir.convert_opset(model, version)
+    try:
+        yield
+    finally:
+        model.restore(before)

@@ -1,0 +1,168 @@
+"""What onnxruntime's CPU provider computes on integers, operator by operator.
+
+A *layer* multiplies by constant weights and is what quantization is for.  A *carrier* handles activations
+between layers.  Every rule was verified by reading the optimised graph back; tests/passes/quant repeats that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphopt.ir import Node, Tensor
+
+from .parameters import Bounds
+
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# A value behind one of these is a sum over many inputs: rounding to 8 bits before it makes no ties after it.
+MIXERS = frozenset(
+    {*LAYERS, "GlobalAveragePool", "AveragePool", "ReduceMean", "ReduceSum", "LSTM", "GRU", "RNN", "Einsum"}
+)
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """How integers pass through an operator.
+
+    ``reads_all``: every input is an activation, not only the first.  ``shares``: the outputs have the scale
+    and zero point of the input.  ``refusal`` says why a certain node cannot run on integers, or returns None.
+    """
+
+    reads_all: bool = False
+    shares: bool = False
+    refusal: Callable[[Node], str | None] = lambda node: None
+
+
+def layer_refusal(node: Node) -> str | None:
+    """Why a layer stays float, or None when it can run on integers."""
+    if node.op == "ConvTranspose":
+        return "onnxruntime has no integer kernel for ConvTranspose"
+    if node.inputs[0].constant is not None:
+        return "its input is constant"
+    weight = node.inputs[1].constant
+    if weight is None:
+        return f"its weights {node.inputs[1].name} are computed, or callers may override them"
+    if weight.dtype != np.float32:
+        return f"its weights are {weight.dtype}: onnxruntime's integer kernels stand in for float32"
+    if not np.isfinite(weight).all():
+        return "its weights contain NaN or infinity"
+    special = _gemm_refusal(node) if node.op == "Gemm" else _rank_refusal(node, weight.ndim)
+    return _bias_refusal(node) or special
+
+
+def weight_shape(node: Node) -> tuple[int, ...] | None:
+    """The shape of a layer's weight, also of one that callers may override; None when it is not known."""
+    weight = node.inputs[1]
+    shape = weight.shape if weight.constant is None else weight.constant.shape
+    if shape is None or not all(isinstance(size, int) for size in shape):
+        return None
+    return tuple(shape)
+
+
+def weight_axis(node: Node) -> int:
+    """The axis of a layer's weight that counts its output channels."""
+    if node.op == "Conv" or (node.op == "Gemm" and node.attr("transB", 0)):
+        return 0
+    return 1
+
+
+def layer_bias(node: Node) -> Tensor | None:
+    """The bias of a layer; a MatMul has none."""
+    return None if node.op == "MatMul" else node.input(2)
+
+
+def _bias_refusal(node: Node) -> str | None:
+    bias = layer_bias(node)
+    if bias is None:
+        return None
+    if bias.constant is None:
+        return f"its bias {bias.name} is computed, or callers may override it"
+    if not np.isfinite(bias.constant).all():
+        return "its bias contains NaN or infinity"
+    return None
+
+
+def _gemm_refusal(node: Node) -> str | None:
+    if node.attr("transA", 0):
+        return "it reads its input transposed"
+    if node.attr("alpha", 1.0) != 1.0 or node.attr("beta", 1.0) != 1.0:
+        return "its alpha or beta is not 1"
+    bias = node.input(2)
+    if bias is None:
+        return None
+    channels = node.inputs[1].constant.shape[weight_axis(node)]
+    fits = bias.constant.size in (1, channels) and bias.constant.shape[:-1] in ((), (1,))
+    return None if fits else "its bias is not one number for each output"
+
+
+def _rank_refusal(node: Node, ndim: int) -> str | None:
+    if node.op == "MatMul":
+        return None if ndim == 2 else "its weights are not a matrix"
+    return None if ndim in (3, 4) else "integer kernels are for convolutions over one or two dimensions"
+
+
+def clip_bounds(node: Node) -> Bounds | None:
+    """The bounds that a Relu or Clip sets; None for other nodes and for bounds without zero inside."""
+    if not node.is_standard or node.op not in ("Relu", "Clip"):
+        return None
+    if node.op == "Relu":
+        return Bounds(low=0.0)
+    low, high = _clip_limit(node, 1, "min", -np.inf), _clip_limit(node, 2, "max", np.inf)
+    if low is None or high is None or not low <= 0 <= high or low == high:
+        return None
+    return Bounds(low, high)
+
+
+def _clip_limit(node: Node, index: int, attribute: str, default: float) -> float | None:
+    """A limit of a Clip, an attribute before opset 11; None when it is known at run time only."""
+    tensor = node.input(index)
+    if tensor is None:
+        return float(node.attr(attribute, default))
+    return None if tensor.constant is None else float(tensor.constant)
+
+
+def _is_computed(node: Node) -> str | None:
+    if any(tensor.constant is not None for tensor in node.inputs):
+        return "one of its operands is constant, and onnxruntime has no integer kernel for that as it stands"
+    return None
+
+
+def _activation(node: Node) -> str | None:
+    return None if clip_bounds(node) else "its bounds do not contain zero or are known at run time only"
+
+
+def _max_pool(node: Node) -> str | None:
+    if len(node.outputs) > 1 and node.outputs[1].name:
+        return "its indices are read"
+    return None
+
+
+def _resize(node: Node) -> str | None:
+    if node.attr("mode", "nearest") != "nearest":
+        return f"onnxruntime has no integer kernel for a {node.attr('mode')} Resize"
+    return None
+
+
+def _pad(node: Node) -> str | None:
+    if node.attr("mode", "constant") != "constant":
+        return None
+    tensor = node.input(2)
+    value = np.asarray(node.attr("value", 0.0)) if tensor is None else tensor.constant
+    if value is None or np.any(value):
+        return "it does not pad with zero"
+    return None
+
+
+CARRIERS: dict[str, Carrier] = {
+    **dict.fromkeys(("Add", "Mul", "Concat"), Carrier(reads_all=True, refusal=_is_computed)),
+    **dict.fromkeys(("AveragePool", "LeakyRelu", "Sigmoid"), Carrier()),
+    **dict.fromkeys(("Relu", "Clip"), Carrier(refusal=_activation)),
+    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), Carrier(shares=True)),
+    **dict.fromkeys(("Transpose", "Slice", "Split"), Carrier(shares=True)),
+    "GlobalAveragePool": Carrier(),
+    "MaxPool": Carrier(shares=True, refusal=_max_pool),
+    "Resize": Carrier(shares=True, refusal=_resize),
+    "Pad": Carrier(shares=True, refusal=_pad),
+}
