@@ -1,4 +1,4 @@
-"""What the tests of the pipeline, the report and the command line share: a tiny classifier and tiny passes."""
+"""What tests of pipeline, report and command line share: a tiny classifier and tiny passes."""
 
 from __future__ import annotations
 
@@ -105,6 +105,9 @@ class Lie(Pass):
             values = (node.inputs[1].constant * self.factor).astype(np.float32)
             node.inputs[1] = model.graph.add_constant("lie", values)
             ctx.changed(node, "scaled")
+
+
+WAYS = ("raise", "pass-error", "interrupt", "signature", "dangle", "goal")
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,7 @@ def command(a: str, b: str, json: bool | None, quiet: bool | None, **options: An
     from graphopt import api
 
     console = Console(quiet=bool(quiet))
-    found = api.compare(a, b, progress=console.progress, **flags.looking(options))
-    for text in found.warnings:
-        console.announce(f"warning: {text}")
+    found = api.compare(a, b, progress=console.progress, announce=console.announce, **flags.looking(options))
     if json:
         flags.print_json(found.to_json())
         return

@@ -27,9 +27,9 @@ def command(model: str, data: str, json: bool | None, quiet: bool | None, **opti
     from graphopt import api
 
     console = Console(quiet=bool(quiet))
-    found = api.evaluate(model, data, progress=console.progress, **flags.looking(options))
-    for text in found.warnings:
-        console.announce(f"warning: {text}")
+    found = api.evaluate(
+        model, data, progress=console.progress, announce=console.announce, **flags.looking(options)
+    )
     if json:
         flags.print_json(found.to_json())
         return

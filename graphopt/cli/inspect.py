@@ -25,9 +25,7 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
     from graphopt import api
 
     console = Console(quiet=bool(quiet))
-    found = api.inspect(model, **flags.looking(options))
-    for text in found.warnings:
-        console.announce(f"warning: {text}")
+    found = api.inspect(model, announce=console.announce, **flags.looking(options))
     if json:
         flags.print_json(found.to_json())
         return

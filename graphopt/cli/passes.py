@@ -43,17 +43,16 @@ def _print_all(found: dict[str, object]) -> None:
 
 
 def _print_one(owner: type[Pass]) -> None:
-    from graphopt.report.table import print_rows
+    from graphopt.report.table import print_line, print_rows
 
-    click.echo(f"{owner.name}: {owner.summary()}\n")
-    click.echo(f"contract: {owner.contract.value}")
+    print_line(f"{owner.name}: {owner.summary()}")
+    print_line(f"contract: {owner.contract.value}")
     if owner.needs:
-        click.echo(f"needs:    {', '.join(owner.needs)} (put before it unless --as-written)")
+        print_line(f"needs: {', '.join(owner.needs)} (put before it unless --as-written)")
     options = owner.describe()
     if not options:
-        click.echo("options:  none")
+        print_line("options: none")
         return
-    click.echo("")
     rows = [(o.name, o.allowed, _default(o.default), o.help) for o in options]
     print_rows(("option", "takes", "default", "what it does"), rows)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -32,15 +31,11 @@ class Size:
 
 def size(model: Model) -> Size:
     """Count a model's nodes and weights, those of subgraphs included."""
-    nodes = parameters = 0
-    for graph in model.graphs():
-        for node in graph.nodes:
-            if node.op == "Constant" and node.is_standard:
-                parameters += _elements(node.attr("value"))
-            else:
-                nodes += 1
-        parameters += sum(_elements(tensor) for tensor in graph.initializers)
-    return Size(nodes, parameters, model.weight_bytes)
+    from graphopt.cost.parameters import parameters
+
+    nodes = (node for graph in model.graphs() for node in graph.nodes)
+    computing = sum(not (node.op == "Constant" and node.is_standard) for node in nodes)
+    return Size(computing, parameters(model), model.weight_bytes)
 
 
 class Dump:
@@ -58,8 +53,3 @@ class Dump:
             model.write(self._folder / f"{index + 1:02d}-{record.name}.onnx")
         except OSError as error:
             raise OutputError(f"the dump in {self._folder} cannot be written: {error.strerror}") from error
-
-
-def _elements(tensor: object) -> int:
-    shape = getattr(tensor, "shape", None)
-    return math.prod(shape) if shape is not None else 0

@@ -105,8 +105,8 @@ def parse_shapes(texts: Sequence[str] | str | Mapping[str, Sequence[int]]) -> di
     if isinstance(texts, Mapping):
         return {name: tuple(int(size) for size in sizes) for name, sizes in texts.items()}
     shapes: dict[str, tuple[int, ...]] = {}
-    for text in [texts] if isinstance(texts, str) else texts:
-        found = _SHAPE.fullmatch(text)
+    for text in texts if isinstance(texts, (list, tuple)) else [texts]:
+        found = _SHAPE.fullmatch(str(text))
         if not found:
             raise UsageError(f"--shape {text} is not of the form NAME=1x3x640x640")
         if found["name"] in shapes:
@@ -124,6 +124,8 @@ def _check_values(request: Request) -> None:
             close = difflib.get_close_matches(str(value), allowed, n=1)
             meant = f"; did you mean {close[0]}?" if close else ""
             raise UsageError(f"{_flag(name)} is one of {', '.join(allowed)}, not {value!r}{meant}")
+    for name in ("target", "preprocess"):
+        _require(request, name, (str,), lambda value: True, "text")
     for name in ("fix_shape", "dry_run", "strict", "latency", "as_written", "force"):
         _require(request, name, (bool,), lambda value: True, "true or false")
     _require(request, "seed", (int,), lambda value: value >= 0, "a whole number from 0")

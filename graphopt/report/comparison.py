@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,7 @@ def compare(
     shape: Mapping[str, Sequence[int]] | None = None,
     latency: bool = True,
     session: Mapping[str, Any] | None = None,
+    announce: Callable[[str], None] | None = None,
     progress: Any = None,
 ) -> Comparison:
     """Compare model B with model A: outputs on samples (synthetic without ``data``), size, MACs, speed.
@@ -55,7 +56,7 @@ def compare(
     Raises ModelError when one of them does not run, or when they have no output in common.
     """
 
-    first = Opened(a, data, preprocess, shape, session)
+    first = Opened(a, data, preprocess, shape, session, announce)
     second = Opened(b, None, None, shape, session)
     samples = first.samples if first.samples is not None else first.synthetic()
     sessions = first.open(), second.open()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ def evaluate(
     preprocess: str | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     session: Mapping[str, Any] | None = None,
+    announce: Callable[[str], None] | None = None,
     progress: Any = None,
 ) -> Evaluation:
     """Measure a model on samples: top-1 and top-5 with labels, agreement with ``reference`` when given.
@@ -51,7 +52,7 @@ def evaluate(
 
     if task not in TASKS:
         raise UsageError(f"--task {task} is not known; this version has: {', '.join(TASKS)}")
-    opened = Opened(model, data, preprocess, shape, session)
+    opened = Opened(model, data, preprocess, shape, session, announce)
     samples = opened.samples
     assert samples is not None
     if not samples.labelled and reference is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,12 +57,13 @@ def inspect(
     preprocess: str | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     session: Mapping[str, Any] | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> Inspection:
     """Count what is in a model: operators, parameters, MACs, bytes; on request layers, latency, input ranges.
 
     MACs are None when sizes are not known. Raises ModelError, and DataError for ``data``.
     """
-    opened = Opened(model, data, preprocess, shape, session)
+    opened = Opened(model, data, preprocess, shape, session, announce)
     loaded = opened.model
     ranges, count = _ranges(opened.samples) if opened.samples is not None else ({}, 0)
     time = opened.latency() if latency else None

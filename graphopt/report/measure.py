@@ -32,9 +32,10 @@ def input_bytes(model: Model) -> int:
     """Size in bytes of the files a model was read from, external data included."""
     if model.path is None:
         return len(model.to_bytes())
-    size = model.path.stat().st_size
-    weights = model.weight_bytes
-    return size + weights if weights > size else size  # weights that are larger than the file lie beside it
+    protos = (tensor.proto for graph in model.graphs() for tensor in graph.initializers)
+    entries = (entry for proto in protos if proto is not None for entry in proto.external_data)
+    outside = {model.path.parent / entry.value for entry in entries if entry.key == "location"}
+    return files_bytes([model.path, *outside])
 
 
 def files_bytes(files: Iterable[Path]) -> int:

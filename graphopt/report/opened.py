@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,9 @@ class Opened:
         preprocess: str | None,
         shape: Mapping[str, Sequence[int]] | None,
         session: Mapping[str, Any] | None,
+        announce: Callable[[str], None] | None = None,
     ) -> None:
+        self._announce = announce or (lambda text: None)
         self._session = dict(session or {})
         self._overrides = {name: tuple(sizes) for name, sizes in (shape or {}).items()}
         self.path = Path(path)
@@ -66,15 +68,20 @@ class Opened:
     def _load(self, spec: str, preprocess: str | None) -> Samples:
         recipe = None if preprocess is None else data.parse_preprocess(preprocess)
         samples = data.load(spec, self.model.signature.inputs, recipe, shapes=self._overrides)
-        self.warnings += samples.warnings
+        for text in samples.warnings:
+            self._warn(text)
         return samples
 
     def _find_shapes(self) -> Mapping[str, tuple[int, ...]]:
         try:
             found = runtime.trial_shapes(self.model, self._overrides, self.samples, **self._session)
         except ModelError as error:
-            self.warnings.append(f"sizes to run at were not found: {error}")
+            self._warn(f"sizes to run at were not found: {error}")
             return {}
         if found.announcement:
-            self.warnings.append(found.announcement)
+            self._announce(found.announcement)
         return found.shapes
+
+    def _warn(self, text: str) -> None:
+        self.warnings.append(text)
+        self._announce(f"warning: {text}")

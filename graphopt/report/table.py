@@ -25,7 +25,7 @@ def print_record(record: Record, *, verbose: bool = False) -> None:
 def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """Print plain rows under a header; columns in ``right`` are aligned to the right."""
     console = _console()
-    table = _table()
+    table = _table(show_header=any(header))
     for index, title in enumerate(header):
         table.add_column(title, justify="right" if index in right else "left", overflow="fold")
     for row in rows:

@@ -83,16 +83,16 @@ def _port_cells(port: Port, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str,
 
 
 def _print_layers(layers: Sequence[Mapping[str, Any]]) -> None:
-    names = list(layers[0])
-    rows = [tuple(_cell(layer[name]) for name in names) for layer in layers]
-    right = [i for i, name in enumerate(names) if isinstance(layers[0][name], (int, float))]
-    print_rows([name.replace("_", " ") for name in names], rows, right=right)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, (tuple, list)):
-        return "x".join(map(str, value))
-    return "-" if value is None else str(value)
+    total = sum(layer["macs"] or 0 for layer in layers) or 1
+    rows = []
+    for layer in layers:
+        dims = layer["outputs"][0] if layer["outputs"] else None
+        size = "?" if dims is None else "x".join(map(str, dims))
+        macs = layer["macs"]
+        share = "" if not macs else f"{100 * macs / total:.1f} %"
+        rows.append((layer["name"], layer["op"], size, amount(layer["parameters"]), amount(macs), share))
+    header = ("layer", "operator", "output", "parameters", "MACs", "share")
+    print_rows(header, rows, right=(3, 4, 5))
 
 
 def _difference_cells(values: Mapping[str, Any]) -> tuple[str, str, str]:

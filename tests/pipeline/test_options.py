@@ -81,7 +81,7 @@ def test_a_field_of_another_type_is_a_mistake_of_its_author() -> None:
         """Be odd."""
 
         name: ClassVar[str] = "odd"
-        table: dict = option(None, "no such thing")  # type: ignore[type-arg]
+        table: dict = option(None, "no such thing")  # type: ignore[type-arg]  # noqa: RUF009
 
         def run(self, model: Any, ctx: Context) -> None: ...
 

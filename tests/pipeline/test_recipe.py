@@ -16,7 +16,8 @@ def written(text: str) -> list[str]:
 
 def test_passes_and_flags() -> None:
     recipe = parse_recipe(
-        'target = "qnn"\nmax_drop = 1.5\n[[pass]]\nname = "prune"\nmacs = 0.7\nexact = true\nexclude = ["a", "b:c"]',
+        'target = "qnn"\nmax_drop = 1.5\n'
+        '[[pass]]\nname = "prune"\nmacs = 0.7\nexact = true\nexclude = ["a", "b:c"]',
         FLAGS,
     )
     assert [str(t.step) for t in recipe.turns] == ['prune:macs=0.7:exact=true:exclude=a|"b:c"']

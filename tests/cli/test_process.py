@@ -1,0 +1,81 @@
+"""The command as a process: it starts fast, and survives a closed pipe, a signal and a dumb terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "graphopt"]
+
+
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--version"], ["optimize", "--help"]])
+def test_help_imports_nothing_heavy(flags: list[str]) -> None:
+    code = (
+        "import sys; from graphopt.cli import app; app.run(sys.argv[1:]);"
+        "heavy = {'numpy', 'onnx', 'onnxruntime', 'rich', 'PIL', 'networkx'} & set(sys.modules);"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version_and_help_answer() -> None:
+    assert run("--version").stdout.startswith("graphopt ")
+    out = run("--help").stdout
+    assert all(name in out for name in ("optimize", "inspect", "compare", "evaluate", "passes"))
+
+
+def test_every_command_has_help_with_defaults() -> None:
+    for name in ("optimize", "inspect", "compare", "evaluate", "passes"):
+        done = run(name, "--help")
+        assert done.returncode == 0, done.stderr
+        assert "Usage: graphopt" in done.stdout
+    assert "[default: ort-cpu]" in " ".join(run("optimize", "--help").stdout.split())
+
+
+def test_a_closed_pipe_is_no_error(tiny: Path) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "inspect", str(tiny)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        err = process.stderr.read()
+    assert process.returncode == 0, err
+    assert err == ""
+
+
+def test_no_colour_without_a_terminal(tiny: Path) -> None:
+    done = run("inspect", tiny, env={**os.environ, "TERM": "xterm-256color"})
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are another thing there")
+def test_ctrl_c_ends_with_130(tmp_path: Path, tiny: Path) -> None:
+    code = (
+        "import sys, time, graphopt.pipeline.run as run\n"
+        "def slow(*_):\n"
+        "    print('working', file=sys.stderr, flush=True)\n"
+        "    time.sleep(60)\n"
+        "run.Run.execute = slow\n"
+        "from graphopt.cli.app import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    arguments = [sys.executable, "-c", code, "optimize", str(tiny), "--passes", "clean", "--as-written"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "working\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        err = process.stderr.read()
+    assert process.returncode == 130
+    assert "interrupted" in err and "Traceback" not in err
