@@ -1,0 +1,101 @@
+"""How far pruning may go by itself: what it costs on samples that nothing else was fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.runtime import Accuracy, Agreement, Session, classifier_output
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.pipeline import Context
+
+HELD_OUT = 512  # samples at most; the standard error of a rate is then 2 points at worst
+BATCH = 1  # the one size that every model takes
+
+
+class Harm:
+    """Measures how much worse the model gets, in points, on a held-out half of the calibration samples.
+
+    With labels it is the loss of top-1 accuracy; for a classifier without labels the share of samples that get
+    another class; for any other model the noise power in percent of the signal power of its worst output.
+    """
+
+    def __init__(self, model: ir.Model, ctx: Context) -> None:
+        self._ctx = ctx
+        self._original = ctx.session(model)
+        self._samples = held_out(ctx.calibration)
+        first = self._original.run(next(iter(self._samples)).feeds)
+        self._scores = classifier_output(first)
+        self._labelled = self._samples.labelled and self._scores is not None
+        if self._labelled:
+            ctx.used_labels()
+
+    @property
+    def measure(self) -> str:
+        """What is measured, in words."""
+        if self._labelled:
+            return f"top-1 loss on {len(self._samples)} held-out samples"
+        kind = "disagreement with the original" if self._scores else "noise in percent of the signal"
+        return f"{kind} on {len(self._samples)} held-out samples"
+
+    def of(self, model: ir.Model) -> float:
+        """Return the harm done to ``model``, in points."""
+        candidate = self._ctx.session(model)
+        if self._scores is None:
+            return self._noise(candidate)
+        agreement, before, after = Agreement(), Accuracy(), Accuracy()
+        for batch in self._ctx.progress("prune: measuring harm", self._samples.batches(BATCH)):
+            old = self._original.run(batch.feeds)[self._scores]
+            new = candidate.run(batch.feeds)[self._scores]
+            agreement.update(old, new)
+            if self._labelled and batch.labels is not None:
+                before.update(old, batch.labels)
+                after.update(new, batch.labels)
+        if self._labelled:
+            return 100.0 * ((before.top1 or 0.0) - (after.top1 or 0.0))
+        return 100.0 * (1.0 - (agreement.rate or 0.0))
+
+    def _noise(self, candidate: Session) -> float:
+        signal: dict[str, float] = {}
+        noise: dict[str, float] = {}
+        for batch in self._ctx.progress("prune: measuring harm", self._samples.batches(BATCH)):
+            old, new = self._original.run(batch.feeds), candidate.run(batch.feeds)
+            for name, value in old.items():
+                if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+                    continue
+                if value.shape != new[name].shape:
+                    return 100.0  # data-dependent sizes: the result is a different one
+                was = value.astype(np.float64)
+                signal[name] = signal.get(name, 0.0) + float(np.square(was).sum())
+                noise[name] = noise.get(name, 0.0) + float(np.square(new[name] - was).sum())
+        return max((100.0 * noise[name] / (signal[name] or 1.0) for name in noise), default=100.0)
+
+
+def held_out(samples: Samples) -> Samples:
+    """Return the second half of the samples, at most ``HELD_OUT``; all of them when there is only one."""
+    return samples if len(samples) < 2 else samples.skip(len(samples) // 2).take(HELD_OUT)
+
+
+def largest_harmless(
+    model: ir.Model, prune: Callable[[float], None], harm: Harm, limit: float, steps: int
+) -> float:
+    """Return the largest of ``steps`` equally spaced ratios below 1 whose harm is within ``limit``, by bisection.
+
+    ``prune`` prunes ``model`` by a ratio; after each trial the model is put back, with new nodes.
+    """
+    good, bad = 0, steps
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        before = model.snapshot()
+        try:
+            prune(middle / steps)
+            harmless = harm.of(model) <= limit
+        finally:
+            model.restore(before)
+        good, bad = (middle, bad) if harmless else (good, middle)
+    return good / steps

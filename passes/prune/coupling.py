@@ -1,0 +1,114 @@
+"""Which channels of a model can only go together, and which have to stay, for one whole model.
+
+Every axis that carries channels holds an array of channel ids.  Operators that move data are carried out on
+these arrays; operators that combine tensors tie ids; weighted operators issue fresh ids and own the axes of
+their parameters; anything else walls the ids that reach it off, with a sentence that says why.  After one walk
+in topological order a class of tied ids is one removable unit (the method is DepGraph's and SPA's grouping,
+with ids in place of index maps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphopt import ir
+
+from . import movers, pointwise, sizes, weighted
+from .facts import Facts
+from .ledger import FIXED, Ids
+from .walk import Edit, Layer, Slot, Walk
+
+Rule = Callable[[Walk, ir.Node], None]
+
+RULES: dict[str, Rule] = {
+    "Conv": weighted.conv,
+    "ConvTranspose": weighted.conv_transpose,
+    "Gemm": weighted.gemm,
+    "MatMul": weighted.matmul,
+    "BatchNormalization": pointwise.normalise,
+    "InstanceNormalization": pointwise.normalise,
+    "Concat": movers.concat,
+    "DepthToSpace": movers.depth_to_space,
+    "Expand": movers.expand,
+    "Flatten": movers.reshape,
+    "Gather": movers.gather,
+    "Pad": movers.pad,
+    "Reshape": movers.reshape,
+    "Resize": movers.resize,
+    "Shape": sizes.shape_of,
+    "Slice": movers.slice_,
+    "Split": movers.split,
+    "Squeeze": movers.reshape,
+    "Transpose": movers.transpose,
+    "Unsqueeze": movers.reshape,
+    "Upsample": movers.resize,
+    **dict.fromkeys(pointwise.UNARY_KEEPING_ZERO + pointwise.UNARY, pointwise.unary),
+    **dict.fromkeys(pointwise.ADDING + pointwise.SCALING + pointwise.COMBINING, pointwise.combine),
+    **dict.fromkeys(pointwise.POOLING, pointwise.pool),
+    **dict.fromkeys(["ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"], pointwise.reduce),
+}
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """The channels of a model: classes of ids that go together, and everything that follows them."""
+
+    classes: Ids  # (ids,) the class of each id; class 0 always stays
+    walls: dict[int, str]  # class -> why it has to stay
+    stirred: frozenset[int]  # classes on which a zero does not stay a zero
+    slots: tuple[Slot, ...]
+    edits: tuple[Edit, ...]
+    layers: tuple[Layer, ...]
+    axes: tuple[Ids, ...]  # the classes along every distinct axis that carries channels
+
+    def on(self, ids: Ids) -> Ids:
+        """Return the classes of some ids."""
+        return self.classes[ids]
+
+    def keep_all(self) -> np.ndarray:
+        """Return a mask over classes that removes nothing."""
+        return np.ones(len(self.classes), bool)
+
+    def kept(self, ids: Ids, keep: np.ndarray) -> np.ndarray:
+        """Return which entries of an axis stay, as a mask."""
+        return np.asarray(keep[self.classes[ids]], bool)
+
+
+def couple(model: ir.Model, facts: Facts) -> Coupling:
+    """Walk once through the main graph and return how its channels hang together."""
+    model.sort()
+    walk = Walk(model.graph, facts)
+    for node in model.graph.nodes:
+        if not sizes.follow(walk, node):
+            _rule(walk, node)(walk, node)
+    classes = walk.ledger.classes()
+    return Coupling(
+        classes,
+        walk.ledger.walls(),
+        frozenset(walk.ledger.stirred()),
+        tuple(walk.slots),
+        tuple(walk.edits),
+        tuple(walk.layers),
+        _distinct_axes(walk, classes),
+    )
+
+
+def _rule(walk: Walk, node: ir.Node) -> Rule:
+    if not node.is_standard or node in walk.graph.owners:
+        return _opaque
+    return RULES.get(node.op, _opaque)
+
+
+def _opaque(walk: Walk, node: ir.Node) -> None:
+    walk.wall(node, "may mix them with each other")
+
+
+def _distinct_axes(walk: Walk, classes: Ids) -> tuple[Ids, ...]:
+    found: dict[bytes, Ids] = {}
+    for channels in walk.carried.values():
+        axis = classes[channels.ids]
+        found.setdefault(axis.tobytes(), axis)
+    return tuple(axis for axis in found.values() if np.any(axis != FIXED))

@@ -1,0 +1,137 @@
+"""Operators that work entry by entry or on space only: channels pass, and operands are coupled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphopt import ir
+
+from .walk import Channels, Role, Walk, describe
+
+UNARY_KEEPING_ZERO = ["Abs", "Cast", "Ceil", "Celu", "Clip", "Dropout", "Elu", "Erf", "Floor", "Gelu", "HardSwish", "Identity", "LeakyRelu", "Mish", "Neg", "Relu", "Round", "Selu", "Shrink", "Sign", "Sin", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu"]
+UNARY = ["Exp", "HardSigmoid", "Log", "Not", "Reciprocal", "Sigmoid", "Softplus", "Cos"]
+ADDING = ["Add", "Sub", "Sum", "Mean", "Max", "Min"]
+SCALING = ["Mul", "Div", "PRelu"]
+COMBINING = ["Where", "Pow", "Mod", "And", "Or", "Xor", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"]
+POOLING = ["AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"]
+
+
+def unary(walk: Walk, node: ir.Node) -> None:
+    """An activation: its output carries what its input carries."""
+    found = walk.channels(node.input(0))
+    if found is None:
+        return
+    if node.op in UNARY or (node.op == "Clip" and not _clip_keeps_zero(node)):
+        walk.ledger.stir(found.ids)
+    for tensor in node.outputs:
+        walk.carry(tensor, found.axis, found.ids)
+
+
+def pool(walk: Walk, node: ir.Node) -> None:
+    """A spatial pool: channels lie on axis 1 and stay there."""
+    found = walk.channels(node.input(0))
+    if found is None:
+        return
+    if found.axis != 1:
+        walk.wall(node, f"pools over axis {found.axis}, which carries channels")
+        return
+    if len(node.outputs) > 1 and node.outputs[1].name:
+        walk.wall(node, "hands out positions, which count channels")
+    walk.carry(node.output, 1, found.ids)
+
+
+def normalise(walk: Walk, node: ir.Node) -> None:
+    """BatchNormalization and InstanceNormalization: one entry of each parameter for each channel."""
+    found = walk.channels(node.input(0))
+    if found is None:
+        return
+    parameters = [node.input(index) for index in range(1, len(node.inputs))]
+    if found.axis != 1 or len(node.outputs) > 1 or any(t is None or t.constant is None for t in parameters):
+        walk.wall(node, "is in training mode or computes its parameters in the graph")
+        return
+    for index, role in zip(range(1, len(node.inputs)), ("scale", "shift", "shift", "scale"), strict=False):
+        walk.slot(node, index, 0, found.ids, role)  # type: ignore[arg-type]
+    walk.carry(node.output, 1, found.ids)
+
+
+def combine(walk: Walk, node: ir.Node) -> None:
+    """Add, Mul and their like with broadcasting: operands that have the channel axis are coupled."""
+    shape = walk.shape(node.output)
+    found = [walk.channels(tensor) for tensor in node.inputs]
+    if not any(found):
+        return
+    if shape is None or any(walk.shape(tensor) is None for tensor in node.inputs):
+        walk.wall(node, "combines tensors of unknown size")
+        return
+    lead = _lead(walk, node, shape)
+    if lead is None:
+        return
+    for index, tensor in enumerate(node.inputs):
+        if tensor.name:
+            _couple(walk, node, index, lead, len(shape))
+    if node.op in COMBINING or (node.op == "Div" and found[1] is not None):
+        walk.ledger.stir(lead.ids)
+    walk.carry(node.output, lead.axis, lead.ids)
+
+
+def _lead(walk: Walk, node: ir.Node, shape: tuple[int, ...]) -> Channels | None:
+    """The first operand that carries channels along a whole axis of the result, aligned to it."""
+    for tensor in node.inputs:
+        found = walk.channels(tensor)
+        if found is None:
+            continue
+        axis = found.axis + len(shape) - len(walk.shape(tensor) or ())
+        if shape[axis] == len(found.ids):
+            return Channels(axis, found.ids)
+    walk.wall(node, "spreads a single channel over many")
+    return None
+
+
+def _couple(walk: Walk, node: ir.Node, index: int, lead: Channels, rank: int) -> None:
+    """Tie one operand to the leading one, or let its constant follow, or put up a wall."""
+    tensor = node.inputs[index]
+    shape, found, constant = walk.shape(tensor) or (), walk.channels(tensor), tensor.constant
+    axis = lead.axis - (rank - len(shape))  # of this operand
+    width = shape[axis] if axis >= 0 else 1
+    if found is not None and found.axis == axis and width == len(lead.ids):
+        walk.ledger.tie(lead.ids, found.ids, f"{describe(node)} combines them with channels that stay")
+        return
+    if found is not None:
+        walk.ledger.wall(found.ids, f"{describe(node)} combines channels that lie on different axes")
+    if width != len(lead.ids):  # the same value for every channel
+        if node.op in ADDING and (constant is None or np.any(constant != 0)):
+            walk.ledger.stir(lead.ids)
+    elif constant is not None:
+        walk.slot(node, index, axis, lead.ids, _role(node))
+    else:
+        walk.ledger.wall(lead.ids, f"{describe(node)} combines them with '{tensor.name}', which stays whole")
+
+
+def _role(node: ir.Node) -> Role:
+    return "shift" if node.op in ADDING else "scale"
+
+
+def _clip_keeps_zero(node: ir.Node) -> bool:
+    bounds = [node.attr("min"), node.attr("max")]
+    for index in (1, 2):
+        tensor = node.input(index)
+        if tensor is None:
+            continue
+        if tensor.constant is None:
+            return False
+        bounds[index - 1] = float(tensor.constant.reshape(-1)[0])
+    low, high = bounds
+    return (low is None or low <= 0) and (high is None or high >= 0)
+
+
+def reduce(walk: Walk, node: ir.Node) -> None:
+    """ReduceMean and its like over axes that carry no channels."""
+    found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
+    if found is None:
+        return
+    axes = node.attr("axes") if node.input(1) is None else walk.facts.value(node.input(1))
+    if axes is None or shape is None or found.axis in (reduced := {int(a) % len(shape) for a in axes}):
+        walk.wall(node, "reduces over the axis that carries channels")
+        return
+    before = 0 if node.attr("keepdims", 1) else sum(axis < found.axis for axis in reduced)
+    walk.carry(node.output, found.axis - before, found.ids)
