@@ -17,8 +17,9 @@ from graphopt.ir.weights import Weights
 class GraphExporter:
     """Exports graphs into weightless protos that refer to one weight store."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, lists_initializers: bool = False) -> None:
         self.weights = weights
+        self.lists_initializers = lists_initializers  # among the inputs, as IR versions up to 3 demand
 
     def graph(self, graph: Graph) -> GraphProto:
         """Return the GraphProto of a sorted graph."""
@@ -69,6 +70,8 @@ class GraphExporter:
                     tensor.graph = graph
                     known[tensor] = None
         graph.initializers = list(known)
+        if self.lists_initializers:
+            graph.inputs = list(dict.fromkeys([*graph.inputs, *graph.initializers]))
         return graph.initializers
 
     def initializer(self, tensor: Constant | Variable) -> TensorProto:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx import GraphProto, NodeProto, ValueInfoProto
+from onnx import GraphProto, NodeProto, ValueInfoProto, numpy_helper
 
 from graphopt.ir.attributes import Attributes
 from graphopt.ir.links import Links
@@ -128,7 +128,7 @@ class Node(gs.Node):  # type: ignore[misc]
         if self._attrs is None:
             protos = list(self.proto.attribute) if self.proto is not None else []
         else:
-            protos = self._attrs.protos(lambda value: value)
+            protos = self._attrs.protos(_as_proto)
         return b"\0".join(sorted(proto.SerializeToString(deterministic=True) for proto in protos))
 
     def subgraphs(self, recursive: bool = False) -> Iterator[Graph]:
@@ -140,6 +140,13 @@ class Node(gs.Node):  # type: ignore[misc]
             if recursive:
                 for node in graph.nodes:
                     yield from node.subgraphs(recursive=True)
+
+
+def _as_proto(value: Any) -> Any:
+    """Encode an attribute value whose proto nobody will write."""
+    if isinstance(value, Constant):
+        return value.proto if value.is_stored else numpy_helper.from_array(np.ascontiguousarray(value.values))
+    return value
 
 
 class Graph(gs.Graph):  # type: ignore[misc]

@@ -117,7 +117,8 @@ def biased_matmul(node: Node | None) -> LinearLayer | None:
         constant = node.inputs[1 - place].constant
         layer = as_layer(tensor.producer) if constant is not None and tensor.is_private else ""
         if isinstance(layer, LinearLayer) and layer.node.op == "MatMul" and constant is not None:
-            if constant.ndim <= 1 and constant.size in (1, layer.channels):
+            row = constant.ndim <= 1 or (constant.ndim == 2 and constant.shape[0] == 1)
+            if row and constant.size in (1, layer.channels):
                 return LinearLayer(layer.node, layer.weight, constant.ravel(), adder=node)
     return None
 
@@ -203,6 +204,8 @@ def _store_bias(graph: Graph, layer: LinearLayer, bias: Array) -> None:
     if layer.adder is not None:
         graph.set_constant(layer.adder, _constant_place(layer.adder), values)
         return
+    if layer.node.op == "MatMul":  # of matrices, as the caller has made sure: only a Gemm has a bias
+        layer.node.op = "Gemm"
     graph.set_constant(layer.node, 2, values)
     if layer.node.op == "Gemm" and layer.node.attr("beta", 1.0) != 1.0:
         layer.node.attrs["beta"] = 1.0

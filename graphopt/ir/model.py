@@ -13,7 +13,7 @@ from onnx import ModelProto, OperatorSetIdProto
 from graphopt.ir.check import check_model
 from graphopt.ir.exporter import GraphExporter
 from graphopt.ir.graph import STANDARD_DOMAINS, Graph
-from graphopt.ir.importer import GraphImporter
+from graphopt.ir.importer import OVERRIDABLE_SINCE, GraphImporter
 from graphopt.ir.names import Names
 from graphopt.ir.tensor import Constant, Shape, Tensor
 from graphopt.ir.weights import Weights
@@ -147,7 +147,8 @@ class Model:
         self.sort()
         proto = ModelProto()
         proto.CopyFrom(self.header)
-        proto.graph.CopyFrom(GraphExporter(self.weights).graph(self.graph))
+        exporter = GraphExporter(self.weights, lists_initializers=self.ir_version < OVERRIDABLE_SINCE)
+        proto.graph.CopyFrom(exporter.graph(self.graph))
         return proto
 
     def snapshot(self) -> Snapshot:

@@ -24,6 +24,10 @@ def _inline(graph: Graph, node: Node, branch: Graph) -> None:
     for tensor in (*branch.initializers, *(t for inner in branch.nodes for t in inner.outputs)):
         if tensor.name in taken:
             tensor.name = graph.names.unique(tensor.name)
+    used = {other.name for other in graph.nodes}
+    for inner in branch.nodes:
+        if inner.name in used:
+            inner.name = graph.names.unique(inner.name)
     results, outputs = list(branch.outputs), list(node.outputs)
     node.attrs.clear()  # the other branch is dropped, this one must not be cleared with it
     graph.remove(node)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphopt.ir import Graph, Model, convert_opset
-from graphopt.ir.facts import Facts, gather_facts
 from graphopt.passes.clean.affine import AFFINE_RULES
 from graphopt.passes.clean.branches import inline_constant_branches
 from graphopt.passes.clean.constants import fold_constants, lift_constants
@@ -28,12 +27,6 @@ for _table in (NOOP_RULES, MERGE_RULES, PADDING_RULES, PATTERN_RULES, AFFINE_RUL
     for _op, _rules in _table.items():
         LOCAL_RULES.setdefault(_op, []).extend(_rules)
 
-# Operators whose rules, or whose folding, look at shapes.  Without any of them no facts are gathered.
-SHAPE_READERS = frozenset(
-    "Shape Size Reshape Flatten Expand Slice Squeeze Unsqueeze Tile CastLike Cast ConstantOfShape Gather Add Sub "
-    "Mul Div Pow Pad Resize Upsample Transpose MatMul".split()
-)
-
 
 @dataclass(frozen=True)
 class Clean(Pass):
@@ -43,7 +36,7 @@ class Clean(Pass):
     contract: ClassVar[Contract] = Contract.EXACT
 
     fold_limit: int = option(
-        65536, "largest constant, in bytes, that folding may add beyond the constants it replaces", minimum=0
+        16384, "largest constant, in bytes, that folding may add beyond the constants it replaces", minimum=0
     )
     patterns: bool = option(True, "write HardSwish, HardSigmoid and Gelu that are spelled out as one operator")
     freeze: bool = option(
@@ -59,12 +52,12 @@ class Clean(Pass):
         if self.freeze:
             freeze_defaults(model, ctx)
         for _ in range(MAX_ROUNDS):
-            view = View(model, _facts(model), ctx.changed)
+            view = View(model, ctx.changed)
             self._round(view)
             if not view.done:
                 break
         for graph in model.graphs():
-            merge_equal_initializers(graph, View(model, Facts(), ctx.changed))
+            merge_equal_initializers(graph, View(model, ctx.changed))
 
     def _round(self, view: View) -> None:
         inline_constant_branches(view)
@@ -88,12 +81,6 @@ class Clean(Pass):
                     view.changed(title, what)
                     if node.graph is None:
                         break
-
-
-def _facts(model: Model) -> Facts:
-    if any(node.op in SHAPE_READERS for node in model.graph.nodes):
-        return gather_facts(model)
-    return Facts()
 
 
 def _remove_dead(graph: Graph, view: View) -> None:

@@ -58,12 +58,14 @@ def fold_constants(graph: Graph, view: View, limit: int) -> None:
 
 
 def _fold_small(graph: Graph, view: View) -> None:
-    """Fold the shape arithmetic whose values the facts already hold."""
+    """Fold the shape arithmetic whose values the facts already hold; all of it starts at a size."""
+    if not any(True for _ in graph.find("Shape", "Size")):
+        return
     for node in graph.find():
-        if node.op in NEVER_FOLDED or not node.is_standard or len(node.outputs) != 1 or not node.output.outputs:
+        if node.op in NEVER_FOLDED or not node.is_standard or len(node.outputs) != 1 or isinstance(node.output, Constant):
             continue
         value = view.facts.known_value(node.output)
-        if value is not None and not graph.is_output(node.output) and not isinstance(node.output, Constant):
+        if value is not None:
             _replace(graph, node.output, value, view)
 
 
@@ -71,7 +73,10 @@ def _replace(graph: Graph, tensor: Tensor, value: np.ndarray, view: View) -> Non
     node = tensor.producer
     view.changed(node, "its result is known beforehand")
     values = np.ascontiguousarray(value).reshape(value.shape)
-    if len(node.outputs) == 1:
+    if graph.is_output(tensor):
+        graph.remove(node)
+        graph.add_node("Constant", [], {"value": Constant("", values)}, outputs=[tensor], like=node)
+    elif len(node.outputs) == 1:
         graph.remove(node)
         _declare(graph, tensor.to_constant(values))
     else:

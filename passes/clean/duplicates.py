@@ -30,9 +30,16 @@ def merge_equal_nodes(graph: Graph, view: View) -> None:
 
 def _can_replace(graph: Graph, node: Node, twin: Node) -> bool:
     """Dropout in training mode is random; outputs of the graph keep their makers."""
+    if _is_normalised(node) or _is_normalised(twin):
+        return False
     if node.op == "Dropout" or any(graph.is_output(tensor) for tensor in node.outputs):
         return False
     return all(bool(a.name) >= bool(b.name) for a, b in zip(twin.outputs, node.outputs, strict=True))
+
+
+def _is_normalised(node: Node) -> bool:
+    """A layer that can absorb the normalisation after it; as a shared layer it could not."""
+    return any(reader.op == "BatchNormalization" for reader in node.output.outputs)
 
 
 def merge_equal_initializers(graph: Graph, view: View, limit: int | None = None) -> None:

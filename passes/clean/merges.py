@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphopt.ir import Node, Tensor
+from graphopt.ir import Array, Node, Shape, Tensor
 from graphopt.ir.values import slice_bounds
 from graphopt.passes.clean.rules import Rule, View
 
@@ -21,7 +21,7 @@ def _transposes(node: Node, view: View) -> str | None:
     first = _before(node, "Transpose")
     if first is None:
         return None
-    inner, outer = first.attr("perm"), node.attr("perm")
+    inner, outer = _order(first, view), _order(node, view)
     if inner is None or outer is None:
         return None
     node.attrs["perm"] = [inner[axis] for axis in outer]
@@ -29,14 +29,34 @@ def _transposes(node: Node, view: View) -> str | None:
     return "two transposes in a row are one"
 
 
+def _order(node: Node, view: View) -> list[int] | None:
+    """The axes of a Transpose; reversed when it names none."""
+    rank = view.facts.rank(node.inputs[0])
+    return node.attr("perm", None if rank is None else list(range(rank))[::-1])
+
+
 def _reshapes(node: Node, view: View) -> str | None:
     """The first of two Reshapes only matters where the second copies a size (0) from it."""
     first = next((n for op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze") if (n := _before(node, op))), None)
     shape = view.constant(node.input(1))
-    if first is None or shape is None or node.attr("allowzero", 0) or not np.all(shape != 0):
+    if first is None or shape is None or (node.attr("allowzero", 0) and not np.all(shape)):
         return None
+    literal = _without_copies(shape, view.facts.shape(node.inputs[0]) or ())
+    if literal is None:
+        return None
+    if not np.array_equal(literal, shape):
+        node.graph.set_constant(node, 1, literal)
     node.inputs[0] = first.inputs[0]
     return "only the last of two reshapes in a row counts"
+
+
+def _without_copies(shape: Array, source: Shape) -> Array | None:
+    """The sizes of a Reshape with every 0 (as in the input) spelled out; one unknown size may be -1."""
+    sizes = [int(size) for size in shape]
+    for index in [i for i, size in enumerate(sizes) if size == 0]:
+        copied = source[index] if index < len(source) else None
+        sizes[index] = copied if isinstance(copied, int) and copied > 0 else -1
+    return np.array(sizes, shape.dtype) if sizes.count(-1) <= 1 else None
 
 
 def _open_size(node: Node, view: View) -> str | None:
@@ -103,7 +123,7 @@ def _flat_gemm(node: Node, view: View) -> str | None:
         weight = view.constant(product.inputs[1])
         if weight is None or weight.ndim != 2 or weight.dtype.kind != "f" or view.facts.rank(product.inputs[0]) != 2:
             continue
-        if not tensor.is_private or row.ndim > 1 or row.size not in (1, weight.shape[1]):
+        if not tensor.is_private or np.atleast_2d(row).shape not in ((1, 1), (1, weight.shape[1])):
             continue
         bias = node.inputs[1 - place]
         graph, result = node.graph, node.output

@@ -42,6 +42,17 @@ def _same_shape(node: Node, view: View) -> str | None:
     return _bypass(node, f"a {node.op.lower()} to the shape it has")
 
 
+def _reshape(node: Node, view: View) -> str | None:
+    """A Reshape whose sizes are those of its input, all but one of which it may leave open."""
+    sizes, shape = view.constant(node.input(1)), view.facts.shape(node.inputs[0])
+    if sizes is None or shape is None or sizes.size != len(shape) or node.attr("allowzero", 0):
+        return None
+    copied = [size == 0 or size == dim for size, dim in zip(sizes.tolist(), shape, strict=True)]
+    if copied.count(False) > 1 or any(not same and size != -1 for same, size in zip(copied, sizes, strict=True)):
+        return None
+    return _bypass(node, "a reshape to the shape it has")
+
+
 def _transpose(node: Node, view: View) -> str | None:
     perm = node.attr("perm")
     if perm is None or list(perm) != sorted(perm):
@@ -140,7 +151,7 @@ NOOP_RULES: dict[str, list[Rule]] = {
     "Dropout": [_dropout],
     "Cast": [_cast],
     "CastLike": [_cast],
-    "Reshape": [_same_shape],
+    "Reshape": [_same_shape, _reshape],
     "Flatten": [_same_shape],
     "Expand": [_same_shape],
     "Squeeze": [_same_shape, _axes_pair],

@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 from graphopt.ir import Array, Model, Node, Tensor
-from graphopt.ir.facts import Facts
+from graphopt.ir.facts import Facts, gather_facts
 
 
-@dataclass
 class View:
-    """The model as one round of rules sees it.
+    """The model as one round of rules sees it; ``done`` counts what the round changed."""
 
-    ``facts`` were gathered when the round began; of what the round itself adds nothing is known, which
-    costs a rule its chance until the next round and nothing else.
-    """
+    def __init__(self, model: Model, say: Callable[[str, str], None]) -> None:
+        self.model = model
+        self.done = 0
+        self._say = say
 
-    model: Model
-    facts: Facts
-    say: Callable[[str, str], None]
-    done: int = field(default=0)
+    @cached_property
+    def facts(self) -> Facts:
+        """What is known of the tensors, gathered when a rule of this round first asks.
+
+        Of what the round adds afterwards nothing is known, which costs a rule its chance until the next
+        round and nothing else.
+        """
+        self.model.sort()
+        return gather_facts(self.model)
 
     def changed(self, node: Node | str, what: str) -> None:
         """Record a change."""
         self.done += 1
         name = node if isinstance(node, str) else node.name or (node.outputs[0].name if node.outputs else node.op)
-        self.say(name, what)
+        self._say(name, what)
 
     def constant(self, tensor: Tensor | None) -> Array | None:
-        """The value of a tensor that is known beforehand, computed ones included when small."""
-        if tensor is None:
-            return None
-        value = tensor.constant
-        return self.facts.known_value(tensor) if value is None else value
+        """The value of a tensor, when it is a constant."""
+        return None if tensor is None else tensor.constant
 
     def same_shape(self, left: Tensor, right: Tensor) -> bool:
         """Whether two tensors certainly have the same shape; equal symbols count as equal."""

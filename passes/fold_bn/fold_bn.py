@@ -16,11 +16,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphopt.ir import Array, Graph, Model, Node
+from graphopt.ir import Array, Model, Node, Tensor
+from graphopt.ir.affine import OPERATORS, absorb_into_layer_before
 from graphopt.ir.facts import Facts, gather_facts
 from graphopt.ir.linear import LinearLayer, absorb_after, absorb_before, as_layer, biased_matmul, is_padded
 from graphopt.pipeline import Context, Contract, Pass, option
 
+READERS = ("Conv", "Gemm", "MatMul")  # layers that can take over the map of their input
 NOTE = "batch_norm"  # gamma and beta of folded normalisations, for data-free passes of the same run
 
 
@@ -53,16 +55,17 @@ class FoldBN(Pass):
         if isinstance(before, LinearLayer):
             _fold_into_producer(bn, before, channels, ctx)
             return f"folded into {before.node.name or before.node.op}"
-        after = _layer_after(bn, channels)
+        after = _layer_after(bn, channels, facts)
         if isinstance(after, LinearLayer):
             _fold_into_consumer(bn, after, channels)
             return f"folded into {after.node.name or after.node.op} after it"
+        reason = f"{before}, and {after}"
         rank, dtype = facts.rank(bn.inputs[0]), facts.dtype(bn.inputs[0])
         if not self.lone or rank is None or rank < 2 or dtype is None:
-            ctx.skipped(title, before)
+            ctx.skipped(title, reason)
             return None
         _write_out(bn, channels, rank, dtype)
-        return f"written as Mul and Add: {before}"
+        return f"written as Mul and Add: {reason}"
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,10 @@ def _refusal(bn: Node, opset: int) -> str | None:
     """Say why ``bn`` is no fixed map per channel, or None when it is."""
     if bn.attr("training_mode", 0) or (opset < 7 and not bn.attr("is_test", 0)):
         return "it runs in training mode"
-    if any(t.name and (t.outputs or bn.graph.is_output(t)) for t in bn.outputs[1:]):
-        return "its running statistics are read"
+    if any(tensor.name for tensor in bn.outputs[1:]):  # before opset 14 this is what training mode means
+        return "it hands out running statistics, as in training"
     if not bn.attr("spatial", 1):
-        return "it normalises every position on its own"
+        return "it normalises every position on its own (spatial=0)"
     for tensor in bn.inputs[1:5]:
         if tensor.constant is None:
             return f"{tensor.name} can change at run time"
@@ -111,17 +114,19 @@ def _layer_before(bn: Node, channels: ChannelMap, facts: Facts) -> LinearLayer |
     return layer
 
 
-def _layer_after(bn: Node, channels: ChannelMap) -> LinearLayer | str:
+def _layer_after(bn: Node, channels: ChannelMap, facts: Facts) -> LinearLayer | str:
     """Return the layer that can absorb ``bn``'s map before it, or why there is none."""
     if not bn.output.is_private:
         return f"{bn.output.name} has several readers or is a model output"
     node = bn.output.consumers[0]
-    if node.graph is not bn.graph or node.op not in ("Conv", "Gemm") or node.inputs[0] is not bn.output:
-        return "no layer after it reads it"
+    if node.graph is not bn.graph or node.op not in READERS or node.inputs[0] is not bn.output:
+        return "no layer reads it that could"
     if node.op == "Gemm" and node.attr("transA", 0):
         return f"{node.name} reads it transposed"
     if np.any(channels.shift) and is_padded(node):
         return f"{node.name} pads its input, and the padding would have to be shifted too"
+    if node.op == "MatMul" and facts.rank(bn.inputs[0]) != 2:
+        return f"the channels of {node.name} are not the axis that it normalises"
     layer = as_layer(node)
     if isinstance(layer, LinearLayer) and layer.input_channels != channels.scale.size:
         return f"its channels are not those that {node.name or node.op} reads"
@@ -131,8 +136,16 @@ def _layer_after(bn: Node, channels: ChannelMap) -> LinearLayer | str:
 def _fold_into_producer(bn: Node, layer: LinearLayer, channels: ChannelMap, ctx: Context) -> None:
     absorb_after(bn.graph, layer, channels.scale, channels.shift)
     bn.graph.bypass(bn)
+    _absorb_constants(layer.result)
     notes = ctx.notes.setdefault(NOTE, {})
     notes[layer.result.name] = {"gamma": np.abs(channels.gamma), "beta": channels.beta}
+
+
+def _absorb_constants(result: Tensor) -> None:
+    """Absorb constant multiplications and additions that the normalisation kept from its layer."""
+    while result.is_private and result.consumers[0].op in OPERATORS:
+        if not absorb_into_layer_before(result.consumers[0]):
+            break
 
 
 def _fold_into_consumer(bn: Node, layer: LinearLayer, channels: ChannelMap) -> None:
