@@ -103,7 +103,7 @@ class Model:
         return Signature(
             tuple(_port(t) for t in self.graph.inputs if t not in filled),
             tuple(_port(t) for t in self.graph.outputs),
-            tuple(_port(t) for t in self.graph.inputs if t in filled),
+            tuple(_port(t) for t in self.graph.inputs if t in filled and not isinstance(t, Constant)),
         )
 
     def graphs(self) -> Iterator[Graph]:
