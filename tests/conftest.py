@@ -65,7 +65,7 @@ class DropIdentity(Pass):
 
 @dataclass(frozen=True)
 class Scale(PlannedPass):
-    """Multiply the weights of every Conv: a stand-in for a pass that moves the numbers."""
+    """Multiply the weights of every Conv, so that the numbers move."""
 
     name: ClassVar[str] = "scale"
     contract: ClassVar[Contract] = Contract.APPROXIMATE

@@ -43,6 +43,16 @@ class LazyGroup(click.Group):
         registry = commands()
         return registry.load(name) if name in registry.names else None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a reader of our output that has seen enough is no failure."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a closed pipe shows here and not in the interpreter's shutdown
+            return result
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         extra = [name for name in self.list_commands(ctx) if name not in COMMANDS]
@@ -59,7 +69,9 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 @click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option(
     "--version",
@@ -69,8 +81,11 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     callback=_print_version,
     help="Show the version and exit.",
 )
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Make ONNX files smaller and faster as the last step before deployment."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -83,7 +98,6 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     try:
         code: Any = cli.main(args=list(arguments), prog_name="graphopt", standalone_mode=False)
-        _flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         return _say(_as_usage_error(error), debug)
@@ -92,16 +106,8 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; nothing was written", err=True)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # whatever is left is our own bug, and the user should not read a traceback
         return _say_bug(error, debug)
-
-
-def _flush() -> None:
-    """Let a broken pipe show here and not in the interpreter's shutdown."""
-    sys.stdout.flush()
 
 
 def _as_usage_error(error: click.ClickException) -> UsageError:

@@ -41,8 +41,11 @@ def print_line(text: str, style: str = "") -> None:
 def _console() -> Console:
     from rich.console import Console
 
-    terminal = sys.stdout.isatty()
-    return Console(file=sys.stdout, width=None if terminal else WIDTH, highlight=False)
+    class Stdout(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # for the command line to end quietly; rich would exit with 1
+
+    return Stdout(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH, highlight=False)
 
 
 def _table(**options: Any) -> Any:

@@ -32,6 +32,7 @@ def test_help_imports_nothing_heavy(flags: list[str]) -> None:
 def test_version_and_help_answer() -> None:
     assert run("--version").stdout.startswith("graphopt ")
     out = run("--help").stdout
+    assert run().stdout == out
     assert all(name in out for name in ("optimize", "inspect", "compare", "evaluate", "passes"))
 
 
