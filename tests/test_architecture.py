@@ -1,0 +1,138 @@
+"""The rules of the house that code can check: what imports what, and what the package consists of."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+ENGINE = ROOT / "graphopt"
+ROOMS = ROOT / "passes"
+# A module imports only what stands left of it.
+ORDER = (
+    "errors",
+    "ir",
+    "data",
+    "runtime",
+    "stats",
+    "cost",
+    "solve",
+    "targets",
+    "report",
+    "pipeline",
+    "api",
+    "cli",
+)
+OWNERS = {"onnx": "ir", "onnx_graphsurgeon": "ir", "onnxruntime": "runtime"}
+
+pytestmark = pytest.mark.skipif(not ENGINE.is_dir(), reason="needs the checkout")
+
+
+def sources(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*.py")) if "__pycache__" not in path.parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module a file imports, at any depth; relative ones resolved, names from a package included.
+
+    What stands under ``if TYPE_CHECKING`` counts too, except an import upwards: types may know their users.
+    """
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def typing_only(path: Path) -> set[str]:
+    """The modules a file imports for types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.ImportFrom) and inner.module:
+                    found |= {inner.module, *(f"{inner.module}.{alias.name}" for alias in inner.names)}
+    return found
+
+
+def room(module: str) -> str | None:
+    """The room of the engine a dotted name lies in."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "graphopt" and len(parts) > 1 and parts[1] in ORDER else None
+
+
+def engine_files() -> list[Path]:
+    return [path for path in sources(ENGINE) if path.parent != ENGINE or path.stem in ORDER]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", engine_files(), ids=name_of)
+def test_imports_point_one_way(path: Path) -> None:
+    own = path.relative_to(ENGINE).with_suffix("").parts[0]
+    upwards = {
+        module
+        for module in imports(path)
+        if (other := room(module)) is not None and ORDER.index(other) > ORDER.index(own)
+    }
+    assert not upwards - typing_only(path)
+
+
+@pytest.mark.parametrize("path", sources(ENGINE), ids=name_of)
+def test_the_engine_imports_no_room_by_name(path: Path) -> None:
+    assert not [module for module in imports(path) if module.startswith("graphopt.passes")]
+
+
+@pytest.mark.parametrize("path", [*sources(ENGINE), *sources(ROOMS)], ids=name_of)
+def test_only_their_owners_import_onnx_and_onnxruntime(path: Path) -> None:
+    own = path.relative_to(ROOT).parts[1] if path.is_relative_to(ENGINE) else "passes"
+    foreign = {m.split(".")[0] for m in imports(path)} & OWNERS.keys()
+    assert not {package for package in foreign if OWNERS[package] != own}
+
+
+@pytest.mark.parametrize("path", sources(ROOMS), ids=name_of)
+def test_rooms_do_not_know_each_other(path: Path) -> None:
+    parts = path.relative_to(ROOMS).parts
+    own = parts[0] if len(parts) > 1 else ""
+    others = {folder.name for folder in ROOMS.iterdir() if folder.is_dir()} - {own}
+    for module in imports(path):
+        for prefix in ("passes.", "graphopt.passes."):
+            if module.startswith(prefix):
+                assert module.removeprefix(prefix).split(".")[0] not in others
+
+
+def test_the_package_list_equals_the_folders() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {
+        *(str(p.parent.relative_to(ROOT)).replace("/", ".") for p in sources(ENGINE)),
+        *(str(Path("graphopt") / p.parent.relative_to(ROOT)).replace("/", ".") for p in sources(ROOMS)),
+    }
+    assert sorted(listed) == sorted(found)
+
+
+def test_every_package_has_an_init() -> None:
+    folders = {path.parent for top in (ENGINE, ROOMS) for path in sources(top)}
+    assert not [str(folder) for folder in folders if not (folder / "__init__.py").exists()]
+
+
+def test_passes_is_not_imported_by_its_bare_name() -> None:
+    for top in (ENGINE, ROOMS, ROOT / "tests"):
+        for path in sources(top):
+            assert not [m for m in imports(path) if m.split(".")[0] == "passes" and ROOMS not in path.parents]
