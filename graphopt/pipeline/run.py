@@ -80,7 +80,7 @@ class Run:
         shapes = self._settle_shapes()
         before = measure.contents(model, shapes, measure.input_bytes(model))
         outcome = self._manager(plans).run(model)
-        self._finish_model(outcome)
+        self._finish_model()
         with draft_folder(None if ask.dry_run else ask.output) as folder:
             assessor = Assessor(ask, self._source.content, self._inputs, self._warn)
             found = assessor.assess(model, folder / _name(ask.output), before, shapes)
@@ -138,7 +138,7 @@ class Run:
 
     # -- after the passes ---------------------------------------------------------------------------------
 
-    def _finish_model(self, outcome: Outcome) -> None:
+    def _finish_model(self) -> None:
         """Say in the file what its user must know, and check it as a whole."""
         inputs, model = self._inputs, self._model
         if inputs.calibration_used and inputs.is_synthetic:
@@ -146,9 +146,6 @@ class Run:
                 f"synthetic, {inputs.count()} samples, seed {inputs.seed}"
             )
             self._warn("calibration used synthetic samples: give --calibration for numbers to rely on")
-        for record in outcome.records:
-            if not record.changes:
-                self._warn(f"{record.name} changed nothing")
         if self._ask.verify == "off":
             return
         try:

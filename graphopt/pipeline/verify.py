@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from graphopt.errors import ModelError, VerificationError
 from graphopt.pipeline.base import Contract, Pass
-from graphopt.pipeline.walls import Walls, find_walls
+from graphopt.pipeline.reference import Reference
 from graphopt.report.measure import decibels
-from graphopt.runtime import Comparison, Difference, Verdict
+from graphopt.runtime import Difference, Verdict
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
     from graphopt.pipeline.context import Context
-    from graphopt.runtime import Session
 
 Mode = Literal["auto", "full", "structure", "off"]
 MODES: tuple[str, ...] = get_args(Mode)
 LEVELS = ("disabled", "basic", "extended", "all")
 LARGE = 5000  # nodes; above, exact passes are compared together and not one by one
+NOISE_FACTOR = 4.0
 HALF_TOLERANCE = 2e-2  # relative, for float32 outputs of a model that computes in float16 inside
 
 
@@ -29,15 +30,6 @@ class Check:
 
     max_abs_diff: float | None = None
     snr_db: float | None = None
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """The model as it was: a session that also returns the tensors entering its walls."""
-
-    session: Session
-    walls: Walls
-    outputs: tuple[str, ...]  # the model outputs that can be compared
 
 
 class Verifier:
@@ -57,7 +49,7 @@ class Verifier:
         self._numbers = mode in ("auto", "full")
         self._together = mode == "auto" and len(model.graph.nodes) > LARGE
         self._pending: list[str] = []
-        self._reference: _Reference | None = None
+        self._reference: Reference | None = None
 
     @property
     def pending(self) -> bool:
@@ -80,10 +72,10 @@ class Verifier:
             return Check()
         if step.contract is Contract.EXACT:
             if not self._together:
-                return Check(max_abs_diff=self._check_equal(step.name, model))
+                return Check(max_abs_diff=self._check_equal(step.name, model, self._reference))
             self._pending.append(step.name)
             return Check()
-        differences = self._compare(step.name, model, "disabled", self._reference.outputs)
+        differences = self._compare(step.name, model, self._reference, self._reference.outputs)
         self._reference = None
         return Check(snr_db=min(decibels(differences).values(), default=None))
 
@@ -91,7 +83,7 @@ class Verifier:
         """Compare what was put off."""
         if self._pending and self._reference is not None:
             names = " and ".join(dict.fromkeys(self._pending))
-            self._check_equal(names, model)
+            self._check_equal(names, model, self._reference)
         self._pending.clear()
         self._reference = None
 
@@ -120,77 +112,73 @@ class Verifier:
 
     # -- numbers ------------------------------------------------------------------------------------------
 
-    def _refer(self, model: Model) -> _Reference | None:
-        """Open the model as it is; None, with a warning, when it does not run and so cannot be compared."""
-        walls = find_walls(model)
-        outputs = tuple(p.name for p in self._signature.outputs if p.name not in walls.random)
-        for name in sorted(walls.random):
-            self._ctx.warn(f"output {name} depends on random operators and is not compared")
-        names = [*outputs, *(name for name in walls.tensors if name not in outputs)]
+    def _refer(self, model: Model) -> Reference | None:
+        """Keep the model as it is; None, with a warning, when it does not run and so cannot be compared."""
         try:
-            session = self._ctx.session(model, outputs=names, optimization="disabled")
-            for sample in self._ctx.inputs.check:
-                session.run(sample.feeds)
+            reference = Reference(model, self._ctx)
         except ModelError as error:
             self._numbers = False
             hint = f" ({error.hint})" if error.hint else ""
             self._ctx.warn(f"the numbers were NOT checked, only structure and signature: {error}{hint}")
             return None
-        return _Reference(session, walls, outputs)
+        for name in sorted(reference.walls.random):
+            self._ctx.warn(f"output {name} depends on random operators and is not compared")
+        return reference
 
-    def _check_equal(self, name: str, model: Model) -> float | None:
+    def _check_equal(self, name: str, model: Model, reference: Reference) -> float | None:
         """Compare with the reference; returns the largest difference or raises VerificationError."""
-        assert self._reference is not None
         present = _tensor_names(model)
-        tensors = [t for t in self._reference.walls.tensors if t in present]
-        names = tuple(dict.fromkeys([*self._reference.outputs, *tensors]))
-        largest: float | None = None
+        names = [n for n in reference.names if n in reference.outputs or n in present]
+        largest: list[float] = []
         for level in LEVELS if self._mode == "full" else LEVELS[:1]:
-            differences = self._compare(name, model, level, names)
+            differences = self._compare(name, model, reference, names, level)
             place = name if level == "disabled" else f"{name}, at onnxruntime's optimisation level {level!r},"
-            self._judge(place, differences)
-            own = [found.max_abs for key, found in differences.items() if key not in tensors]
-            largest = max([*own, *([] if largest is None else [largest])], default=None)
-        return largest
+            self._judge(place, model, reference, differences)
+            largest += [found.max_abs for key, found in differences.items() if not _enters(key, reference)]
+        return max(largest, default=None)
 
-    def _compare(self, name: str, model: Model, level: str, names: tuple[str, ...]) -> dict[str, Difference]:
-        assert self._reference is not None
-        comparison = Comparison()
+    def _compare(
+        self, name: str, model: Model, reference: Reference, names: Sequence[str], level: str = "disabled"
+    ) -> dict[str, Difference]:
         try:
-            session = self._ctx.session(model, outputs=list(names), optimization=level)
-            for sample in self._ctx.progress(f"comparing after {name}", self._ctx.inputs.check):
-                was = self._reference.session.run(sample.feeds)
-                comparison.update({key: was[key] for key in names}, session.run(sample.feeds))
+            return reference.compare(model, names, level)
         except ModelError as error:
             raise VerificationError(
                 f"after {name} the model no longer runs: {error}", hint=error.hint
             ) from error
-        return comparison.result()
 
-    def _judge(self, place: str, differences: dict[str, Difference]) -> None:
+    def _judge(
+        self, place: str, model: Model, reference: Reference, differences: Mapping[str, Difference]
+    ) -> None:
         """Raise VerificationError for the first output that moved."""
-        assert self._reference is not None
-        entering = {t for names in self._reference.walls.entering.values() for t in names}
+        moved = {n: d for n, d in differences.items() if d.verdict(self._tolerance) is Verdict.DIFFERENT}
+        if moved:
+            noise = reference.noise(model)
+            moved = {n: d for n, d in moved.items() if n not in noise or not _is_noise(d, noise[n])}
         for output, found in differences.items():
-            verdict = found.verdict(self._tolerance)
-            if output in entering and output not in self._reference.outputs:
+            if _enters(output, reference):
                 continue
-            if verdict is Verdict.CANNOT_JUDGE:
+            if found.verdict(self._tolerance) is Verdict.CANNOT_JUDGE:
                 self._ctx.warn(f"output {output} held NaN or infinity before: its numbers cannot be judged")
-            elif verdict is Verdict.DIFFERENT and not self._is_excused(place, output, differences):
+            elif output in moved and not self._is_excused(place, output, reference, differences, moved):
                 raise VerificationError(
                     f"after {place} output {output} {self._moved(found)}",
                     hint="--tolerance X allows more; --verify structure compares no numbers",
                 )
 
-    def _is_excused(self, place: str, output: str, differences: dict[str, Difference]) -> bool:
+    def _is_excused(
+        self,
+        place: str,
+        output: str,
+        reference: Reference,
+        differences: Mapping[str, Difference],
+        moved: Mapping[str, Difference],
+    ) -> bool:
         """Whether ``output`` moved only because a choice flipped: what enters the choices did not move."""
-        assert self._reference is not None
-        tensors = self._reference.walls.entering.get(output.partition("[")[0], ())
-        found = [differences[t] for t in tensors if t in differences]
-        if not tensors or any(d.verdict(self._tolerance) is Verdict.DIFFERENT for d in found):
+        tensors = reference.walls.entering.get(output.partition("[")[0], ())
+        if not tensors or any(tensor in moved for tensor in tensors):
             return False
-        if len(found) < len(tensors):
+        if any(tensor not in differences for tensor in tensors):
             self._ctx.warn(
                 f"after {place} output {output} differs behind operators that choose (TopK, Round, ...), and "
                 "what enters them cannot be found any more: its numbers cannot be judged"
@@ -213,6 +201,16 @@ def default_tolerance(model: Model) -> float | None:
             if tensor.dtype is not None and str(tensor.dtype) in ("float16", "bfloat16"):
                 return HALF_TOLERANCE
     return None
+
+
+def _is_noise(found: Difference, noise: Difference) -> bool:
+    """Whether a difference is as small as what onnxruntime's optimisations do to the untouched model."""
+    return not found.mismatch and not found.unequal and found.max_abs <= NOISE_FACTOR * noise.max_abs
+
+
+def _enters(name: str, reference: Reference) -> bool:
+    """Whether a compared tensor is no output, but one of those that enter a wall."""
+    return name in reference.walls.tensors and name not in reference.outputs
 
 
 def _tensor_names(model: Model) -> set[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from graphopt.ir import Graph, Model, Node
+    from graphopt.ir import Graph, Model, Node, Tensor
 
 RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -48,7 +48,9 @@ def find_walls(model: Model) -> Walls:
         is_random = _holds(node, RANDOM) or any(id(t) in random for t in reads)
         walls = frozenset().union(*(entering.get(id(t), frozenset()) for t in reads))
         if _holds(node, DISCRETE):
-            walls |= {t.name for t in reads if t.name and id(t) not in entering and _is_computed_float(t)}
+            walls |= {
+                t.name for t in reads if t.name and id(t) not in entering and _is_computed_float(t, graph)
+            }
         for tensor in node.outputs:
             if is_random:
                 random.add(id(tensor))
@@ -66,7 +68,7 @@ def _in_order(graph: Graph) -> list[Node]:
     return list(graph.nodes)
 
 
-def _reads(node: Node) -> list:  # type: ignore[type-arg]
+def _reads(node: Node) -> list[Tensor]:
     """What a node reads, through its subgraphs too."""
     found = list(node.inputs)
     for graph in node.subgraphs(recursive=True):
@@ -80,8 +82,8 @@ def _holds(node: Node, ops: frozenset[str]) -> bool:
     return node.op in ops or any(inner.op in ops for inner in inside)
 
 
-def _is_computed_float(tensor) -> bool:  # type: ignore[no-untyped-def]
-    """Whether a tensor holds numbers worth comparing: computed by a node, not known to be integer."""
-    if tensor.producer is None or tensor.constant is not None:
+def _is_computed_float(tensor: Tensor, graph: Graph) -> bool:
+    """Whether a tensor holds numbers worth comparing: computed in ``graph``, not known to be integer."""
+    if tensor.producer is None or tensor.producer.graph is not graph or tensor.constant is not None:
         return False
     return tensor.dtype is None or tensor.dtype.kind in "fV"

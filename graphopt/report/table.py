@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from graphopt.report.record import Measures, PassRecord, Record
 
 WIDTH = 80
+MOST_REASONS = 6
 
 
 def print_record(record: Record, *, verbose: bool = False) -> None:
@@ -90,8 +91,11 @@ def _print_details(console: Console, entry: PassRecord, verbose: bool) -> None:
     reasons: dict[str, int] = {}
     for skip in entry.skips:
         reasons[skip.reason] = reasons.get(skip.reason, 0) + 1
-    for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
+    ordered = sorted(reasons.items(), key=lambda item: -item[1])
+    for reason, count in ordered[:MOST_REASONS]:
         console.print(_text(f"  {count} x {reason}"))
+    if len(ordered) > MOST_REASONS:
+        console.print(_text(f"  and {len(ordered) - MOST_REASONS} more reasons: --verbose lists them"))
 
 
 def _print_measures(console: Console, record: Record) -> None:
@@ -164,7 +168,8 @@ def _change(before: float | None, after: float | None) -> str:
         return ""
     if before == after:
         return "same"
-    return f"{100 * (after / before - 1):+.1f} %"
+    change = 100 * (after / before - 1)
+    return f"{change:+.1f} %" if abs(change) >= 0.1 else f"{change:+.1g} %"
 
 
 def _check(entry: PassRecord) -> str:

@@ -14,8 +14,10 @@ from graphopt import ir
 from graphopt.errors import VerificationError
 from graphopt.pipeline import Context
 from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.reference import Reference
 from graphopt.pipeline.verify import Check, Verifier, default_tolerance
 from graphopt.pipeline.walls import find_walls
+from graphopt.runtime import Difference
 
 
 def build(
@@ -178,3 +180,52 @@ def test_walls_name_the_tensors_nearest_to_the_inputs() -> None:
     walls = find_walls(build(nodes, {"y": TensorProto.INT64, "z": TensorProto.FLOAT}, scale=np.ones(8)))
     assert walls.entering == {"y": ("m",)}
     assert walls.random == frozenset()
+
+
+def test_what_onnxruntime_itself_blurs_is_no_difference(exact: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [helper.make_node("Mul", ["x", "scale"], ["y"], "mul")]
+    model = build(nodes, {"y": TensorProto.FLOAT}, scale=np.ones(8))
+
+    def blurred(self: Reference, _: ir.Model) -> dict[str, Difference]:
+        own = Difference("y", "float32", 8, max_abs=0.01, peak=1.0, snr_db=40.0, unequal=0, nonfinite=0)
+        return {"y": own}
+
+    def nudge(changed: ir.Model) -> None:
+        add_noise(changed, "scale", 0.001)
+
+    with pytest.raises(VerificationError):
+        check(model, exact, nudge)
+    monkeypatch.setattr(Reference, "noise", blurred)
+    check(model, exact, nudge)
+    with pytest.raises(VerificationError):
+        check(model, exact, lambda m: add_noise(m, "noisy", 0.5))
+
+
+def test_noise_is_measured_on_the_reference_and_leaves_the_model(fakes: SimpleNamespace) -> None:
+    model = ir.from_bytes(fakes.build().SerializeToString())
+    reference = Reference(model, Context(Inputs(model)))
+    add_noise(model, "fc", 0.5)
+    changed = model.to_bytes()
+    assert reference.noise(model)["y"].relative < 1e-5
+    assert model.to_bytes() == changed
+    assert reference.compare(model, ["y"])["y"].relative > 0.01
+
+
+def test_tensors_inside_a_subgraph_are_not_asked_for() -> None:
+    def branch(name: str) -> onnx.GraphProto:
+        inside = [
+            helper.make_node("Mul", ["m", "m"], [f"{name}_square"]),
+            helper.make_node("Round", [f"{name}_square"], [f"{name}_out"]),
+        ]
+        out = helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, None)
+        return helper.make_graph(inside, name, [], [out])
+
+    nodes = [
+        helper.make_node("Mul", ["x", "scale"], ["m"], "mul"),
+        helper.make_node("ReduceSum", ["m"], ["total"], "sum", keepdims=0),
+        helper.make_node("Cast", ["total"], ["yes"], "cast", to=TensorProto.BOOL),
+        helper.make_node("If", ["yes"], ["y"], "if", then_branch=branch("a"), else_branch=branch("b")),
+    ]
+    walls = find_walls(build(nodes, {"y": TensorProto.FLOAT}, scale=np.ones(8)))
+    assert set(walls.entering["y"]) >= {"m"}
+    assert not [name for name in walls.tensors if name.startswith(("a_", "b_"))]
