@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphopt import ir
+from graphopt import ir, runtime
 from graphopt.errors import ModelError
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 SMALL = 1024  # elements; larger tensors are data, not sizes
-CHUNK = 32  # tensors handed out by one run, so that memory does not grow with the model
 
 # Inputs that say how big something is or where something is taken, by operator.
 SIZE_INPUTS: dict[str, tuple[int, ...]] = {
@@ -60,51 +60,41 @@ class Facts:
 
 
 def gather_facts(model: ir.Model, ctx: Context) -> Facts:
-    """Infer all shapes, and look at one run for those that inference cannot tell.
+    """Infer all shapes, and look at one run for what inference cannot tell.
 
     A model that does not run costs facts, which become walls, never the call.
     """
     feeds = next(iter(ctx.inputs.check)).feeds
-    bindings = {name: feed.shape for name, feed in feeds.items()}
-    inferred = ir.infer_shapes(model, bindings)
-    shapes = {name: _known(shape) for name, shape in inferred.items()}
-    facts = Facts({name: shape for name, shape in shapes.items() if shape is not None}, {})
-    wanted = [name for name in _open_questions(model, facts) if name]
-    for start in range(0, len(wanted), CHUNK):
-        _observe(model, wanted[start : start + CHUNK], feeds, facts, ctx)
+    inferred = ir.infer_shapes(model, {name: feed.shape for name, feed in feeds.items()})
+    known = {name: _sizes(shape) for name, shape in inferred.items()}
+    facts = Facts({name: shape for name, shape in known.items() if shape is not None}, {})
+    try:
+        unknown = [t.name for node in model.graph.nodes for t in node.outputs if t.name not in facts.shapes]
+        facts.shapes.update(runtime.tensor_shapes(model, unknown, feeds, custom_ops=ctx.settings.custom_ops))
+        facts.values.update(_computed_sizes(model, facts, feeds, ctx))
+    except ModelError as error:
+        ctx.warn(f"prune cannot run the model to learn its inner sizes, so more of it stays whole: {error}")
     return facts
 
 
-def _known(shape: ir.Shape | None) -> tuple[int, ...] | None:
+def _sizes(shape: ir.Shape | None) -> tuple[int, ...] | None:
     if shape is None or not all(isinstance(size, int) for size in shape):
         return None
     return tuple(int(size) for size in shape if isinstance(size, int))
 
 
-def _open_questions(model: ir.Model, facts: Facts) -> Iterator[str]:
-    """Tensors without a shape, and computed tensors that some node takes sizes from."""
-    asked: set[str] = set()
+def _computed_sizes(
+    model: ir.Model, facts: Facts, feeds: Mapping[str, np.ndarray], ctx: Context
+) -> dict[str, ir.Array]:
+    """The values of computed tensors that some node takes sizes from."""
+    wanted: dict[str, None] = {}
     for node in model.graph.nodes:
-        sizes = [node.input(i) for i in SIZE_INPUTS.get(node.op, ())]
-        computed = [t.name for t in sizes if t is not None and t.producer is not None and t.constant is None]
-        unknown = [t.name for t in node.outputs if t.name not in facts.shapes]
-        for name in (*computed, *unknown):
-            if name not in asked:
-                asked.add(name)
-                yield name
-
-
-def _observe(
-    model: ir.Model, names: list[str], feeds: dict[str, np.ndarray], facts: Facts, ctx: Context
-) -> None:
-    try:
-        found = ctx.session(model, outputs=names, optimization="disabled").run(feeds)
-    except ModelError as error:
-        ctx.warn(f"prune: the model cannot be run to learn its inner sizes, so more of it stays whole ({error})")
-        return
-    for name, value in found.items():
-        if not isinstance(value, np.ndarray):
-            continue  # a sequence or an absent optional has no channels
-        facts.shapes[name] = value.shape
-        if value.dtype.kind in "iu" and value.size <= SMALL:
-            facts.values[name] = value
+        for index in SIZE_INPUTS.get(node.op, ()):
+            tensor = node.input(index)
+            if tensor is not None and tensor.producer is not None and tensor.constant is None:
+                if math.prod(facts.shapes.get(tensor.name, (SMALL + 1,))) <= SMALL:
+                    wanted[tensor.name] = None
+    if not wanted:
+        return {}
+    found = ctx.session(model, outputs=list(wanted), optimization="disabled").run(feeds)
+    return {name: value for name, value in found.items() if value.dtype.kind in "iu"}

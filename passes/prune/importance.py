@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from graphopt import ir
+
 from .coupling import Coupling
 from .ledger import FIXED, Ids
 from .walk import Slot
@@ -41,10 +43,10 @@ def dead_classes(coupling: Coupling) -> Ids:
         classes = coupling.on(slot.ids)
         if slot.role == "in":
             is_read[classes] = True
-            read[classes[channel_energy(slot) > 0]] = False
+            read[classes[~_is_zero(slot)]] = False
         elif slot.role in ("out", "shift"):
             is_made[classes] |= slot.role == "out"
-            made[classes[channel_energy(slot) > 0]] = False
+            made[classes[~_is_zero(slot)]] = False
     made[list(coupling.stirred)] = False
     dead = (made & is_made) | (read & is_read)
     dead[[FIXED, *coupling.walls]] = False
@@ -52,8 +54,21 @@ def dead_classes(coupling: Coupling) -> Ids:
 
 
 def channel_energy(slot: Slot) -> Scores:
-    """Return the sum of squares of each channel's entries of a constant, (channels,)."""
+    """Return the sum of squares of each channel's entries of a constant, (channels,), without a wide copy of it."""
+    values = _values(slot)
+    axes = list(range(values.ndim))
+    if values.dtype.kind != "f":  # bfloat16 and its like, which einsum does not know
+        values = values.astype(np.float32)
+    return np.asarray(np.einsum(values, axes, values, axes, [slot.axis], dtype=np.float64), np.float64)
+
+
+def _is_zero(slot: Slot) -> np.ndarray:
+    """Return for each channel whether all its entries are zero."""
+    values = _values(slot)
+    return ~np.any(values, axis=tuple(axis for axis in range(values.ndim) if axis != slot.axis))
+
+
+def _values(slot: Slot) -> ir.Array:
     values = slot.node.inputs[slot.index].constant
     assert values is not None  # rules make slots for constants only
-    others = tuple(axis for axis in range(values.ndim) if axis != slot.axis)
-    return np.asarray(np.square(values.astype(np.float64)).sum(axis=others), np.float64)
+    return values

@@ -202,7 +202,8 @@ def resize(walk: Walk, node: ir.Node) -> None:
     found, old, new = walk.channels(node.input(0)), walk.shape(node.input(0)), walk.shape(node.output)
     if found is None:
         return
-    if old is None or new is None or old[found.axis] != new[found.axis] or node.input(1) is not None:
+    crops = "crop" in str(node.attr("coordinate_transformation_mode", ""))
+    if old is None or new is None or old[found.axis] != new[found.axis] or crops:
         walk.wall(node, "resizes the axis that carries channels, a region, or a tensor of unknown size")
         return
     after = walk.carry(node.output, found.axis, found.ids)

@@ -11,8 +11,6 @@ from graphopt import ir
 from .ledger import FIXED, Ids
 from .walk import Channels, Layer, Walk, describe
 
-UNKNOWN_WEIGHTS = "computes its weights in the graph"
-
 
 def conv(walk: Walk, node: ir.Node) -> None:
     """Conv: weights (M, C/group, ...), input channels on axis 1."""
@@ -78,7 +76,8 @@ def _weights(walk: Walk, node: ir.Node, index: int) -> ir.Array | None:
     tensor = node.input(index)
     weights = None if tensor is None else tensor.constant
     if weights is None:
-        _refuse(walk, node, UNKNOWN_WEIGHTS)
+        computed = tensor is not None and tensor.producer is not None
+        _refuse(walk, node, "computes its weights in the graph" if computed else "lets callers replace its weights")
     return weights
 
 
