@@ -113,8 +113,7 @@ def _match_named(
     by_name = set(inputs) <= set(names)
     order = list(inputs) if by_name else list(names[: len(inputs)])
     rest = [name for name in names if name not in order]
-    labels = rest[0] if rest else LABELS if LABELS not in order else None
-    return [arrays[name] for name in order], arrays.get(labels) if labels else None
+    return [arrays[name] for name in order], arrays[rest[0]] if rest else None
 
 
 def _row_count(columns: Sequence[Column], where: str) -> int:

@@ -49,6 +49,12 @@ def test_names_after_the_hash_pick_arrays_and_labels(tmp_path: Path, port: MakeP
     assert by_name.labelled and next(iter(by_name)).feeds["a"].shape == (1, 2)
 
 
+def test_names_after_the_hash_leave_other_labels_alone(tmp_path: Path, port: MakePort) -> None:
+    path = tmp_path / "both.npz"
+    np.savez(path, calibration=floats(5, 2), images=floats(3, 2), labels=[0, 1, 2])
+    assert not load(f"{path}#calibration", [port("N", 2)]).labelled
+
+
 def test_an_input_may_be_called_labels(port: MakePort) -> None:
     samples = from_arrays({"labels": floats(3, 2)}, [port("N", 2, name="labels")])
     assert not samples.labelled and len(samples) == 3
