@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphopt.pipeline.context import Progress
+from graphopt.pipeline.context import Progress, silent
 from graphopt.pipeline.output import default_output as output_beside
 from graphopt.pipeline.recipe import Recipe, read, turns_of
 from graphopt.pipeline.request import make_request, recipe_flags
@@ -106,7 +106,7 @@ def optimize(
     arguments = dict(locals())
     own = {"model", "progress"}
     given = {name: value for name, value in arguments.items() if name not in own and value is not None}
-    return run(model, given, **({} if progress is None else {"progress": progress}))
+    return run(model, given, progress=progress or silent)
 
 
 def run(

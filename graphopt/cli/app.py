@@ -104,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
     except GraphoptError as error:
         return _say(error, debug)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; nothing was written", err=True)
+        click.echo("interrupted", err=True)
         return INTERRUPTED
     except Exception as error:  # whatever is left is our own bug, and the user should not read a traceback
         return _say_bug(error, debug)

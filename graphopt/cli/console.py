@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -19,6 +21,7 @@ class Console:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
+        self._has_bar = False
 
     def announce(self, text: str) -> None:
         """Say one sentence on stderr."""
@@ -29,18 +32,35 @@ class Console:
         """Iterate over ``items``; a bar appears when that takes more than two seconds."""
         return items if self._quiet else self._watched(description, items, total)
 
+    @contextmanager
+    def busy(self, description: str) -> Iterator[None]:
+        """Say what is being done when it takes more than two seconds."""
+        timer = threading.Timer(PATIENCE, self._say_busy, [description])
+        timer.daemon = True
+        if not self._quiet:
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _say_busy(self, description: str) -> None:
+        if not self._has_bar:
+            click.echo(f"{description} ...", err=True)
+
     def _watched(self, description: str, items: Iterable[T], total: int | None) -> Iterator[T]:
         start, bar = monotonic(), None
         try:
             for done, item in enumerate(items):
                 if bar is None and monotonic() - start > PATIENCE:
-                    bar = _Bar(description, total)
+                    bar, self._has_bar = _Bar(description, total), True
                 if bar is not None:
                     bar.show(done)
                 yield item
         finally:
             if bar is not None:
                 bar.close()
+                self._has_bar = False
 
 
 class _Bar:

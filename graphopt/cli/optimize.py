@@ -85,6 +85,7 @@ def command(model: str, **options: Any) -> int:
         default_output=True,
         command=("graphopt", *sys.argv[1:]),
         progress=console.progress,
+        busy=console.busy,
         announce=console.announce,
     )
     for path in reports:

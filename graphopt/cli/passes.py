@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,7 @@ from graphopt.cli import flags
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Pass
+    from graphopt.pipeline.registry import Broken
 
 
 @click.command("passes", short_help="List the passes, or show one.")
@@ -29,7 +30,7 @@ def command(name: str | None, json: bool | None, debug: bool | None) -> None:
         _print_all({n: registry.find(n) for n in registry.names})
 
 
-def _print_all(found: dict[str, object]) -> None:
+def _print_all(found: dict[str, Any]) -> None:
     from graphopt.pipeline.registry import Broken
     from graphopt.report.table import print_rows
 
@@ -38,7 +39,7 @@ def _print_all(found: dict[str, object]) -> None:
         if isinstance(item, Broken):
             rows.append((name, "-", f"cannot be loaded: {item.reason} ({item.hint})"))
         else:
-            rows.append((name, item.contract.value, item.summary()))  # type: ignore[attr-defined]
+            rows.append((name, item.contract.value, item.summary()))
     print_rows(("pass", "contract", "what it does"), rows)
 
 
@@ -57,7 +58,7 @@ def _print_one(owner: type[Pass]) -> None:
     print_rows(("option", "takes", "default", "what it does"), rows)
 
 
-def _print_json(owners: list[object]) -> None:
+def _print_json(owners: list[Any]) -> None:
     import json
 
     from graphopt.pipeline.registry import Broken
@@ -65,11 +66,11 @@ def _print_json(owners: list[object]) -> None:
     click.echo(json.dumps([_broken(o) if isinstance(o, Broken) else _as_json(o) for o in owners], indent=1))
 
 
-def _broken(item: object) -> dict[str, object]:
-    return {"name": item.name, "error": item.reason, "hint": item.hint}  # type: ignore[attr-defined]
+def _broken(item: Broken) -> dict[str, Any]:
+    return {"name": item.name, "error": item.reason, "hint": item.hint}
 
 
-def _as_json(owner: type[Pass]) -> dict[str, object]:  # type: ignore[misc]
+def _as_json(owner: type[Pass]) -> dict[str, Any]:
     options = [
         {"name": o.name, "takes": o.allowed, "default": o.default, "help": o.help} for o in owner.describe()
     ]

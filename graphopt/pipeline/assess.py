@@ -71,7 +71,8 @@ class Assessor:
         scores = measure.answer(candidate, watched, reference)
         times: tuple[float | None, float | None] = (None, None)
         if self._ask.latency:
-            times = measure.paired_latency(reference, candidate, samples)
+            with self._ask.busy("timing both models"):
+                times = measure.paired_latency(reference, candidate, samples)
         return Assessment(
             dataclasses.replace(before, latency_ms=times[0], metrics=self._metrics(scores.reference)),
             dataclasses.replace(after, latency_ms=times[1], metrics=self._metrics(scores.candidate)),

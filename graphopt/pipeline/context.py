@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,12 +21,18 @@ if TYPE_CHECKING:
     from graphopt.targets import Target
 
 T = TypeVar("T")
+Busy = Callable[[str], AbstractContextManager[object]]
 Progress = Callable[[str, Iterable[Any], "int | None"], Iterable[Any]]
 
 
 def silent(description: str, items: Iterable[T], total: int | None = None) -> Iterable[T]:
     """A progress display that shows nothing."""
     return items
+
+
+def unwatched(description: str) -> AbstractContextManager[object]:
+    """What shows nothing about work that takes long."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -163,4 +170,4 @@ class Context:
 def _name(node: Node | str) -> str:
     if isinstance(node, str):
         return node
-    return node.name or (node.outputs[0].name if node.outputs else node.op)
+    return str(node.name or (node.outputs[0].name if node.outputs else node.op))

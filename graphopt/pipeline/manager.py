@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from graphopt.errors import GraphoptError, PassError, VerificationError
 from graphopt.pipeline.arrange import Stage
 from graphopt.pipeline.base import Plan, PlannedPass
-from graphopt.pipeline.context import Context, Settings
+from graphopt.pipeline.context import Busy, Context, Settings, unwatched
 from graphopt.pipeline.instruments import Instrument, size
 from graphopt.pipeline.plans import Plans
 from graphopt.pipeline.verify import Check, Mode, Verifier
@@ -35,7 +35,8 @@ class Outcome:
 class Manager:
     """Runs passes over a model, one after the other.
 
-    ``announce`` receives what the user should see at once (a pass begins, a warning).
+    ``announce`` receives what the user should see at once, such as a warning; ``busy`` wraps work that may
+    take long.
     """
 
     def __init__(
@@ -51,9 +52,10 @@ class Manager:
         instruments: Sequence[Instrument] = (),
         reproducer: Reproducer | None = None,
         announce: Callable[[str], None] = lambda text: None,
+        busy: Busy = unwatched,
     ) -> None:
         self._stages = stages
-        self._make_context = lambda: Context(inputs, settings, target)
+        self._inputs, self._settings, self._target = inputs, settings, target
         self._verify = verify
         self._tolerance = tolerance
         self._plans = plans or Plans()
@@ -61,6 +63,7 @@ class Manager:
         self._instruments = instruments
         self._reproducer = reproducer
         self._announce = announce
+        self._busy = busy
         self._safe: tuple[int, Snapshot] | None = (
             None  # the last checked state and the stage it stands before
         )
@@ -73,7 +76,7 @@ class Manager:
             VerificationError: the model is not what a pass promised.
         """
         outcome = Outcome()
-        shared = self._make_context()
+        shared = self._context()
         verifier = Verifier(model, shared, self._verify, self._tolerance)
         try:
             for index, stage in enumerate(self._stages):
@@ -88,13 +91,17 @@ class Manager:
         self._hear(shared.warnings, outcome)
         return outcome
 
+    def _context(self) -> Context:
+        return Context(self._inputs, self._settings, self._target)
+
     def _run_stage(
         self, index: int, stage: Stage, model: Model, verifier: Verifier, outcome: Outcome
     ) -> None:
-        step, ctx = stage.step, self._make_context()
+        step, ctx = stage.step, self._context()
         verifier.before(step, model)
         start = perf_counter()
-        plan = self._execute(index, stage, model, ctx)
+        with self._busy(step.name):
+            plan = self._execute(index, stage, model, ctx)
         seconds = perf_counter() - start
         check = verifier.after(step, model)
         record = _record(stage, ctx, plan, check, seconds, model)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphopt.errors import UsageError
-from graphopt.pipeline.context import Progress, silent
+from graphopt.pipeline.context import Busy, Progress, silent, unwatched
 from graphopt.pipeline.recipe import Recipe, Turn
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Request:
     dump: Path | None = None
     command: tuple[str, ...] = ()
     progress: Progress = silent
+    busy: Busy = unwatched
     announce: Callable[[str], None] = lambda text: None
 
     def __post_init__(self) -> None:
@@ -88,7 +89,7 @@ def make_request(model: Any, turns: tuple[Turn, ...], recipe: Recipe, given: Map
 
 def recipe_flags() -> tuple[str, ...]:
     """The flags a recipe may set, as they are written on the command line."""
-    own = {"model", "turns", "command", "progress", "announce"}
+    own = {"model", "turns", "command", "progress", "busy", "announce"}
     names = (field.name for field in dataclasses.fields(Request) if field.name not in own)
     return ("passes", *(name.replace("_", "-") for name in names))
 

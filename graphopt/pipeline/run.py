@@ -78,7 +78,7 @@ class Run:
         self._announce_stages()
         model.check()
         shapes = self._settle_shapes()
-        before = measure.contents(model, shapes, measure.input_bytes(model))
+        before = measure.contents(model, shapes, measure.input_bytes(model), self._warn)
         outcome = self._manager(plans).run(model)
         self._finish_model()
         with draft_folder(None if ask.dry_run else ask.output) as folder:
@@ -134,6 +134,7 @@ class Run:
             instruments=[Dump(ask.dump)] if ask.dump is not None else [],
             reproducer=Reproducer(output, _failure_flags(ask)) if output is not None else None,
             announce=ask.announce,
+            busy=ask.busy,
         )
 
     # -- after the passes ---------------------------------------------------------------------------------
@@ -257,9 +258,12 @@ def _failure_flags(request: Request) -> tuple[str, ...]:
     for name in ("calibration", "evaluation"):
         value = getattr(request, name)
         if isinstance(value, str):
-            flags += [f"--{name}", value]
+            flags += [f"--{name}", str(Path(value).absolute())]
     if request.preprocess is not None:
-        flags += ["--preprocess", request.preprocess]
+        is_file = request.preprocess.endswith(".toml")
+        flags += ["--preprocess", str(Path(request.preprocess).absolute()) if is_file else request.preprocess]
+    for library in request.custom_ops:
+        flags += ["--custom-ops", str(Path(library).absolute())]
     for name, sizes in request.shape.items():
         flags += ["--shape", f"{name}={'x'.join(map(str, sizes))}"]
     return tuple(flags)

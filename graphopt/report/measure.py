@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 SNR_LIMIT = 300.0  # dB; stands for "equal", which has no number in JSON
 
 
-def contents(model: Model, shapes: Mapping[str, tuple[int, ...]], size: int) -> Measures:
+def contents(
+    model: Model,
+    shapes: Mapping[str, tuple[int, ...]],
+    size: int,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Measures:
     """Count what is in a model; ``size`` is that of its files in bytes."""
     from graphopt import cost
 
     found = cost.measure(model, shapes)
+    if found.unknown:
+        warn(f"the MACs of these operators are not known: {', '.join(found.unknown)}")
     return Measures(found.nodes, found.constants, found.parameters, found.macs, size)
 
 
@@ -110,9 +117,10 @@ def _count(scores: Scores, outputs: Mapping[str, Any], others: Mapping[str, Any]
         scores.comparison.update(others, outputs)
     if name is None:
         return
-    if others is not None and np.shape(others.get(name)) == outputs[name].shape:
-        scores.agreement.update(others[name], outputs[name])
+    other = None if others is None else others.get(name)
+    if isinstance(other, np.ndarray) and other.shape == outputs[name].shape:
+        scores.agreement.update(other, outputs[name])
     if labels is not None and len(labels) == len(outputs[name]):
         scores.candidate.update(outputs[name], np.asarray(labels))
-        if others is not None:
-            scores.reference.update(others[name], np.asarray(labels))
+        if isinstance(other, np.ndarray) and len(other) == len(labels):
+            scores.reference.update(other, np.asarray(labels))

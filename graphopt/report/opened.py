@@ -62,7 +62,7 @@ class Opened:
 
     def measures(self, latency_ms: float | None) -> Measures:
         """Everything countable of the model."""
-        found = measure.contents(self.model, self.shapes, measure.input_bytes(self.model))
+        found = measure.contents(self.model, self.shapes, measure.input_bytes(self.model), self._warn)
         return dataclasses.replace(found, latency_ms=latency_ms)
 
     def _load(self, spec: str, preprocess: str | None) -> Samples:
