@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import AttributeProto
+from onnx_graphsurgeon import Constant as SurgeonConstant
+from onnx_graphsurgeon import Graph as SurgeonGraph
 from onnx_graphsurgeon import Node as SurgeonNode
 
 # Decodes the values that need the graph around them (tensors, subgraphs).
 Decoder = Callable[[AttributeProto], Any]
+# Turns a Constant into a TensorProto and a Graph into a GraphProto; leaves every other value as it is.
 Encoder = Callable[[Any], Any]
 
 _PYTHON_TYPES = {
@@ -22,14 +25,17 @@ _PYTHON_TYPES = {
     AttributeProto.INTS: list[int],
     AttributeProto.STRINGS: list[str],
 }
-_NEEDS_GRAPH = (AttributeProto.TENSOR, AttributeProto.GRAPH)
+GRAPH_KINDS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+_NEEDS_GRAPH = (AttributeProto.TENSOR, *GRAPH_KINDS)
+_VALUE_FIELDS = ("t", "g", "graphs")
 
 
 class Attributes(MutableMapping[str, Any]):
     """The attributes of one node, by name.
 
-    Values are int, float, str (bytes when not UTF-8), lists of those, a Constant for a tensor and a
-    Graph for a subgraph.  Every other kind is handed out as its AttributeProto and only carried.
+    Values are int, float, str (bytes when not UTF-8), lists of those, a Constant for a tensor, a Graph
+    for a subgraph and a list of Graphs.  Every other kind is handed out as its AttributeProto and only
+    carried.
     """
 
     __slots__ = ("_decode", "_protos", "_values")
@@ -67,16 +73,12 @@ class Attributes(MutableMapping[str, Any]):
     def subgraphs(self) -> Iterator[Any]:
         """Yield the graphs among the values."""
         for name, proto in self._protos.items():
-            if proto.type == AttributeProto.GRAPH or name in self._values:
+            if proto.type in GRAPH_KINDS or name in self._values:
                 value = self[name]
-                if hasattr(value, "nodes"):
-                    yield value
+                yield from (item for item in _listed(value) if isinstance(item, SurgeonGraph))
 
     def protos(self, encode: Encoder) -> list[AttributeProto]:
-        """Return one AttributeProto an attribute; the untouched ones are those that were read.
-
-        ``encode`` turns a Constant into a TensorProto and a Graph into a GraphProto.
-        """
+        """Return one AttributeProto an attribute; the untouched ones are those that were read."""
         return [self._export(proto, encode) for proto in self._protos.values()]
 
     def _export(self, proto: AttributeProto, encode: Encoder) -> AttributeProto:
@@ -101,7 +103,12 @@ class Attributes(MutableMapping[str, Any]):
 
 
 def _same(value: Any, parsed: Any) -> bool:
-    return type(value) is type(parsed) and bool(value == parsed)
+    """Whether nothing has changed: unlike equality, NaN is NaN, and 1, 1.0, True and -0.0 differ."""
+    return type(value) is type(parsed) and repr(value) == repr(parsed)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _text(raw: bytes) -> str | bytes:
@@ -111,10 +118,35 @@ def _text(raw: bytes) -> str | bytes:
         return raw
 
 
+def _is_kind(value: Any, kind: int) -> bool:
+    if kind == AttributeProto.GRAPHS:
+        return isinstance(value, list) and all(isinstance(item, SurgeonGraph) for item in value)
+    return isinstance(value, SurgeonGraph if kind == AttributeProto.GRAPH else SurgeonConstant)
+
+
+def _with_value(old: AttributeProto, value: Any, encode: Encoder) -> AttributeProto:
+    """Write a tensor or graphs into a copy of the attribute as it was read."""
+    if old.type == AttributeProto.TENSOR and encode(value) is old.t:
+        return old
+    made = AttributeProto()
+    made.CopyFrom(old)
+    for field in _VALUE_FIELDS:
+        made.ClearField(field)
+    if old.type == AttributeProto.GRAPHS:
+        made.graphs.extend(encode(graph) for graph in value)
+    elif old.type == AttributeProto.GRAPH:
+        made.g.CopyFrom(encode(value))
+    else:
+        made.t.CopyFrom(encode(value))
+    return made
+
+
 def _make(old: AttributeProto, value: Any, encode: Encoder) -> AttributeProto:
     """Build the proto of a changed or new attribute; its doc string stays."""
     if isinstance(value, AttributeProto):
         return value
+    if old.type in _NEEDS_GRAPH and _is_kind(value, old.type):
+        return _with_value(old, value, encode)
     if isinstance(value, np.ndarray):
         value = value.tolist()
     elif isinstance(value, np.generic):
@@ -126,7 +158,8 @@ def _make(old: AttributeProto, value: Any, encode: Encoder) -> AttributeProto:
         kind = old.type or AttributeProto.INTS
     elif old.type in (AttributeProto.FLOAT, AttributeProto.FLOATS) and not isinstance(value, str):
         value = [float(v) for v in value] if isinstance(value, (list, tuple)) else float(value)
-    made = onnx.helper.make_attribute(old.name, encode(value), attr_type=kind)
+    encoded = [encode(item) for item in value] if isinstance(value, list) else encode(value)
+    made = onnx.helper.make_attribute(old.name, encoded, attr_type=kind)
     if old.doc_string:
         made.doc_string = old.doc_string
     return made

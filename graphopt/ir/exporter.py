@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
 
-from graphopt.ir.graph import Graph, Node
+from graphopt.ir.graph import Graph
+from graphopt.ir.node import Node
 from graphopt.ir.tensor import Constant, Tensor, Variable
 from graphopt.ir.weights import Weights
 
@@ -20,17 +22,21 @@ class GraphExporter:
     def __init__(self, weights: Weights, lists_initializers: bool = False) -> None:
         self.weights = weights
         self.lists_initializers = lists_initializers  # among the inputs, as IR versions up to 3 demand
+        self._scopes: list[set[Tensor]] = []  # initializers of the graphs around, outermost first
 
-    def graph(self, graph: Graph) -> GraphProto:
-        """Return the GraphProto of a sorted graph."""
-        proto = GraphProto()
+    def write(self, graph: Graph, proto: GraphProto) -> None:
+        """Write a sorted graph into an empty GraphProto."""
+        self._declare_constants(graph)
+        if self.lists_initializers and not self._scopes:
+            graph.inputs = list(dict.fromkeys([*graph.inputs, *graph.initializers]))
+        self._scopes.append(set(graph.initializers))
         proto.CopyFrom(graph.header)
         proto.node.extend(self.node(node) for node in graph.nodes)
-        proto.initializer.extend(self.initializer(tensor) for tensor in self._initializers(graph))
+        proto.initializer.extend(self.initializer(tensor) for tensor in graph.initializers)
         proto.input.extend(_value_info(tensor) for tensor in graph.inputs)
         proto.output.extend(_value_info(tensor) for tensor in graph.outputs)
         proto.value_info.extend(_value_infos(graph))
-        return proto
+        self._scopes.pop()
 
     def node(self, node: Node) -> NodeProto:
         """Return the NodeProto of one node."""
@@ -39,7 +45,7 @@ class GraphExporter:
         old = node.proto
         if old is not None and _is_untouched(node, old, inputs, outputs) and not node.is_parsed:
             return old
-        attributes = node.attrs.protos(self._encode)
+        attributes = node.attrs.protos(self.encode)
         proto = NodeProto()
         if old is not None:
             proto.CopyFrom(old)  # metadata, doc string, overload, and whatever onnx adds next
@@ -51,28 +57,27 @@ class GraphExporter:
             getattr(proto, field).extend(values)
         return proto
 
-    def _encode(self, value: Any) -> Any:
+    def encode(self, value: Any) -> Any:
         """Encode the attribute values that onnx.helper does not know."""
         if isinstance(value, Graph):
-            return self.graph(value)
+            proto = GraphProto()
+            self.write(value, proto)
+            return proto
         if isinstance(value, Constant):
             return self.initializer(value)
         if isinstance(value, np.ndarray):
             return self.weights.proto("", value)
         return value
 
-    def _initializers(self, graph: Graph) -> list[Constant | Variable]:
-        """The declared initializers, and constants that nodes read but nobody declared."""
-        known = dict.fromkeys(graph.initializers)
-        for node in graph.nodes:
-            for tensor in node.inputs:
-                if isinstance(tensor, Constant) and tensor.graph is None:
+    def _declare_constants(self, graph: Graph) -> None:
+        """Declare the constants that are read or handed out and that no graph around declares."""
+        known = set(graph.initializers)
+        for tensor in chain(chain.from_iterable(node.inputs for node in graph.nodes), graph.outputs):
+            if isinstance(tensor, Constant) and tensor not in known:
+                known.add(tensor)
+                if not tensor.inputs and not any(tensor in scope for scope in self._scopes):
                     tensor.graph = graph
-                    known[tensor] = None
-        graph.initializers = list(known)
-        if self.lists_initializers:
-            graph.inputs = list(dict.fromkeys([*graph.inputs, *graph.initializers]))
-        return graph.initializers
+                    graph.initializers.append(tensor)
 
     def initializer(self, tensor: Constant | Variable) -> TensorProto:
         """Return the TensorProto of one initializer; a new value is put into the weight store."""

@@ -1,4 +1,4 @@
-"""The live graph: graphsurgeon's Node and Graph with identity, constant-time edits and kept protos."""
+"""The live graph: graphsurgeon's Graph with constant-time edits and what it would lose on the way."""
 
 from __future__ import annotations
 
@@ -7,146 +7,15 @@ from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx import GraphProto, NodeProto, ValueInfoProto, numpy_helper
+from onnx import GraphProto, NodeProto, ValueInfoProto
 
-from graphopt.ir.attributes import Attributes
-from graphopt.ir.links import Links
 from graphopt.ir.names import Names
+from graphopt.ir.node import STANDARD_DOMAINS, Node
 from graphopt.ir.order import reads, sorted_nodes
-from graphopt.ir.tensor import Constant, Tensor, Variable, replace_links
+from graphopt.ir.tensor import Constant, Tensor, Variable
 from graphopt.ir.weights import Array
 
-STANDARD_DOMAINS = (None, "", "ai.onnx")
-
-
-class Node(gs.Node):  # type: ignore[misc]
-    """One operation.  Two nodes are equal only when they are the same object."""
-
-    __slots__ = ("_attrs", "_inputs", "_outputs", "domain", "graph", "name", "op", "proto")
-
-    graph: Graph | None  # None once the node is removed
-    proto: NodeProto | None  # as the file has it; keeps metadata, doc string and unknown attributes
-
-    __setattr__ = object.__setattr__
-
-    def __init__(
-        self,
-        op: str,
-        name: str = "",
-        attrs: Mapping[str, Any] | None = None,
-        inputs: Sequence[Tensor] = (),
-        outputs: Sequence[Tensor] = (),
-        domain: str | None = None,
-    ) -> None:
-        self.op = op
-        self.name = name
-        self.domain = domain
-        self.graph = None
-        self.proto = None
-        self._attrs: Attributes | None = Attributes()
-        self._attrs.update(attrs or {})
-        self._inputs = Links(self, "outputs")
-        self._outputs = Links(self, "inputs")
-        self._inputs.fill(inputs)
-        self._outputs.fill(outputs)
-
-    @classmethod
-    def stored(cls, proto: NodeProto, graph: Graph) -> Node:
-        """Wrap a node of the file; its attributes are parsed when read."""
-        node: Node = cls.__new__(cls)
-        node.op = proto.op_type
-        node.name = proto.name
-        node.domain = proto.domain or None
-        node.graph = graph
-        node.proto = proto
-        node._attrs = None
-        node._inputs = Links(node, "outputs")
-        node._outputs = Links(node, "inputs")
-        return node
-
-    @property
-    def attrs(self) -> Attributes:
-        """The attributes by name; see Attributes for the types of the values."""
-        if self._attrs is None:
-            decode = self.graph.decode_attribute if self.graph is not None else None
-            self._attrs = Attributes(self.proto.attribute if self.proto is not None else (), decode)
-        return self._attrs
-
-    @attrs.setter
-    def attrs(self, values: Mapping[str, Any]) -> None:
-        if values is not self._attrs:
-            self._attrs = Attributes()
-            self._attrs.update(values)
-
-    @property
-    def is_parsed(self) -> bool:
-        """Whether somebody has looked at the attributes."""
-        return self._attrs is not None
-
-    @property
-    def inputs(self) -> Links:
-        return self._inputs
-
-    @inputs.setter
-    def inputs(self, tensors: Sequence[Tensor]) -> None:
-        replace_links(self._inputs, tensors)
-
-    @property
-    def outputs(self) -> Links:
-        return self._outputs
-
-    @outputs.setter
-    def outputs(self, tensors: Sequence[Tensor]) -> None:
-        replace_links(self._outputs, tensors)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    __hash__ = object.__hash__
-
-    @property
-    def is_standard(self) -> bool:
-        """Whether the operator belongs to ONNX itself."""
-        return self.domain in STANDARD_DOMAINS
-
-    @property
-    def output(self) -> Tensor:
-        """The first output."""
-        return self._outputs[0]  # type: ignore[no-any-return]
-
-    def input(self, index: int) -> Tensor | None:
-        """Return an input, or None when it is omitted."""
-        tensor = self._inputs[index] if index < len(self._inputs) else None
-        return tensor if tensor is not None and tensor.name else None
-
-    def attr(self, name: str, default: Any = None) -> Any:
-        """Return an attribute's value, or ``default`` when the node does not have it."""
-        return self.attrs.get(name, default)
-
-    def attribute_bytes(self) -> bytes:
-        """The attributes in a form that is equal for equal attributes."""
-        if self._attrs is None:
-            protos = list(self.proto.attribute) if self.proto is not None else []
-        else:
-            protos = self._attrs.protos(_as_proto)
-        return b"\0".join(sorted(proto.SerializeToString(deterministic=True) for proto in protos))
-
-    def subgraphs(self, recursive: bool = False) -> Iterator[Graph]:
-        """Yield the graphs among the attributes (bodies of If, Loop, Scan)."""
-        if self._attrs is None and not (self.graph is not None and self in self.graph.owners):
-            return
-        for graph in self.attrs.subgraphs():
-            yield graph
-            if recursive:
-                for node in graph.nodes:
-                    yield from node.subgraphs(recursive=True)
-
-
-def _as_proto(value: Any) -> Any:
-    """Encode an attribute value whose proto nobody will write."""
-    if isinstance(value, Constant):
-        return value.proto if value.is_stored else numpy_helper.from_array(np.ascontiguousarray(value.values))
-    return value
+__all__ = ["STANDARD_DOMAINS", "Graph", "Node"]
 
 
 class Graph(gs.Graph):  # type: ignore[misc]
@@ -176,6 +45,18 @@ class Graph(gs.Graph):  # type: ignore[misc]
         self.header = header if header is not None else GraphProto(name=name)
         self.decode_attribute: Any = None
         super().__init__(list(nodes or ()), inputs, outputs, name=name, **options)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def __getattr__(self, name: str) -> Any:
+        """Find a function that a user registered with graphsurgeon, which logs an error for any other name."""
+        registered = (gs.Graph.GLOBAL_FUNC_MAP, gs.Graph.OPSET_FUNC_MAP.get(self.__dict__.get("opset"), ()))
+        if any(name in functions for functions in registered):
+            return super().__getattr__(name)
+        raise AttributeError(f"a graph has no attribute '{name}'")
 
     @property
     def nodes(self) -> list[Node]:
@@ -266,9 +147,21 @@ class Graph(gs.Graph):  # type: ignore[misc]
         node.inputs[index] = new
 
     def remove_unused_initializers(self) -> int:
-        """Remove the initializers that nobody reads; defaults of inputs stay.  Return how many."""
-        unused = {t for t in self.initializers if isinstance(t, Constant) and not t.outputs}
-        unused -= {t for t in unused if self.is_output(t)}
+        """Remove the initializers that nobody reads; return how many.
+
+        Defaults of inputs stay, and the parameters that quantization annotations name.
+        """
+        annotations = self.header.quantization_annotation
+        kept = {entry.value for note in annotations for entry in note.quant_parameter_tensor_names}
+        handed_out = set(self.outputs)
+        unused = {
+            tensor
+            for tensor in self.initializers
+            if isinstance(tensor, Constant)
+            and not tensor.outputs
+            and tensor not in handed_out
+            and tensor.name not in kept
+        }
         if unused:
             self.initializers = [t for t in self.initializers if t not in unused]
             self.inputs = [t for t in self.inputs if t not in unused]
@@ -279,6 +172,7 @@ class Graph(gs.Graph):  # type: ignore[misc]
         for graph in node.subgraphs(recursive=True):
             for inner in graph.nodes:
                 inner.inputs.clear()
+        node.keep_attributes()
         node.inputs.clear()
         node.outputs.clear()
         node.graph = None
@@ -288,10 +182,12 @@ class Graph(gs.Graph):  # type: ignore[misc]
     def replace_uses(self, old: Tensor, new: Tensor) -> None:
         """Let every reader of ``old`` read ``new``; graph outputs stay."""
         for node in dict.fromkeys(old.outputs):
-            node.inputs = [new if tensor is old else tensor for tensor in node.inputs]
+            for index, tensor in enumerate(node.inputs):
+                if tensor is old:
+                    node.inputs[index] = new
 
     def move_in(self, other: Graph) -> None:
-        """Take over the nodes and initializers of a subgraph, names as they are."""
+        """Take over the nodes, initializers and declarations of a subgraph, names as they are."""
         for node in other.nodes:
             node.graph = self
             for tensor in node.outputs:
@@ -301,13 +197,19 @@ class Graph(gs.Graph):  # type: ignore[misc]
         self._nodes.extend(other.nodes)
         self.initializers.extend(other.initializers)
         self.owners |= other.owners
+        self.described.extend(other.described)
+        self.header.sparse_initializer.extend(other.header.sparse_initializer)
+        self.header.quantization_annotation.extend(other.header.quantization_annotation)
 
     def bypass(self, node: Node) -> bool:
         """Remove a node whose first output equals its first input; False when its place needs it.
 
-        A graph output keeps its name: the producer of the input takes it over, when it may.
+        A graph output keeps its name: the producer of the input takes it over, when it may.  A node whose
+        other outputs are used stays.
         """
-        source, result = node.inputs[0], node.outputs[0]
+        source, result = node.input(0), node.output
+        if source is None or any(tensor.outputs or self.is_output(tensor) for tensor in node.outputs[1:]):
+            return False
         if self.is_output(result) and not self._hand_over(node, source, result):
             return False
         if node.graph is self:
@@ -321,13 +223,14 @@ class Graph(gs.Graph):  # type: ignore[misc]
         if producer is None or producer.graph is not self or self.is_output(source):
             return False
         self.remove(node)
+        result.graph = self
         producer.outputs = [result if tensor is source else tensor for tensor in producer.outputs]
         self.replace_uses(source, result)
         return True
 
     def remove_dead(self) -> int:
         """Remove the nodes that no output depends on; return how many."""
-        wanted = {tensor for tensor in self.outputs}
+        wanted = set(self.outputs)
         pending = list(self.outputs)
         alive: set[Node] = set()
         while pending:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import gc
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from onnx import AttributeProto, GraphProto, TensorProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto
 
-from graphopt.ir.graph import Graph, Node
+from graphopt.ir.attributes import GRAPH_KINDS
+from graphopt.ir.graph import Graph
 from graphopt.ir.names import Names
+from graphopt.ir.node import Node
 from graphopt.ir.tensor import Constant, Tensor, Variable
 from graphopt.ir.weights import Weights
 
@@ -16,6 +20,21 @@ OVERRIDABLE_SINCE = 4  # IR version from which an initializer that is also an in
 
 # What a Graph holds live; everything else of a GraphProto stays in its header.
 LIVE_FIELDS = ("node", "initializer", "input", "output", "value_info")
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep Python's cyclic garbage collector off while many objects are made and none is dropped.
+
+    It would walk all of them again and again: half of the time that importing takes.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class GraphImporter:
@@ -34,53 +53,60 @@ class GraphImporter:
         """Return the live graph of ``proto``; unknown names are looked up in the graphs around it."""
         graph = Graph(name=proto.name, names=self.names, header=_header(proto))
         graph.decode_attribute = self._decode
-        graph.inputs = self._inputs(proto.input)
-        overridable = set(self.tensors) if self.ir_version >= OVERRIDABLE_SINCE else set()
-        graph.initializers = [self._initializer(t, graph, overridable) for t in proto.initializer]
+        graph.inputs = self._inputs(proto.input, graph)
+        listed = dict(self.tensors)
+        graph.initializers = [self._initializer(tensor, graph, listed) for tensor in proto.initializer]
         for sparse in proto.sparse_initializer:
-            self._declare(Variable(sparse.values.name)).graph = graph
+            self._declare(Variable(sparse.values.name), graph)
         results = [self._results(node.output, graph) for node in proto.node]
         self._describe(proto.value_info, graph)
-        graph.nodes = [self._node(node, outputs, graph) for node, outputs in zip(proto.node, results)]
+        graph.nodes = [self._node(node, made, graph) for node, made in zip(proto.node, results, strict=True)]
         graph.outputs = [self._output(info) for info in proto.output]
         return graph
 
-    def _inputs(self, infos: Iterable[ValueInfoProto]) -> list[Tensor]:
-        inputs = []
+    def _inputs(self, infos: Iterable[ValueInfoProto], graph: Graph) -> list[Tensor]:
+        inputs: list[Tensor] = []
         for info in infos:
-            tensor = self._declare(Variable(info.name))
+            tensor = self._declare(Variable(info.name), graph)
             tensor.info = info
             inputs.append(tensor)
         return inputs
 
-    def _initializer(self, proto: TensorProto, graph: Graph, overridable: set[str]) -> Constant | Variable:
-        tensor = self.tensors.get(proto.name)
-        if tensor is not None and proto.name in overridable:
+    def _initializer(
+        self, proto: TensorProto, graph: Graph, listed: dict[str, Tensor]
+    ) -> Constant | Variable:
+        """Import an initializer; one that is listed among the inputs is that input's default or value."""
+        tensor = listed.pop(proto.name, None)
+        if tensor is None:
+            return self._declare(Constant.stored(proto, self.weights), graph)  # type: ignore[no-any-return]
+        if self.ir_version >= OVERRIDABLE_SINCE:
             tensor.proto = proto
-        elif tensor is not None:  # IR 3: every initializer is listed as an input
-            tensor.__class__ = Constant  # type: ignore[assignment]
-            tensor.store(proto, self.weights)
         else:
-            tensor = self._declare(Constant.stored(proto, self.weights))
-        tensor.graph = graph
+            tensor.__class__ = Constant
+            tensor.store(proto, self.weights)  # type: ignore[attr-defined]
         return tensor  # type: ignore[return-value]
 
     def _results(self, names: Iterable[str], graph: Graph) -> list[Tensor]:
-        results: list[Tensor] = []
-        for name in names:
-            tensor = self._declare(Variable(name)) if name else Variable("")
-            tensor.graph = graph
-            results.append(tensor)
-        return results
+        return [self._declare(Variable(name), graph) if name else Variable("") for name in names]
 
-    def _node(self, proto: Any, outputs: list[Tensor], graph: Graph) -> Node:
+    def _node(self, proto: NodeProto, outputs: list[Tensor], graph: Graph) -> Node:
         node = Node.stored(proto, graph)
-        self.names.take(proto.name)
-        node.inputs.fill([self._find(name) for name in proto.input])
-        node.outputs.fill(outputs)
-        if any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in proto.attribute):
-            graph.owners.add(node)
-            list(node.subgraphs())  # imported now, so that outer tensors know their readers inside
+        if proto.name:
+            self.names.take(proto.name)
+        # What `fill` does, for lists that nobody has seen yet.
+        inputs = [self._find(name) for name in proto.input]
+        list.extend(node.inputs, inputs)
+        for tensor in inputs:
+            list.append(tensor.outputs, node)
+        list.extend(node.outputs, outputs)
+        for tensor in outputs:
+            list.append(tensor.inputs, node)
+        for attribute in proto.attribute:
+            if attribute.type in GRAPH_KINDS:
+                graph.owners.add(node)
+        if node in graph.owners:
+            for _ in node.subgraphs():  # imported now, so that outer tensors know their readers inside
+                pass
         return node
 
     def _output(self, info: ValueInfoProto) -> Tensor:
@@ -92,31 +118,41 @@ class GraphImporter:
         for info in infos:
             tensor = self.tensors.get(info.name)
             if tensor is None or tensor.info is not None:
+                self.names.take(info.name)
                 graph.described.append(info)
             else:
                 tensor.info = info
                 graph.described.append(tensor)
 
     def _find(self, name: str) -> Tensor:
+        if name in self.tensors:
+            return self.tensors[name]
         if not name:
             return Variable("")
-        scope: GraphImporter | None = self
+        scope = self.outer
         while scope is not None:
             if name in scope.tensors:
                 return scope.tensors[name]
             scope = scope.outer
-        return self._declare(Variable(name))
+        return self._declare(Variable(name), None)  # type: ignore[no-any-return]
 
-    def _declare(self, tensor: Any) -> Any:
-        self.names.take(tensor.name)
-        self.tensors[tensor.name] = tensor
+    def _declare(self, tensor: Any, graph: Graph | None) -> Any:
+        if tensor.name:
+            self.names.take(tensor.name)
+            self.tensors[tensor.name] = tensor
+        tensor.graph = graph
         return tensor
 
     def _decode(self, proto: AttributeProto) -> Any:
         """Decode the attributes that need the graph: tensors and subgraphs."""
         if proto.type == AttributeProto.TENSOR:
             return Constant.stored(proto.t, self.weights)
-        return GraphImporter(self.weights, self.ir_version, self.names, outer=self).graph(proto.g)
+        if proto.type == AttributeProto.GRAPHS:
+            return [self._inner(graph) for graph in proto.graphs]
+        return self._inner(proto.g)
+
+    def _inner(self, proto: GraphProto) -> Graph:
+        return GraphImporter(self.weights, self.ir_version, self.names, outer=self).graph(proto)
 
 
 def _header(proto: GraphProto) -> GraphProto:

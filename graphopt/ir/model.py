@@ -13,7 +13,7 @@ from onnx import ModelProto, OperatorSetIdProto
 from graphopt.ir.check import check_model
 from graphopt.ir.exporter import GraphExporter
 from graphopt.ir.graph import STANDARD_DOMAINS, Graph
-from graphopt.ir.importer import OVERRIDABLE_SINCE, GraphImporter
+from graphopt.ir.importer import OVERRIDABLE_SINCE, GraphImporter, collector_paused
 from graphopt.ir.names import Names
 from graphopt.ir.tensor import Constant, Shape, Tensor
 from graphopt.ir.weights import Weights
@@ -61,10 +61,12 @@ class Model:
 
     def _import(self, proto: ModelProto) -> None:
         self.names = Names()
-        self.graph = GraphImporter(self.weights, proto.ir_version, self.names).graph(proto.graph)
+        with collector_paused():
+            self.graph = GraphImporter(self.weights, proto.ir_version, self.names).graph(proto.graph)
         proto.ClearField("graph")
         self.header = proto
-        self.graph.opset = self.opset
+        for graph in self.graphs():
+            graph.opset = self.opset
 
     @property
     def opset(self) -> int:
@@ -112,7 +114,8 @@ class Model:
         while pending:
             graph = pending.pop(0)
             yield graph
-            pending += [inner for node in graph.nodes if node in graph.owners for inner in node.subgraphs()]
+            owners = [node for node in graph.nodes if node in graph.owners] if graph.owners else []
+            pending += [inner for node in owners for inner in node.subgraphs()]
 
     @property
     def weight_bytes(self) -> int:
@@ -148,7 +151,7 @@ class Model:
         proto = ModelProto()
         proto.CopyFrom(self.header)
         exporter = GraphExporter(self.weights, lists_initializers=self.ir_version < OVERRIDABLE_SINCE)
-        proto.graph.CopyFrom(exporter.graph(self.graph))
+        exporter.write(self.graph, proto.graph)
         return proto
 
     def snapshot(self) -> Snapshot:

@@ -22,8 +22,14 @@ def sorted_nodes(graph: Graph, nodes: Sequence[Node]) -> list[Node]:
     entered: set[Node] = set()
     order: list[Node] = []
     for first in nodes:
-        stack = [] if first in done else [(first, _producers(graph, first))]
-        entered.update(node for node, _ in stack)
+        if first in done:
+            continue
+        if all(producer in done for producer in _producers(graph, first)):
+            done.add(first)
+            order.append(first)
+            continue
+        stack = [(first, _producers(graph, first))]
+        entered.add(first)
         while stack:
             node, waiting = stack[-1]
             producer = next((p for p in waiting if p not in done), None)

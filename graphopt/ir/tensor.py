@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
-from onnx import TensorProto, TypeProto, ValueInfoProto
+from onnx import TensorProto, ValueInfoProto
 
-from graphopt.ir.links import Links
+from graphopt.ir.declared import Shape, as_dtype, declared_dtype, declared_shape
+from graphopt.ir.links import Consumers, Links
 from graphopt.ir.weights import Array, Weights
 
 if TYPE_CHECKING:
     from graphopt.ir.graph import Graph, Node
-
-Shape: TypeAlias = "tuple[int | str | None, ...]"
 
 
 class Tensor(gs.Tensor):  # type: ignore[misc]
@@ -37,7 +35,7 @@ class Tensor(gs.Tensor):  # type: ignore[misc]
         "type",
     )
 
-    graph: Graph | None  # the graph it is an output or initializer of
+    graph: Graph | None  # the graph that it is an input, an initializer or a node's output of
     info: ValueInfoProto | None  # its declaration in the file
     proto: TensorProto | None  # its initializer in the file
 
@@ -49,25 +47,28 @@ class Tensor(gs.Tensor):  # type: ignore[misc]
         self.info = None
         self.proto = None
         self.type = "tensor_type"
-        self._cache = self._dtype = self._shape = self._values = None
-        self._inputs = Links(self, "outputs")
-        self._outputs = Links(self, "inputs")
+        self._cache = self._dtype = self._shape = self._values = self._inputs = None
+        self._outputs = Consumers(self, "inputs")
 
     @property
     def inputs(self) -> Links:
+        """The nodes that compute this tensor: one or none."""
+        if self._inputs is None:
+            self._inputs = Links(self, "outputs")
         return self._inputs
 
     @inputs.setter
     def inputs(self, nodes: Sequence[Node]) -> None:
-        replace_links(self._inputs, nodes)
+        self.inputs.replace(nodes)
 
     @property
-    def outputs(self) -> Links:
+    def outputs(self) -> Consumers:
+        """The nodes that read this tensor, one entry for each use."""
         return self._outputs
 
     @outputs.setter
     def outputs(self, nodes: Sequence[Node]) -> None:
-        replace_links(self._outputs, nodes)
+        self._outputs.replace(nodes)
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -77,7 +78,7 @@ class Tensor(gs.Tensor):  # type: ignore[misc]
     @property
     def producer(self) -> Node | None:
         """The node that computes this tensor; None for inputs and initializers."""
-        return self._inputs[0] if self._inputs else None
+        return self._inputs[0] if self._inputs else None  # type: ignore[no-any-return]
 
     @property
     def consumers(self) -> list[Node]:
@@ -110,6 +111,7 @@ class Tensor(gs.Tensor):  # type: ignore[misc]
             tensor = node.inputs[0]
 
     def to_constant(self, values: Array, data_location: Any = None, export_dtype: Any = None) -> Constant:
+        """Turn into a constant with these values, which graphsurgeon would write as ``export_dtype``."""
         self.__class__ = Constant  # type: ignore[assignment]
         self.proto = None
         self.values = values if export_dtype is None else values.astype(export_dtype)
@@ -124,11 +126,13 @@ class Tensor(gs.Tensor):  # type: ignore[misc]
             self.proto, self._values, self._cache = None, other.values, None
         return self  # type: ignore[return-value]
 
-    def to_variable(self, dtype: Any = None, shape: Sequence[int | str] = ()) -> Variable:
+    def to_variable(self, dtype: Any = None, shape: Sequence[int | str] | None = None) -> Variable:
+        """Turn into a tensor that is known at run time; type and shape stay unless given."""
         dtype = self.dtype if dtype is None else dtype
+        shape = self.shape if shape is None else shape
         self.__class__ = Variable  # type: ignore[assignment]
         self._values = self._cache = self.proto = None
-        self.dtype, self.shape = dtype, tuple(shape)
+        self.dtype, self.shape = dtype, shape
         return self  # type: ignore[return-value]
 
 
@@ -256,42 +260,6 @@ def constant_node_value(node: Node) -> Array | None:
         if name in attrs:
             return _frozen(np.asarray(attrs[name], dtype).reshape(-1))
     return None
-
-
-def as_dtype(dtype: Any) -> np.dtype[Any]:
-    """Return a numpy type for a numpy type or an ONNX element type."""
-    if isinstance(dtype, int) and not isinstance(dtype, bool):
-        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(dtype))
-    return np.dtype(dtype)
-
-
-def declared_dtype(declared: TypeProto) -> np.dtype[Any] | None:
-    """Return the element type of a tensor declaration; None for sequences, maps and unknown types."""
-    if not declared.HasField("tensor_type") or not declared.tensor_type.elem_type:
-        return None
-    return as_dtype(declared.tensor_type.elem_type)
-
-
-def declared_shape(declared: TypeProto) -> Shape | None:
-    """Return the shape of a tensor declaration: int, symbol or None for each dimension."""
-    if not declared.HasField("tensor_type") or not declared.tensor_type.HasField("shape"):
-        return None
-    return tuple(_dimension(dim) for dim in declared.tensor_type.shape.dim)
-
-
-def _dimension(dim: Any) -> int | str | None:
-    kind = dim.WhichOneof("value")
-    if kind == "dim_value":
-        return int(dim.dim_value) if dim.dim_value >= 0 else None
-    return dim.dim_param or None if kind == "dim_param" else None
-
-
-def replace_links(links: Links, items: Sequence[Any]) -> None:
-    if items is links:  # `tensor.outputs += [...]` ends with an assignment
-        return
-    items = list(items)
-    links.clear()
-    links.fill(items)
 
 
 def _frozen(values: Array) -> Array:
