@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir, runtime
-from graphopt.errors import ModelError
+from graphopt.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
@@ -64,17 +64,25 @@ def gather_facts(model: ir.Model, ctx: Context) -> Facts:
 
     A model that does not run costs facts, which become walls, never the call.
     """
-    feeds = next(iter(ctx.inputs.check)).feeds
-    inferred = ir.infer_shapes(model, {name: feed.shape for name, feed in feeds.items()})
-    known = {name: _sizes(shape) for name, shape in inferred.items()}
-    facts = Facts({name: shape for name, shape in known.items() if shape is not None}, {})
+    facts = Facts({}, {})
+    feeds: dict[str, np.ndarray] = {}
     try:
+        feeds = next(iter(ctx.inputs.check)).feeds
+        _infer(model, facts, feeds)
         unknown = [t.name for node in model.graph.nodes for t in node.outputs if t.name not in facts.shapes]
         facts.shapes.update(runtime.tensor_shapes(model, unknown, feeds, custom_ops=ctx.settings.custom_ops))
         facts.values.update(_computed_sizes(model, facts, feeds, ctx))
-    except ModelError as error:
+    except (ModelError, DataError) as error:
         ctx.warn(f"prune cannot run the model to learn its inner sizes, so more of it stays whole: {error}")
+        _infer(model, facts, feeds)
     return facts
+
+
+def _infer(model: ir.Model, facts: Facts, feeds: Mapping[str, np.ndarray]) -> None:
+    for name, shape in ir.infer_shapes(model, {name: feed.shape for name, feed in feeds.items()}).items():
+        sizes = _sizes(shape)
+        if sizes is not None:
+            facts.shapes[name] = sizes
 
 
 def _sizes(shape: ir.Shape | None) -> tuple[int, ...] | None:

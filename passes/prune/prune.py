@@ -6,7 +6,7 @@ import fnmatch
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from graphopt import ir
+from graphopt import ir, runtime
 from graphopt.errors import UsageError
 from graphopt.pipeline import Contract, Plan, PlannedPass, option
 
@@ -80,7 +80,7 @@ class Prune(PlannedPass):
             remove_channels(model, coupling, keep)
 
     def _block(self, ctx: Context) -> int:
-        return self.round_to if self.round_to is not None else int(ctx.target.channel_block)
+        return ctx.target.block(runtime.machine()["isa"]) if self.round_to is None else self.round_to
 
     def _choice(self, model: ir.Model, facts: Facts, block: int) -> Choice:
         coupling = self._with_options(couple(model, facts))
