@@ -239,17 +239,22 @@ def _name(output: Path | None) -> str:
 
 
 def _fix_shapes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Declare the sizes the model runs at as its only ones."""
+    """Declare the sizes the model runs at as its only ones; outputs as far as they follow."""
     from graphopt import ir
 
     known = ir.infer_shapes(model, dict(shapes))
+    symbols: dict[str, int] = {}
     for tensor in model.graph.inputs:
         if tensor.name in shapes:
+            declared = tensor.shape or ()
+            symbols |= {
+                d: s for d, s in zip(declared, shapes[tensor.name], strict=False) if isinstance(d, str)
+            }
             tensor.shape = shapes[tensor.name]
     for tensor in model.graph.outputs:
-        shape = known.get(tensor.name)
-        if shape is not None and all(isinstance(size, int) for size in shape):
-            tensor.shape = shape
+        shape = known.get(tensor.name, tensor.shape)
+        if shape is not None:
+            tensor.shape = tuple(symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in shape)
 
 
 def _failure_flags(request: Request) -> tuple[str, ...]:
