@@ -147,6 +147,8 @@ class Run:
                 f"synthetic, {inputs.count()} samples, seed {inputs.seed}"
             )
             self._warn("calibration used synthetic samples: give --calibration for numbers to rely on")
+        if not inputs.calibration_used and not inputs.is_synthetic:
+            self._warn("no pass looked at the calibration samples")
         if self._ask.verify == "off":
             return
         try:
