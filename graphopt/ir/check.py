@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import onnx
 
 from graphopt.errors import ModelError
 from graphopt.ir.graph import Graph
-from graphopt.ir.protos import tensors_in
+from graphopt.ir.protos import all_tensors, tensors_in
 from graphopt.ir.tensor import Constant
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def check_model(model: Model) -> None:
         more = f" (and {len(errors) - MAX_REPORTED} more)" if len(errors) > MAX_REPORTED else ""
         raise ModelError("; ".join(errors[:MAX_REPORTED]) + more)
     proto = model.proto()
-    for tensor in tensors_in(proto.graph):
+    for tensor in all_tensors(proto) if model.weights.is_external else tensors_in(proto.graph):
         if model.weights.is_held(tensor):
             _stand_in(tensor)
     try:
@@ -39,25 +40,45 @@ def check_model(model: Model) -> None:
 def structure_errors(model: Model) -> list[str]:
     """Return one sentence for each tensor that is made twice or read without being made."""
     errors: list[str] = []
-    _visit(model.graph, set(), errors)
+    _visit(model.graph, (), errors)
     return errors
 
 
-def _visit(graph: Graph, outer: set[str], errors: list[str]) -> None:
-    local = {t.name for t in graph.inputs} | {t.name for t in graph.initializers}
-    local |= {sparse.values.name for sparse in graph.header.sparse_initializer}
+def _visit(graph: Graph, outer: tuple[set[str], ...], errors: list[str]) -> None:
+    """Check a graph; ``outer`` holds the names known around it, outermost graph first."""
+    local = _declared(graph, errors)
+    scopes = (*outer, local)
     for node in graph.nodes:
-        known = outer | local if node in graph.owners else None
+        title = f"node '{node.name}' ({node.op})"
         for tensor in node.inputs:
-            if tensor.name and tensor.name not in local and tensor.name not in outer and not _is_new(tensor):
-                errors.append(f"node '{node.name}' ({node.op}) reads '{tensor.name}', which nothing before it makes")
+            if tensor.name and not _is_known(tensor.name, scopes) and not _is_new(tensor):
+                errors.append(f"{title} reads '{tensor.name}', which nothing before it makes")
         for inner in node.subgraphs():
-            _visit(inner, known or set(), errors)
+            _visit(inner, scopes, errors)
         for tensor in node.outputs:
             if tensor.name and tensor.name in local:
-                errors.append(f"node '{node.name}' ({node.op}) makes '{tensor.name}' a second time")
+                errors.append(f"{title} makes '{tensor.name}' a second time")
             local.add(tensor.name)
-    errors += [f"nothing makes the output '{t.name}'" for t in graph.outputs if t.name not in local | outer]
+    errors += [
+        f"nothing makes the output '{tensor.name}'"
+        for tensor in graph.outputs
+        if not _is_known(tensor.name, scopes) and not _is_new(tensor)
+    ]
+
+
+def _declared(graph: Graph, errors: list[str]) -> set[str]:
+    """The names that a graph knows before its first node runs."""
+    inputs = [tensor.name for tensor in graph.inputs]
+    listed = set(graph.inputs)
+    constants = [tensor.name for tensor in graph.initializers if tensor not in listed]
+    constants += [sparse.values.name for sparse in graph.header.sparse_initializer]
+    counts = Counter([*inputs, *constants])
+    errors += [f"'{name}' is declared {count} times" for name, count in counts.items() if count > 1]
+    return set(counts)
+
+
+def _is_known(name: str, scopes: tuple[set[str], ...]) -> bool:
+    return any(name in scope for scope in scopes)
 
 
 def _is_new(tensor: object) -> bool:

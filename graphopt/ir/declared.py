@@ -8,14 +8,19 @@ import numpy as np
 import onnx
 from onnx import TypeProto
 
+from graphopt.errors import ModelError
+
 Shape: TypeAlias = "tuple[int | str | None, ...]"  # a dimension is a size, a symbol, or None when unknown
 
 
 def as_dtype(dtype: Any) -> np.dtype[Any]:
-    """Return a numpy type for a numpy type or an ONNX element type."""
-    if isinstance(dtype, int) and not isinstance(dtype, bool):
+    """Return a numpy type for a numpy type or an ONNX element type; raises ModelError when there is none."""
+    if not isinstance(dtype, int) or isinstance(dtype, bool):
+        return np.dtype(dtype)
+    try:
         return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(dtype))
-    return np.dtype(dtype)
+    except KeyError:
+        raise ModelError(f"the installed onnx does not know element type {dtype}") from None
 
 
 def declared_dtype(declared: TypeProto) -> np.dtype[Any] | None:
@@ -24,7 +29,7 @@ def declared_dtype(declared: TypeProto) -> np.dtype[Any] | None:
         return None
     try:
         return as_dtype(declared.tensor_type.elem_type)
-    except KeyError:  # a type of a later version of the format
+    except ModelError:  # a type of a later version of the format
         return None
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from graphopt.errors import ModelError
 from graphopt.ir.model import Model
+from graphopt.ir.protos import all_tensors
 from graphopt.ir.weights import Weights
 from graphopt.ir.wire import Buffer, WireError, detach
 
@@ -16,7 +17,8 @@ from graphopt.ir.wire import Buffer, WireError, detach
 def load(path: str | Path) -> Model:
     """Read an ONNX file; its weights stay mapped until somebody needs them.
 
-    Raises ModelError when the file is missing, is no ONNX model, or refers to data it must not have.
+    Raises ModelError when the file is missing, is no ONNX model, or refers to external data that is
+    missing, too short or outside the model's folder.
     """
     path = Path(path)
     if path.is_dir():
@@ -40,7 +42,8 @@ def _model(content: Buffer, title: str, weights: Weights, path: Path | None) -> 
     if len(content) == 0:
         raise ModelError(f"{title} is empty")
     try:
-        proto = ModelProto.FromString(detach(content, weights.marker, weights.keep))
+        message = detach(content, weights.marker, weights.keep)
+        proto = ModelProto.FromString(message)
     except (WireError, DecodeError) as error:
         raise ModelError(
             f"{title} is not an ONNX model, or only a part of one",
@@ -48,4 +51,13 @@ def _model(content: Buffer, title: str, weights: Weights, path: Path | None) -> 
         ) from error
     if not proto.HasField("graph"):
         raise ModelError(f"{title} has no graph: it is not an ONNX model")
+    if b"location" in message:
+        _check_external(proto, weights)
     return Model(proto, weights, path)
+
+
+def _check_external(proto: ModelProto, weights: Weights) -> None:
+    """Refuse external data that is missing, too short or outside the model's folder."""
+    for tensor in all_tensors(proto):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            weights.buffer(tensor)

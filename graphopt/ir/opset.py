@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from graphopt.errors import ModelError
+
 if TYPE_CHECKING:
     from graphopt.ir.model import Model
 

@@ -7,14 +7,14 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from graphopt.errors import ModelError, OutputError
-from graphopt.ir.protos import tensors_in
+from graphopt.ir.protos import rare_tensors, tensors_in
 from graphopt.ir.wire import Buffer, attach
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ SMALL_ALIGNMENT = 64
 
 def complete_bytes(model: Model, outputs: Sequence[str]) -> bytes:
     """Return the model as one serialised message; raises ModelError above 2 GB."""
-    proto = _proto(model, outputs)
-    for tensor in _external_tensors(proto, model.weights):
-        tensor.CopyFrom(model.weights.inline(tensor))
-    if proto.ByteSize() + _embedded_bytes(proto, model.weights) > MAX_MESSAGE:
+    proto, weights = _proto(model, outputs), model.weights
+    for tensor in _external_tensors(proto, weights):
+        tensor.CopyFrom(weights.inline(tensor))
+    if _complete_size(proto, weights) > MAX_MESSAGE:
         raise ModelError("the model exceeds 2 GB and does not fit one message: write it to a file")
-    return b"".join(attach(proto.SerializeToString(), model.weights.marker, model.weights.payloads))
+    return b"".join(attach(proto.SerializeToString(), weights.marker, weights.payloads))
 
 
 def write_model(
@@ -46,9 +46,9 @@ def write_model(
     unless that would exceed 2 GB.
     """
     proto, weights = _proto(model, outputs), model.weights
-    outside = list(_external_tensors(proto, weights))
-    if proto.ByteSize() + _embedded_bytes(proto, weights) > MAX_MESSAGE:
-        outside += [tensor for tensor in proto.graph.initializer if weights.is_marked(tensor)]
+    outside = _external_tensors(proto, weights)
+    if _complete_size(proto, weights) > MAX_MESSAGE:
+        outside += [tensor for tensor in tensors_in(proto.graph) if weights.is_marked(tensor)]
     data = [_write_data(outside, weights, path.parent, stem or path.name)] if outside else []
     with path.open("wb") as file:
         for chunk in attach(proto.SerializeToString(), weights.marker, weights.payloads):
@@ -63,72 +63,107 @@ def save_model(model: Model, path: Path, force: bool) -> list[Path]:
     Data files of an earlier save at the same path are removed after the new model stands.  Raises
     OutputError; nothing is left behind then.
     """
-    if model.path is not None and path.exists() and path.samefile(model.path):
-        raise OutputError(f"{path} is the input itself", hint="graphopt never modifies its input: name another")
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists", hint="choose another name, or overwrite it with --force")
+    if path.exists():
+        if any(path.samefile(used) for used in model.weights.paths if used.exists()):
+            raise OutputError(
+                f"{path} belongs to the input model",
+                hint="graphopt never modifies its input: choose another name",
+            )
+        if not force:
+            raise OutputError(f"{path} exists", hint="choose another name, or overwrite it with --force")
     draft = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    before = set(_data_files(path))
+    before = _data_files(path)
     try:
         data = write_model(model, draft, stem=path.name)[1:]
+    except BaseException as error:
+        _remove({draft, *_data_files(path)} - before)
+        raise _as_output_error(path, error) from error
+    try:
         draft.replace(path)
     except BaseException as error:
-        for file in {draft, *_data_files(path)} - before:
-            file.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-        raise
-    for old in before - set(data):
-        old.unlink(missing_ok=True)
+        if draft.exists():  # else the model stands already, and an interrupt came a moment too late
+            _remove({draft, *data} - before)
+        raise _as_output_error(path, error) from error
+    used = {file.resolve() for file in model.weights.paths}
+    _remove({old for old in before - set(data) if old.resolve() not in used})
     return [path, *data]
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def _as_output_error(path: Path, error: BaseException) -> BaseException:
+    if isinstance(error, OSError):
+        return OutputError(f"{path} cannot be written: {error.strerror or error}")
+    return error
 
 
 def _proto(model: Model, outputs: Sequence[str]) -> ModelProto:
     proto = model.proto()
     present = {info.name for info in proto.graph.output}
-    declared = {info.name: info for info in proto.graph.value_info}
+    declared = {info.name: info for info in proto.graph.value_info} if outputs else {}
     for name in dict.fromkeys(outputs):
         if name not in present:
             proto.graph.output.append(declared.get(name, ValueInfoProto(name=name)))
+    if model.weights.is_external:
+        for tensor in rare_tensors(proto):
+            if tensor.data_location == TensorProto.EXTERNAL:
+                model.weights.embed(tensor)
     return proto
 
 
-def _external_tensors(proto: ModelProto, weights: Weights) -> Iterator[TensorProto]:
-    """Yield the tensors whose data stand in files of the input model."""
-    if weights.folder is None:
-        return
-    for tensor in tensors_in(proto.graph):
-        if tensor.data_location == TensorProto.EXTERNAL:
-            yield tensor
+def _external_tensors(proto: ModelProto, weights: Weights) -> list[TensorProto]:
+    """The tensors whose data stand in files of the input model."""
+    if not weights.is_external:
+        return []
+    return [tensor for tensor in tensors_in(proto.graph) if tensor.data_location == TensorProto.EXTERNAL]
 
 
-def _embedded_bytes(proto: ModelProto, weights: Weights) -> int:
-    return sum(weights.nbytes(t) for t in tensors_in(proto.graph) if weights.is_marked(t))
+def _complete_size(proto: ModelProto, weights: Weights) -> int:
+    """Bytes of the message with its payloads inside, external data aside."""
+    marked = (tensor for tensor in tensors_in(proto.graph) if weights.is_marked(tensor))
+    return proto.ByteSize() + sum(weights.nbytes(tensor) for tensor in marked)
 
 
-def _write_data(tensors: Iterable[TensorProto], weights: Weights, folder: Path, stem: str) -> Path:
-    """Write payloads one after the other and let their tensors refer to them."""
+def _write_data(tensors: Sequence[TensorProto], weights: Weights, folder: Path, stem: str) -> Path:
+    """Write payloads one after the other and let their tensors refer to them; a shared one is written once."""
     draft = folder / f".{secrets.token_hex(4)}.{stem}.data"
     digest = hashlib.sha256()
-    moved = list(tensors)
-    places: list[tuple[int, int]] = []
+    places: dict[tuple[str, ...], tuple[int, int]] = {}
     try:
         with draft.open("wb") as file:
-            for tensor in moved:
-                payload = weights.buffer(tensor)
-                assert payload is not None
-                alignment = PAGE if len(payload) >= 16 * PAGE else SMALL_ALIGNMENT
-                file.write(bytes(-file.tell() % alignment))
-                places.append((file.tell(), len(payload)))
-                _copy(file, payload, weights, digest.update)
+            for tensor in tensors:
+                if (source := _source(tensor)) not in places:
+                    payload = weights.buffer(tensor)
+                    assert payload is not None
+                    places[source] = _append(file, payload, weights, digest.update)
             _flush(file)
         final = folder / f"{stem}.{digest.hexdigest()[:16]}.data"
         draft.replace(final)
     finally:
         draft.unlink(missing_ok=True)
-    for tensor, (offset, length) in zip(moved, places, strict=True):
-        _refer(tensor, final.name, offset, length)
+    for tensor in tensors:
+        _refer(tensor, final.name, *places[_source(tensor)])
     return final
+
+
+def _source(tensor: TensorProto) -> tuple[str, ...]:
+    """Where a payload comes from; the size is part of it, since a file need not tell it."""
+    entries = [text for entry in tensor.external_data for text in (entry.key, entry.value)]
+    return (*entries, str(tensor.data_type), str(list(tensor.dims)))
+
+
+def _append(
+    file: BinaryIO, payload: Buffer, weights: Weights, digest: Callable[[Buffer], None]
+) -> tuple[int, int]:
+    """Write a payload at the next aligned offset; return offset and length."""
+    alignment = PAGE if len(payload) >= 16 * PAGE else SMALL_ALIGNMENT
+    file.write(bytes(-file.tell() % alignment))
+    offset = file.tell()
+    _copy(file, payload, weights, digest)
+    return offset, len(payload)
 
 
 def _refer(tensor: TensorProto, location: str, offset: int, length: int) -> None:
@@ -138,7 +173,9 @@ def _refer(tensor: TensorProto, location: str, offset: int, length: int) -> None
         tensor.external_data.add(key=key, value=value)
 
 
-def _copy(file: BinaryIO, payload: Buffer, weights: Weights, digest: Callable[[Buffer], None] | None = None) -> None:
+def _copy(
+    file: BinaryIO, payload: Buffer, weights: Weights, digest: Callable[[Buffer], None] | None = None
+) -> None:
     """Write a payload piece by piece, so that mapped pages do not pile up in memory."""
     for start in range(0, len(payload), CHUNK):
         piece = payload[start : start + CHUNK]
@@ -154,9 +191,9 @@ def _flush(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _data_files(path: Path) -> list[Path]:
+def _data_files(path: Path) -> set[Path]:
     """The data files that saving at ``path`` has made."""
     pattern = re.compile(re.escape(path.name) + r"\.[0-9a-f]{16}\.data")
     with contextlib.suppress(OSError):
-        return [file for file in path.parent.iterdir() if pattern.fullmatch(file.name)]
-    return []
+        return {file for file in path.parent.iterdir() if pattern.fullmatch(file.name)}
+    return set()

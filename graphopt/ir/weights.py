@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 import secrets
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from graphopt.errors import ModelError
+from graphopt.ir.declared import as_dtype
 from graphopt.ir.wire import DETACH_BYTES, Buffer
 
 if TYPE_CHECKING:
@@ -34,8 +36,15 @@ class Weights:
         self.marker = f"graphopt.payload.{secrets.token_hex(8)}"
         self.folder = folder
         self.payloads: list[Buffer] = []
+        self.paths: list[Path] = []  # of the files that are mapped: the model and its external data
         self._files: dict[str, memoryview] = {}
         self._maps: list[mmap.mmap] = []
+        self._inlined: dict[tuple[str, ...], int] = {}  # payload numbers of external data
+
+    @property
+    def is_external(self) -> bool:
+        """Whether tensors of the file keep their data in other files."""
+        return bool(self._files)
 
     def keep(self, payload: Buffer) -> int:
         """Store ``payload`` and return its number."""
@@ -58,12 +67,12 @@ class Weights:
         """
         payload = self.buffer(proto)
         if payload is None:
-            values = np.asarray(onnx.numpy_helper.to_array(proto))
+            values = _decoded(proto)
         elif (plain := _plain_dtype(proto)) is not None:
             values = _view(payload, plain, tuple(proto.dims), proto.name)
         else:
             packed = TensorProto(dims=proto.dims, data_type=proto.data_type, raw_data=bytes(payload))
-            values = np.asarray(onnx.numpy_helper.to_array(packed))
+            values = _decoded(packed)
         values.flags.writeable = False
         return values
 
@@ -82,9 +91,13 @@ class Weights:
         return made
 
     def nbytes(self, proto: TensorProto) -> int:
-        """Size of a tensor's payload in bytes."""
+        """Size of a tensor's payload in bytes, as it is or would be in ``raw_data``."""
         payload = self.buffer(proto)
-        return proto.ByteSize() if payload is None else len(payload)
+        if payload is not None:
+            return len(payload)
+        if proto.data_type == TensorProto.STRING:
+            return sum(map(len, proto.string_data))
+        return len(proto.raw_data) or _raw_bytes(proto)
 
     def is_marked(self, proto: TensorProto) -> bool:
         """Whether the payload belongs into the model's own message."""
@@ -117,20 +130,29 @@ class Weights:
         """Return ``proto`` with an external payload turned into a marker of this store."""
         if proto.data_location != TensorProto.EXTERNAL:
             return proto
-        payload = self._external(proto)
+        place = tuple(entry.value for entry in proto.external_data)
+        if place not in self._inlined:
+            self._inlined[place] = self.keep(self._external(proto))
         made = TensorProto()
         made.CopyFrom(proto)
         made.ClearField("data_location")
         del made.external_data[:]
-        made.external_data.add(key=self.marker, value=str(self.keep(payload)))
+        made.external_data.add(key=self.marker, value=str(self._inlined[place]))
         return made
+
+    def embed(self, proto: TensorProto) -> None:
+        """Move an external payload into the message, for tensors that stand where no marker is found."""
+        payload = bytes(self._external(proto))
+        proto.ClearField("data_location")
+        del proto.external_data[:]
+        proto.raw_data = payload
 
     def _external(self, proto: TensorProto) -> Buffer:
         entries = {entry.key: entry.value for entry in proto.external_data}
         data = self._open(proto.name, entries.get("location", ""))
         try:
             offset = int(entries.get("offset", 0) or 0)
-            length = int(entries.get("length", 0) or 0) or _size(proto, len(data) - offset)
+            length = int(entries.get("length", 0) or 0) or _raw_bytes(proto)
         except ValueError:
             raise ModelError(f"the external data of tensor '{proto.name}' has no readable position") from None
         if offset < 0 or length < 0 or offset + length > len(data):
@@ -146,7 +168,10 @@ class Weights:
         if location in self._files:
             return self._files[location]
         if self.folder is None:
-            raise ModelError(f"tensor '{tensor}' keeps its data in a file, but the model came without a folder")
+            raise ModelError(
+                f"tensor '{tensor}' keeps its data in a file, but the model came without a folder",
+                hint="load the model from its file",
+            )
         root = self.folder.resolve()
         path = (root / location).resolve()
         if not location or not path.is_relative_to(root):
@@ -164,6 +189,7 @@ class Weights:
 
     def map(self, path: Path) -> memoryview:
         """Map a file for reading; an empty file gives an empty view."""
+        self.paths.append(path)
         with path.open("rb") as file:
             if path.stat().st_size == 0:
                 return memoryview(b"")
@@ -176,33 +202,39 @@ def _element_type(dtype: np.dtype[Any]) -> int:
 
 
 def _plain_dtype(proto: TensorProto) -> np.dtype[Any] | None:
-    """The numpy type whose bytes are the payload's; None for strings and packed 4-bit types."""
-    if proto.data_type == TensorProto.STRING:
+    """The numpy type whose bytes are the payload's; None for strings and types packed below a byte."""
+    if proto.data_type == TensorProto.STRING or _bits(proto.data_type) < 8:
         return None
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(proto.data_type)
-    if dtype.names is not None or _bits(proto.data_type) < 8:
-        return None
-    return dtype
+    return as_dtype(proto.data_type)
 
 
 def _bits(element_type: int) -> int:
+    """Width of one element in ``raw_data``."""
+    dtype = as_dtype(element_type)
     name = TensorProto.DataType.Name(element_type)
-    return next((bits for prefix, bits in _NARROW if name.startswith(prefix)), 8)
+    return next((bits for prefix, bits in _NARROW if name.startswith(prefix)), 8 * dtype.itemsize)
 
 
-_NARROW = (("INT4", 4), ("UINT4", 4), ("FLOAT4", 4), ("INT2", 2), ("UINT2", 2))
+_NARROW = (("INT4", 4), ("UINT4", 4), ("FLOAT4", 4), ("INT2", 2), ("UINT2", 2), ("FLOAT6", 6))
 
 
-def _size(proto: TensorProto, available: int) -> int:
+def _raw_bytes(proto: TensorProto) -> int:
     """Bytes of a payload whose length the file does not tell."""
-    dtype = _plain_dtype(proto)
-    if dtype is None:
-        return available
-    return int(np.prod(list(proto.dims), dtype=np.int64)) * dtype.itemsize
+    return -(-math.prod(proto.dims) * _bits(proto.data_type) // 8)
+
+
+def _decoded(proto: TensorProto) -> Array:
+    """Return the values in a message; text that is not UTF-8 stays bytes."""
+    try:
+        return np.asarray(onnx.numpy_helper.to_array(proto))
+    except UnicodeDecodeError:
+        return np.array(list(proto.string_data), object).reshape(tuple(proto.dims))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"the values of tensor '{proto.name}' cannot be read: {error}") from error
 
 
 def _view(payload: Buffer, dtype: np.dtype[Any], shape: tuple[int, ...], name: str) -> Array:
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     if count * dtype.itemsize != len(payload):
         raise ModelError(
             f"tensor '{name}' of shape {list(shape)} needs {count * dtype.itemsize} bytes, not {len(payload)}"

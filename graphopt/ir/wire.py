@@ -52,7 +52,7 @@ def detach(message: Buffer, marker: str, keep: Callable[[memoryview], int]) -> b
             return None
         _, field, payload, stop = raw[0]
         entry = _bytes(_KEY, marker.encode()) + _bytes(_VALUE, str(keep(buffer[payload:stop])).encode())
-        return [buffer[start:field], buffer[stop:end], _bytes(_EXTERNAL_DATA, entry)]
+        return [buffer[start:field], _bytes(_EXTERNAL_DATA, entry), buffer[stop:end]]
 
     chunks = _rewrite(view, 0, len(view), MODEL, cut, lambda start, end: end - start >= DETACH_BYTES, 0)
     return b"".join(chunks) if chunks is not None else bytes(view)
@@ -73,9 +73,9 @@ def attach(message: Buffer, marker: str, payloads: Sequence[Buffer]) -> Chunks:
     def paste(buffer: memoryview, start: int, end: int) -> Chunks | None:
         for number, field, payload, stop in _fields(buffer, start, end):
             if number == _EXTERNAL_DATA and content.find(key, payload, stop) >= 0:
-                entry = dict((n, bytes(buffer[a:b])) for n, _, a, b in _fields(buffer, payload, stop))
+                entry = {n: bytes(buffer[a:b]) for n, _, a, b in _fields(buffer, payload, stop)}
                 data = payloads[int(entry[_VALUE])]
-                return [buffer[start:field], buffer[stop:end], _header(_RAW_DATA, len(data)), data]
+                return [buffer[start:field], _header(_RAW_DATA, len(data)), data, buffer[stop:end]]
         return None
 
     chunks = _rewrite(view, 0, len(view), MODEL, paste, holds_marker, 0)
