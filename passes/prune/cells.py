@@ -36,7 +36,11 @@ def find_cells(coupling: Coupling, round_to: int) -> list[Cell]:
     places = _places(coupling)
     members: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
     for one, layers in places.items():
-        if one != FIXED and one not in coupling.walls and any(coupling.layers[number].own for number in layers):
+        if (
+            one != FIXED
+            and one not in coupling.walls
+            and any(coupling.layers[number].own for number in layers)
+        ):
             members[tuple(standing[one])].append(one)
     return [_cell(coupling, np.asarray(classes, np.int64), places, round_to) for classes in members.values()]
 

@@ -48,7 +48,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(pointwise.UNARY_KEEPING_ZERO + pointwise.UNARY, pointwise.unary),
     **dict.fromkeys(pointwise.ADDING + pointwise.SCALING + pointwise.COMBINING, pointwise.combine),
     **dict.fromkeys(pointwise.POOLING, pointwise.pool),
-    **dict.fromkeys(["ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"], pointwise.reduce),
+    **dict.fromkeys(
+        ["ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"], pointwise.reduce
+    ),
 }
 
 

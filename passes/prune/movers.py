@@ -78,7 +78,9 @@ def slice_(walk: Walk, node: ir.Node) -> None:
     if walk.same(taken, found.ids):
         walk.carry(node.output, found.axis, found.ids)
         return
-    if window.step != 1 or any(node.input(i) is not None and node.inputs[i].constant is None for i in (1, 2, 3, 4)):
+    if window.step != 1 or any(
+        node.input(i) is not None and node.inputs[i].constant is None for i in (1, 2, 3, 4)
+    ):
         walk.wall(node, "takes channels by a rule that pruning cannot rewrite")
     walk.carry(node.output, found.axis, taken)
     walk.edit("slice", node, found, Channels(found.axis, taken), place=place)
@@ -223,7 +225,11 @@ def depth_to_space(walk: Walk, node: ir.Node) -> None:
         return
     block = int(node.attr("blocksize"))
     mode = node.attr("mode", "DCR")
-    table = found.ids.reshape(block * block, -1) if mode in ("DCR", b"DCR") else found.ids.reshape(-1, block * block).T
+    table = (
+        found.ids.reshape(block * block, -1)
+        if mode in ("DCR", b"DCR")
+        else found.ids.reshape(-1, block * block).T
+    )
     for row in table[1:]:
         walk.ledger.tie(table[0], row, f"{describe(node)} moves them into space together")
     walk.carry(node.output, 1, table[0])
@@ -242,7 +248,9 @@ def settle(walk: Walk, node: ir.Node, spread: Ids) -> Channels | None:
     """
     varying = [axis for axis in range(spread.ndim) if np.any(spread != spread.take([0], axis))]
     if not varying:
-        walk.ledger.wall(spread.reshape(-1)[:1], f"{describe(node)} leaves no axis that carries channels alone")
+        walk.ledger.wall(
+            spread.reshape(-1)[:1], f"{describe(node)} leaves no axis that carries channels alone"
+        )
         return None
     kept = max(varying, key=lambda axis: spread.shape[axis])
     rows = np.moveaxis(spread, kept, -1).reshape(-1, spread.shape[kept])

@@ -61,7 +61,9 @@ def smallest_ratio(choose: Callable[[float], Keep], good: Callable[[Keep], bool]
     return choose(high), True
 
 
-def write_items(coupling: Coupling, cells: Iterable[Cell], keep: Keep, rule: str) -> tuple[Mapping[str, Any], ...]:
+def write_items(
+    coupling: Coupling, cells: Iterable[Cell], keep: Keep, rule: str
+) -> tuple[Mapping[str, Any], ...]:
     """Write a choice as plan items, one for each cell that loses channels.
 
     ``remove`` are output channels of the layer ``group``, found by the name of its output ``tensor``;
@@ -105,11 +107,15 @@ def read_items(coupling: Coupling, items: Iterable[Mapping[str, Any]]) -> Keep:
             raise _unfit(item, f"which has only {len(layer.ids)} channels")
         for one in np.unique(coupling.on(layer.ids[removed])).tolist():
             if one == FIXED or one in coupling.walls:
-                raise _unfit(item, f"but {coupling.walls.get(one, 'they belong to a tensor that stays whole')}")
+                raise _unfit(
+                    item, f"but {coupling.walls.get(one, 'they belong to a tensor that stays whole')}"
+                )
             keep[one] = False
     for axis in coupling.axes:
         if not keep[axis].any():
-            raise PassError("the plan leaves an axis without any channel", pass_name="prune", hint="keep one more")
+            raise PassError(
+                "the plan leaves an axis without any channel", pass_name="prune", hint="keep one more"
+            )
     return keep
 
 

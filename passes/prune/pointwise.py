@@ -8,11 +8,50 @@ from graphopt import ir
 
 from .walk import Channels, Role, Walk, describe
 
-UNARY_KEEPING_ZERO = ["Abs", "Cast", "Ceil", "Celu", "Clip", "Dropout", "Elu", "Erf", "Floor", "Gelu", "HardSwish", "Identity", "LeakyRelu", "Mish", "Neg", "Relu", "Round", "Selu", "Shrink", "Sign", "Sin", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu"]
+UNARY_KEEPING_ZERO = [
+    "Abs",
+    "Cast",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Dropout",
+    "Elu",
+    "Erf",
+    "Floor",
+    "Gelu",
+    "HardSwish",
+    "Identity",
+    "LeakyRelu",
+    "Mish",
+    "Neg",
+    "Relu",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sign",
+    "Sin",
+    "Softsign",
+    "Sqrt",
+    "Swish",
+    "Tanh",
+    "ThresholdedRelu",
+]
 UNARY = ["Exp", "HardSigmoid", "Log", "Not", "Reciprocal", "Sigmoid", "Softplus", "Cos"]
 ADDING = ["Add", "Sub", "Sum", "Mean", "Max", "Min"]
 SCALING = ["Mul", "Div", "PRelu"]
-COMBINING = ["Where", "Pow", "Mod", "And", "Or", "Xor", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"]
+COMBINING = [
+    "Where",
+    "Pow",
+    "Mod",
+    "And",
+    "Or",
+    "Xor",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+]
 POOLING = ["AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"]
 
 

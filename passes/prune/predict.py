@@ -55,7 +55,9 @@ class Predictor:
             sizes[id(tensor), copy] = (factors[key], factors[key] * values.itemsize)
         for layer in self._coupling.layers:
             key = (layer.node, layer.weight)
-            macs += layer.positions * (factors[key] if key in factors else _weight_size(layer.node, layer.weight))
+            macs += layer.positions * (
+                factors[key] if key in factors else _weight_size(layer.node, layer.weight)
+            )
         return Size(macs, sum(size for size, _ in sizes.values()), sum(size for _, size in sizes.values()))
 
     def _constants(self, model: ir.Model) -> dict[tuple[int, object], tuple[int, int]]:

@@ -45,12 +45,20 @@ class Prune(PlannedPass):
     contract: ClassVar[Contract] = Contract.APPROXIMATE
     needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn")
 
-    ratio: float | None = option(None, "fraction of the channels to remove from each group", minimum=0, maximum=0.99)
-    macs: float | None = option(None, "fraction of the multiply-accumulates to leave", minimum=0.01, maximum=1)
+    ratio: float | None = option(
+        None, "fraction of the channels to remove from each group", minimum=0, maximum=0.99
+    )
+    macs: float | None = option(
+        None, "fraction of the multiply-accumulates to leave", minimum=0.01, maximum=1
+    )
     params: float | None = option(None, "fraction of the parameters to leave", minimum=0.01, maximum=1)
     bytes: float | None = option(None, "fraction of the weight bytes to leave", minimum=0.01, maximum=1)
-    max_drop: float = option(1.0, "points that pruning may cost when no goal is given", minimum=0, maximum=100)
-    round_to: int | None = option(None, "keep multiples of this many channels; none: what the target likes", minimum=1)
+    max_drop: float = option(
+        1.0, "points that pruning may cost when no goal is given", minimum=0, maximum=100
+    )
+    round_to: int | None = option(
+        None, "keep multiples of this many channels; none: what the target likes", minimum=1
+    )
     min_channels: int = option(1, "keep at least this many channels of each group", minimum=1)
     importance: str = option("l2", "what makes a channel important", choices=("l2",))
     exclude: tuple[str, ...] = option((), "nodes to leave alone, as patterns of their names")
@@ -60,7 +68,9 @@ class Prune(PlannedPass):
         super().__post_init__()
         given = [goal for goal in GOALS if getattr(self, goal) is not None]
         if len(given) > 1:
-            raise UsageError(f"prune takes one goal, not {' and '.join(given)}", hint=f"give one of {', '.join(GOALS)}")
+            raise UsageError(
+                f"prune takes one goal, not {' and '.join(given)}", hint=f"give one of {', '.join(GOALS)}"
+            )
 
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose the channels to remove; an item is one group of a layer's output channels."""
@@ -98,7 +108,9 @@ class Prune(PlannedPass):
         for layer in coupling.layers:
             if layer.ids is not None and layer.own and not self._may_prune(label(layer.node)):
                 for one in coupling.on(layer.ids).tolist():
-                    walls.setdefault(one, f"the options exclude and include leave '{label(layer.node)}' alone")
+                    walls.setdefault(
+                        one, f"the options exclude and include leave '{label(layer.node)}' alone"
+                    )
         return replace(coupling, walls=walls)
 
     def _may_prune(self, name: str) -> bool:
@@ -124,7 +136,9 @@ class Prune(PlannedPass):
         fraction = float(getattr(self, goal))
         predictor = Predictor(model, choice.coupling)
         limit = fraction * getattr(predictor.size(choice.coupling.keep_all()), goal)
-        keep, reached = smallest_ratio(choice.by_ratio, lambda keep: getattr(predictor.size(keep), goal) <= limit)
+        keep, reached = smallest_ratio(
+            choice.by_ratio, lambda keep: getattr(predictor.size(keep), goal) <= limit
+        )
         if not reached:
             least = getattr(predictor.size(keep), goal) * fraction / limit if limit else 1.0
             ctx.goal_missed(f"prune can leave {least:.3g} of the {goal} at best, {fraction:g} was asked for")
@@ -138,7 +152,9 @@ class Prune(PlannedPass):
             remove_channels(model, couple(model, facts), choice.by_ratio(ratio))
 
         ratio = largest_harmless(model, prune, harm, self.max_drop, CAREFUL_STEPS)
-        rule = f"no goal: the most that costs at most {self.max_drop:g} points ({harm.measure}), ratio={ratio:g}"
+        rule = (
+            f"no goal: the most that costs at most {self.max_drop:g} points ({harm.measure}), ratio={ratio:g}"
+        )
         return choice.by_ratio(ratio), rule
 
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 def report(coupling: Coupling, keep: Keep, block: int, ctx: Context) -> None:
     """Record a change or a skip with its wall for each Conv, ConvTranspose, Gemm and MatMul."""
     flexible = {
-        one for cell in find_cells(coupling, block) if len(cell.widths(1)) > 1 for one in cell.classes.tolist()
+        one
+        for cell in find_cells(coupling, block)
+        if len(cell.widths(1)) > 1
+        for one in cell.classes.tolist()
     }
     for layer in coupling.layers:
         kept = None if layer.ids is None else coupling.kept(layer.ids, keep)
@@ -39,7 +42,9 @@ def why_whole(coupling: Coupling, layer: Layer, block: int, flexible: set[int]) 
     classes = np.unique(coupling.on(layer.ids)).tolist()
     walled = [one for one in classes if one == FIXED or one in coupling.walls]
     if walled:
-        who = "its output channels stay" if len(walled) == len(classes) else "some of its output channels stay"
+        who = (
+            "its output channels stay" if len(walled) == len(classes) else "some of its output channels stay"
+        )
         named = next((one for one in walled if one != FIXED), FIXED)
         return f"{who}: {coupling.walls.get(named, 'they belong to a tensor that stays whole')}"
     width = len(layer.ids)

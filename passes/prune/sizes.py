@@ -41,7 +41,9 @@ def follow(walk: Walk, node: ir.Node) -> bool:
     if not any(array is not None and array.any() for array in arrays):
         return False
     mover = MOVERS.get(node.op)
-    moved = None if mover is None else mover(walk, node, [_or_zeros(walk, node, i) for i in range(len(arrays))])
+    moved = (
+        None if mover is None else mover(walk, node, [_or_zeros(walk, node, i) for i in range(len(arrays))])
+    )
     if moved is not None:
         walk.references[node.output] = moved
         return True

@@ -65,7 +65,11 @@ def matmul(walk: Walk, node: ir.Node) -> None:
         return
     shape = walk.shape(node.input(0))
     if weights.ndim != 2 or shape is None:
-        _refuse(walk, node, "has weights that are no matrix" if weights.ndim != 2 else "has an input of unknown size")
+        _refuse(
+            walk,
+            node,
+            "has weights that are no matrix" if weights.ndim != 2 else "has an input of unknown size",
+        )
         return
     source = _entering(walk, node, len(shape) - 1, weights.shape[0])
     made = _fresh(walk, node, source, weights.shape[1])
@@ -77,7 +81,11 @@ def _weights(walk: Walk, node: ir.Node, index: int) -> ir.Array | None:
     weights = None if tensor is None else tensor.constant
     if weights is None:
         computed = tensor is not None and tensor.producer is not None
-        _refuse(walk, node, "computes its weights in the graph" if computed else "lets callers replace its weights")
+        _refuse(
+            walk,
+            node,
+            "computes its weights in the graph" if computed else "lets callers replace its weights",
+        )
     return weights
 
 

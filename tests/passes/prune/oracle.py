@@ -55,7 +55,9 @@ class Pruned:
         return {skip.node: skip.reason for skip in self.ctx.skips}
 
 
-def prune(model: ir.Model, step: Prune, sizes: Mapping[str, tuple[int, ...]] | None = None, **inputs: object) -> Pruned:
+def prune(
+    model: ir.Model, step: Prune, sizes: Mapping[str, tuple[int, ...]] | None = None, **inputs: object
+) -> Pruned:
     """Plan and apply on a copy of ``model``; the result is checked and keeps the signature."""
     after = copy(model)
     ctx = context(after, shapes=sizes, **inputs)
@@ -108,7 +110,9 @@ def _difference(left: object, right: object) -> float:
     return 0.0 if distance <= NOISE else distance / max(float(np.abs(left).max(initial=0)), 1e-12)
 
 
-def assert_twin(pruned: Pruned, levels: tuple[str, ...] = ("disabled", "all"), tolerance: float = TOLERANCE) -> None:
+def assert_twin(
+    pruned: Pruned, levels: tuple[str, ...] = ("disabled", "all"), tolerance: float = TOLERANCE
+) -> None:
     """The pruned model gives what its masked twin gives."""
     twin, feeds = masked_twin(pruned), feeds_of(pruned)
     for level in levels:

@@ -1,0 +1,402 @@
+"""Each operator's rule: what gets narrower with it, what stays whole and why; the masked twin every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.corpus._net import Net, ints
+
+from graphopt.passes.prune import Prune
+from tests.passes.prune.oracle import Pruned, assert_twin, load, prune
+
+HALF = Prune(ratio=0.5, round_to=1)
+PADS = {"pads": [1, 1, 1, 1]}
+
+
+def widths(pruned: Pruned) -> dict[str, int]:
+    """Output channels of the named layers after pruning."""
+    found = {}
+    for node in pruned.after.graph.find("Conv", "ConvTranspose", "Gemm", "MatMul"):
+        if node.inputs[1].constant is None:
+            continue
+        shape = node.inputs[1].constant.shape
+        group = node.attr("group", 1)
+        if node.op == "ConvTranspose":
+            found[node.name] = shape[1] * group
+        elif node.op == "MatMul" or (node.op == "Gemm" and not node.attr("transB", 0)):
+            found[node.name] = shape[1]
+        else:
+            found[node.name] = shape[0]
+    return found
+
+
+def body(net: Net, width: int = 8, shape: tuple[int | str, ...] = (1, 3, 8, 8)) -> str:
+    return net.op("Relu", net.conv(net.input(shape=shape), (width, 3, 3, 3), bias=True, name="first", **PADS))
+
+
+def last(net: Net, y: str, channels: int) -> onnx.ModelProto:
+    return net.model(net.conv(y, (2, channels, 1, 1), name="last"))
+
+
+Build = Callable[[Net], onnx.ModelProto]
+
+
+def residual(net: Net) -> onnx.ModelProto:
+    x = body(net)
+    y = net.op("Add", x, net.conv(x, (8, 8, 3, 3), name="branch", **PADS))
+    return last(net, y, 8)
+
+
+def concat(net: Net) -> onnx.ModelProto:
+    x = body(net)
+    y = net.op("Concat", x, net.conv(x, (6, 8, 3, 3), name="branch", **PADS), axis=1)
+    return last(net, net.bn(y, 14), 14)
+
+
+def concat_with_the_input(net: Net) -> onnx.ModelProto:
+    x = body(net)
+    return last(net, net.op("Concat", "x", x, axis=1), 11)
+
+
+def depthwise(net: Net) -> onnx.ModelProto:
+    return last(net, net.conv(body(net), (8, 1, 3, 3), bias=True, group=8, name="depth"), 8)
+
+
+def depthwise_with_multiplier(net: Net) -> onnx.ModelProto:
+    return last(net, net.conv(body(net), (16, 1, 3, 3), bias=True, group=8, name="depth"), 16)
+
+
+def grouped(net: Net) -> onnx.ModelProto:
+    return last(net, net.conv(body(net), (12, 4, 3, 3), bias=True, group=2, name="grouped"), 12)
+
+
+def transposed(net: Net) -> onnx.ModelProto:
+    y = net.conv(body(net), (8, 6, 2, 2), op="ConvTranspose", bias=True, strides=[2, 2], name="up")
+    return last(net, y, 6)
+
+
+def transposed_in_groups(net: Net) -> onnx.ModelProto:
+    y = net.conv(body(net), (8, 3, 2, 2), op="ConvTranspose", bias=True, strides=[2, 2], group=2, name="up")
+    return last(net, y, 6)
+
+
+def transposed_depthwise(net: Net) -> onnx.ModelProto:
+    y = net.conv(body(net), (8, 1, 2, 2), op="ConvTranspose", strides=[2, 2], group=8, name="up")
+    return last(net, y, 8)
+
+
+def squeeze_and_excite(net: Net) -> onnx.ModelProto:
+    x = body(net)
+    gate = net.op(
+        "Relu", net.conv(net.op("ReduceMean", x, axes=[2, 3]), (4, 8, 1, 1), bias=True, name="squeeze")
+    )
+    gate = net.op("HardSigmoid", net.conv(gate, (8, 4, 1, 1), bias=True, name="excite"))
+    return last(net, net.op("Mul", x, gate), 8)
+
+
+def spatial_attention(net: Net) -> onnx.ModelProto:
+    x = body(net)
+    return last(net, net.op("Mul", net.op("Sigmoid", net.conv(x, (1, 8, 1, 1), name="map")), x), 8)
+
+
+def constants_of_every_shape(net: Net) -> onnx.ModelProto:
+    y = net.op("Add", net.op("Mul", body(net), net.random(8, 1, 1)), net.random(1, 8, 1, 1))
+    y = net.op("PRelu", net.op("Sub", net.random(1, 8, 8, 8), y), net.random(8, 1, 1))
+    y = net.op("Max", net.op("Div", y, net.array(3.0)), net.random(1, 1, 8, 8))
+    return last(net, y, 8)
+
+
+def flatten_map(net: Net) -> onnx.ModelProto:
+    y = net.gemm(net.op("Flatten", body(net)), (512, 10), bias=(10,), name="hidden")
+    return net.model(net.gemm(net.op("Relu", y), (5, 10), bias=(5,), transB=1, name="last"))
+
+
+def reshape_to_a_number(net: Net) -> onnx.ModelProto:
+    y = net.op("Reshape", body(net), ints(1, 512))
+    return net.model(net.op("MatMul", y, net.random(512, 4), name="last"))
+
+
+def reshape_to_the_rest(net: Net) -> onnx.ModelProto:
+    y = net.op("Reshape", body(net, shape=("N", 3, 8, 8)), ints(0, -1))
+    return net.model(net.op("MatMul", y, net.random(512, 4), name="last"))
+
+
+def tokens(net: Net) -> onnx.ModelProto:
+    """Image to tokens and back: (1, C, 8, 8) -> (1, 64, C) -> MatMul -> (1, D, 8, 8)."""
+    y = net.op("Transpose", net.op("Reshape", body(net), ints(1, 8, 64)), perm=[0, 2, 1])
+    y = net.op("Add", net.op("MatMul", y, net.random(8, 12), name="tokens"), net.random(12))
+    y = net.op("Reshape", net.op("Transpose", y, perm=[0, 2, 1]), ints(1, 12, 8, 8))
+    return last(net, y, 12)
+
+
+def size_from_shape(net: Net) -> onnx.ModelProto:
+    """(N, C, 8, 8) -> (N, C, 64), with N and C read from the tensor at run time."""
+    x = body(net, shape=("N", 3, 8, 8))
+    size = net.op("Concat", net.op("Slice", net.op("Shape", x), ints(0), ints(2)), ints(-1), axis=0)
+    y = net.op("Unsqueeze", net.op("Reshape", x, size), ints(3))
+    return last(net, y, 8)
+
+
+def split_equally(net: Net) -> onnx.ModelProto:
+    first, second = net.many(2, "Split", body(net), axis=1)
+    return last(net, net.op("Concat", net.op("Relu", second), first, axis=1), 8)
+
+
+def split_by_size(net: Net) -> onnx.ModelProto:
+    first, second = net.many(2, "Split", body(net), ints(6, 2), axis=1)
+    y = net.op("Concat", first, net.conv(second, (4, 2, 1, 1), name="side"), axis=1)
+    return last(net, y, 10)
+
+
+def slice_of_channels(net: Net) -> onnx.ModelProto:
+    x = body(net)
+    back = net.op("Slice", x, ints(-3), ints(99), ints(1))
+    front = net.op("Slice", x, ints(0, 0), ints(5, 4), ints(1, 2), ints(1, 1))
+    front = net.op("Resize", front, None, net.array(1, 1, 2, 1), mode="nearest")
+    return last(net, net.op("Concat", back, front, axis=1), 8)
+
+
+def gather_of_channels(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("Gather", body(net), ints(5, 0, -1, 2), axis=1), 4)
+
+
+def option_a_shortcut(net: Net) -> onnx.ModelProto:
+    x = body(net, 4)
+    y = net.conv(x, (8, 4, 3, 3), strides=[2, 2], name="wide", **PADS)
+    x = net.op("Slice", x, ints(0, 0), ints(99, 99), ints(2, 3), ints(2, 2))
+    x = net.op("Pad", x, ints(0, 2, 0, 0, 0, 2, 0, 0))
+    return last(net, net.op("Add", x, y), 8)
+
+
+def shuffle(net: Net) -> onnx.ModelProto:
+    y = net.op("Transpose", net.op("Reshape", body(net), ints(0, 2, 4, 8, 8)), perm=[0, 2, 1, 3, 4])
+    return last(net, net.op("Reshape", y, ints(0, 8, 8, 8)), 8)
+
+
+def depth_to_space(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("DepthToSpace", body(net, 16), blocksize=2), 4)
+
+
+def depth_to_space_crd(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("DepthToSpace", body(net, 16), blocksize=2, mode="CRD"), 4)
+
+
+def resize_by_sizes(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("Resize", body(net), None, None, ints(1, 8, 16, 16)), 8)
+
+
+def instance_norm(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("InstanceNormalization", body(net), net.random(8), net.random(8)), 8)
+
+
+def expand(net: Net) -> onnx.ModelProto:
+    y = net.op("Expand", net.op("GlobalAveragePool", body(net)), ints(1, 8, 4, 4))
+    return last(net, y, 8)
+
+
+def joined_in_space(net: Net) -> onnx.ModelProto:
+    x = body(net)
+    return last(net, net.op("Concat", x, net.conv(x, (8, 8, 1, 1), name="below"), axis=2), 8)
+
+
+def shared_weights(net: Net) -> onnx.ModelProto:
+    x = body(net)
+    y = net.op(
+        "Relu", net.conv(x, (8, 8, 3, 3), weight=net.random(8, 8, 3, 3, name="w"), name="once", **PADS)
+    )
+    return last(net, net.conv(y, (8, 8, 3, 3), weight="w", name="twice", **PADS), 8)
+
+
+def shared_bias(net: Net) -> onnx.ModelProto:
+    bias = net.random(8)
+    y = net.op("Conv", body(net), net.random(8, 8, 1, 1), bias, name="one")
+    return last(net, net.op("Conv", y, net.random(8, 8, 1, 1), bias, name="two"), 8)
+
+
+NARROWED: list[tuple[Build, dict[str, int]]] = [
+    (residual, {"first": 4, "branch": 4}),
+    (concat, {"first": 4, "branch": 3}),
+    (concat_with_the_input, {"first": 4}),
+    (depthwise, {"first": 4, "depth": 4}),
+    (depthwise_with_multiplier, {"first": 4, "depth": 8}),
+    (grouped, {"first": 4, "grouped": 6}),
+    (transposed, {"first": 4, "up": 3}),
+    (transposed_in_groups, {"first": 4, "up": 4}),  # 3 in each group: 2 are nearest to 1.5
+    (transposed_depthwise, {"first": 4, "up": 4}),
+    (squeeze_and_excite, {"first": 4, "squeeze": 2, "excite": 4}),
+    (spatial_attention, {"first": 4, "map": 1}),
+    (constants_of_every_shape, {"first": 4}),
+    (flatten_map, {"first": 4, "hidden": 5}),
+    (reshape_to_a_number, {"first": 4}),
+    (reshape_to_the_rest, {"first": 4}),
+    (tokens, {"first": 4, "tokens": 6}),
+    (size_from_shape, {"first": 4}),
+    (split_equally, {"first": 4}),
+    (split_by_size, {"first": 4, "side": 2}),
+    (slice_of_channels, {"first": 5}),
+    (gather_of_channels, {"first": 4}),  # two of those that are picked, two of the others
+    (option_a_shortcut, {"first": 2, "wide": 4}),
+    (shuffle, {"first": 4}),
+    (depth_to_space, {"first": 8}),
+    (depth_to_space_crd, {"first": 8}),
+    (resize_by_sizes, {"first": 4}),
+    (instance_norm, {"first": 4}),
+    (expand, {"first": 4}),
+    (joined_in_space, {"first": 4, "below": 4}),
+    (shared_weights, {"first": 4, "once": 4, "twice": 4}),
+    (shared_bias, {"first": 4, "one": 4, "two": 4}),
+]
+
+
+@pytest.mark.parametrize(("build", "expected"), NARROWED, ids=lambda value: getattr(value, "__name__", ""))
+def test_narrowed(build: Build, expected: dict[str, int]) -> None:
+    pruned = prune(load(build(Net())), HALF)
+    found = widths(pruned)
+    assert {name: found[name] for name in expected} == expected, pruned.skipped
+    assert_twin(pruned, ("disabled", "basic", "extended", "all"))
+
+
+# -- walls ----------------------------------------------------------------------------------------------------
+
+
+def output(net: Net) -> onnx.ModelProto:
+    return net.model(body(net))
+
+
+def softmax(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("Softmax", body(net), axis=1), 8)
+
+
+def local_response(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("LRN", body(net), size=3), 8)
+
+
+def mean_of_channels(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("Mul", "x", net.op("ReduceMean", body(net), axes=[1])), 3)
+
+
+def tied_to_the_input(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("Add", body(net, 3), "x"), 3)
+
+
+def counted(net: Net) -> onnx.ModelProto:
+    x = body(net)
+    count = net.op("Cast", net.op("Gather", net.op("Shape", x), np.array(1)), to=1)
+    return last(net, net.op("Div", x, count), 8)
+
+
+def calculated_weights(net: Net) -> onnx.ModelProto:
+    weights = net.op("Relu", net.random(4, 8, 1, 1))
+    return last(net, net.op("Conv", body(net), weights, name="odd"), 4)
+
+
+def read_by_a_subgraph(net: Net) -> onnx.ModelProto:
+    x = body(net)
+    then, other = net.body(), net.body()
+    y = net.op(
+        "If",
+        net.op("Greater", net.op("ReduceMax", x, keepdims=0), net.array(0.5)),
+        then_branch=then.graph(then.op("Relu", x)),
+        else_branch=other.graph(other.op("Neg", x)),
+    )
+    return last(net, net.op("Reshape", y, ints(1, 8, 8, 8)), 8)
+
+
+def one_step_in_two(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("Slice", body(net), ints(0), ints(8), ints(1), ints(2)), 4)
+
+
+WALLED: list[tuple[Build, str]] = [
+    (output, "model output"),
+    (softmax, "Softmax"),
+    (local_response, "LRN"),
+    (mean_of_channels, "ReduceMean"),
+    (tied_to_the_input, "'x', which stays whole"),
+    (counted, "calculates with their number"),
+    (calculated_weights, "computes its weights"),
+    (read_by_a_subgraph, "subgraph"),
+    (one_step_in_two, "Slice"),
+]
+
+
+@pytest.mark.parametrize(("build", "reason"), WALLED, ids=lambda value: getattr(value, "__name__", ""))
+def test_walled(build: Build, reason: str) -> None:
+    pruned = prune(load(build(Net())), HALF)
+    whole = next(node for node in pruned.before.graph.nodes if node.name == "first")
+    assert widths(pruned)["first"] == whole.inputs[1].constant.shape[0]
+    assert reason in pruned.skipped["first"]
+    assert_twin(pruned)
+
+
+# -- what else can be strange ---------------------------------------------------------------------------------
+
+
+def test_every_layer_is_changed_or_has_its_reason() -> None:
+    pruned = prune(load(squeeze_and_excite(Net())), HALF)
+    assert pruned.changed == {
+        "first": "8 -> 4 output channels",
+        "squeeze": "4 -> 2 output channels",
+        "excite": "8 -> 4 output channels",
+    }
+    assert set(pruned.skipped) == {"last"}
+
+
+def test_half_precision_stays_half() -> None:
+    pruned = prune(load(residual(Net(dtype=np.float16))), HALF)
+    assert {node.inputs[1].dtype for node in pruned.after.graph.find("Conv")} == {np.dtype(np.float16)}
+    assert widths(pruned)["first"] == 4
+    assert_twin(pruned, tolerance=2e-2)
+
+
+def test_weights_in_constant_nodes_and_behind_identity() -> None:
+    net = Net()
+    weight = net.op("Identity", net.random(8, 3, 3, 3))
+    y = net.op("Conv", net.input(), weight, name="first", **PADS)
+    kernel = np.random.default_rng(0).standard_normal((2, 8, 1, 1)).astype(np.float32)
+    pruned = prune(load(net.model(net.op("Conv", y, net.op("Constant", value=kernel), name="last"))), HALF)
+    assert widths(pruned) == {"first": 4, "last": 2}
+    assert not list(pruned.after.graph.find("Identity", "Constant"))  # nothing reads the old ones
+    assert_twin(pruned)
+
+
+def test_a_weight_that_stays_in_use_elsewhere_is_copied() -> None:
+    net = Net()
+    weight = net.random(8, 3, 1, 1)
+    y = net.conv(net.input(), (8, 3, 1, 1), weight=weight, name="first")
+    proto = net.model(net.conv(y, (2, 8, 1, 1), name="last"), net.op("ReduceSum", weight, keepdims=0))
+    pruned = prune(load(proto), HALF)
+    assert widths(pruned)["first"] == 4
+    assert_twin(pruned)
+
+
+def test_replaceable_weights_are_left_alone() -> None:
+    net = Net()
+    y = net.conv(net.input(), (8, 3, 1, 1), name="first")
+    proto = net.model(net.conv(y, (2, 8, 1, 1), name="last"), listed=["first.weight"])
+    pruned = prune(load(proto), HALF)
+    assert "callers replace" in pruned.skipped["first"]
+
+
+def test_an_unknown_operator_is_a_wall() -> None:
+    net = Net()
+    y = net.op("Scramble", body(net), domain="somewhere.else")
+    net.tell("out", (1, 2, 8, 8))
+    net.node("Conv", [y, net.random(2, 8, 1, 1)], ["out"], name="last")
+    proto = net.model("out", domains=["somewhere.else"])
+    model = load(proto)
+    pruned = prune(model, HALF, {"x": (1, 3, 8, 8)})
+    assert "Scramble" in pruned.skipped["first"]
+    assert pruned.after.to_bytes() == model.to_bytes()
+
+
+def test_stale_shapes_are_forgotten() -> None:
+    proto = onnx.shape_inference.infer_shapes(residual(Net()))
+    assert len(proto.graph.value_info) > 0
+    pruned = prune(load(proto), HALF)
+    onnx.shape_inference.infer_shapes(
+        onnx.load_from_string(pruned.after.to_bytes()), strict_mode=True, check_type=True
+    )
