@@ -1,4 +1,4 @@
-"""What models cost: nodes, parameters, multiply-accumulates and bytes, in total and by layer."""
+"""What models cost: nodes, parameters and multiply-accumulates, in total and by layer."""
 
 from graphopt.cost.layers import Layer, layers
 from graphopt.cost.measure import Cost, measure

@@ -52,6 +52,8 @@ class Assessor:
         except OSError as error:
             raise OutputError(f"the output cannot be written: {error.strerror or error}") from error
         after = measure.contents(model, shapes, measure.files_bytes(files))
+        if not self._ask.runs_models:
+            return Assessment(before, after)
         try:
             reference = Session(self._original, **self._ask.session)
             samples = self._samples()

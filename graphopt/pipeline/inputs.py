@@ -20,7 +20,7 @@ class Inputs:
 
     ``calibration`` and ``evaluation`` are DATA texts or ready ``Samples``; without calibration, seeded
     synthetic samples stand in. ``session`` holds what sessions are opened with: threads,
-    provider, custom ops.
+    provider, custom ops. Without ``try_sizes`` the first sizes that come into question are taken untried.
     Reading ``calibration`` or ``evaluation`` raises DataError when the data cannot be read or does not fit.
     """
 
@@ -34,6 +34,7 @@ class Inputs:
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         seed: int = 0,
         session: Mapping[str, Any] | None = None,
+        try_sizes: bool = True,
     ) -> None:
         self._model = model
         self._ports = model.signature.inputs
@@ -42,6 +43,7 @@ class Inputs:
         self._preprocess = preprocess
         self._overrides = dict(shapes or {})
         self._session = dict(session or {})
+        self._try_sizes = try_sizes
         self.seed = seed
         self.calibration_used = False
         self.labels_used = False
@@ -132,7 +134,9 @@ class Inputs:
         from graphopt import runtime
 
         samples = self.evaluation if self._given_calibration is None else self._given_calibration
-        return runtime.trial_shapes(self._model, self._overrides, samples, **self._session)
+        return runtime.trial_shapes(
+            self._model, self._overrides, samples, run=self._try_sizes, **self._session
+        )
 
     def _load(self, given: str | Samples | None) -> Samples | None:
         if not isinstance(given, str):

@@ -70,6 +70,12 @@ class Request:
         _check_together(self)
 
     @property
+    def runs_models(self) -> bool:
+        """Whether models are executed for the run's own sake; passes may need to all the same."""
+        has_data = self.calibration is not None or self.evaluation is not None
+        return self.latency or has_data or self.verify in ("auto", "full")
+
+    @property
     def session(self) -> dict[str, Any]:
         """What every session of the run is opened with."""
         return {"threads": self.threads, "provider": self.provider, "custom_ops": self.custom_ops}

@@ -68,6 +68,7 @@ class Run:
             shapes=request.shape,
             seed=request.seed,
             session=request.session,
+            try_sizes=request.runs_models,
         )
         self._warnings: list[str] = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
 
@@ -37,15 +38,23 @@ def machine(threads: int | None = None) -> Machine:
 
     `threads` is what the measurement used; by default the processors this process may run on.
     """
-    import onnxruntime  # type: ignore[import-untyped]
-
     lines = _CPUINFO.read_text().splitlines() if _CPUINFO.exists() else []
     return Machine(
         cpu=_cpu_name(lines),
         isa=_instruction_set(lines),
         threads=_usable_processors() if threads is None else threads,
-        onnxruntime=str(onnxruntime.__version__),
+        onnxruntime=_runtime_version(),
     )
+
+
+def _runtime_version() -> str:
+    """The installed version, without loading it where its distribution tells."""
+    try:
+        return version("onnxruntime")
+    except PackageNotFoundError:  # it comes from another distribution, such as onnxruntime-gpu
+        import onnxruntime
+
+        return str(onnxruntime.__version__)
 
 
 def _cpu_name(cpuinfo: list[str]) -> str:

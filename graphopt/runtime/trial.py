@@ -36,13 +36,14 @@ def trial_shapes(
     overrides: Mapping[str, Shape] | None = None,
     samples: Samples | None = None,
     *,
+    run: bool = True,
     threads: int = 1,
     provider: Provider = "cpu",
     custom_ops: Sequence[str] = (),
 ) -> TrialShapes:
     """Sizes for all inputs: from `overrides`, else samples, else the file, else the first trial that runs.
 
-    Trials use batch 1 and 224, 320, 640, 48x192 for images; dims with the same symbol get the same size.
+    Without `run` the first trial is taken as it is.  Trials use batch 1 and 224, 320, 640, 48x192 for images; dims with the same symbol get the same size.
     Raises UsageError when an override does not fit the model, ModelError when no trial runs: its hint is the
     `--shape` option to add.
     """
@@ -58,6 +59,10 @@ def trial_shapes(
     if not any(isinstance(dim, Unknown) for dims in remaining.values() for dim in dims):
         shapes = _in_order(ports, known, {name: _plain(dims) for name, dims in remaining.items()})
         return TrialShapes(shapes, _from_samples(ports, overrides, sampled))
+    if not run:
+        first = next(iter(trials(list(remaining.values()))))
+        filled = {name: _plain(fill(dims, first)) for name, dims in remaining.items()}
+        return TrialShapes(_in_order(ports, known, filled), _announcement(remaining, filled, "not tried"))
     session = Session(model, threads=threads, provider=provider, custom_ops=custom_ops)
     return _first_that_runs(model, session, ports, known, remaining)
 
@@ -166,11 +171,15 @@ def _fully_declared(shape: Sequence[int | str | None] | None) -> bool:
     return shape is not None and all(isinstance(dim, int) and dim >= 0 for dim in shape)
 
 
-def _announcement(remaining: Mapping[str, Template], filled: Mapping[str, Shape]) -> str:
+def _announcement(
+    remaining: Mapping[str, Template],
+    filled: Mapping[str, Shape],
+    how: str = "the first that the model runs at",
+) -> str:
     guessed = [name for name, dims in remaining.items() if any(isinstance(dim, Unknown) for dim in dims)]
     chosen = ", ".join(f"{name}={_times(filled[name])}" for name in guessed)
     options = " ".join(f"--shape {name}={_times(filled[name])}" for name in guessed)
-    return f"dynamic sizes set to the first that the model runs at: {chosen} ({options} decides)"
+    return f"dynamic sizes set to {chosen}, {how} ({options} decides)"
 
 
 def _shape_options(
