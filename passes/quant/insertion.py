@@ -117,7 +117,8 @@ class _Weights:
         replaced: dict[Tensor, None] = {}
         for (_, axis, limit), layers in groups.items():
             for layer in layers:
-                replaced |= dict.fromkeys(layer.inputs[1:])
+                bias = layer_bias(layer)
+                replaced |= dict.fromkeys([layer.inputs[1], *([bias.tensor] if bias else [])])
             self._store(layers, axis, limit)
         for tensor in replaced:
             _drop(self.graph, tensor)
@@ -131,15 +132,19 @@ class _Weights:
         quantized = quantize_weight(weight, axis, limit, np.max(least, axis=0) if least else 0.0)
         read = self._dequantized(tensor.name, quantized.values, quantized.scale, axis)
         for layer in layers:
-            layer.inputs = [layer.inputs[0], read, *layer.inputs[2:]]
             if layer in biases:
                 self._store_bias(layer, biases[layer], quantized)
+            layer.inputs = [layer.inputs[0], read, *layer.inputs[2:]]
 
     def _store_bias(self, layer: Node, bias: Array, weight: QuantizedWeight) -> None:
         values, scale = quantize_bias(bias, self._input_scale(layer), weight.scale)
-        axis = None if scale.ndim == 0 or weight.axis is None else 0
-        read = self._dequantized(layer.inputs[2].name, values, scale if axis == 0 else scale.ravel()[0], axis)
-        layer.inputs = [*layer.inputs[:2], read]
+        place = layer_bias(layer)
+        assert place is not None  # it has a bias
+        axis = None if weight.axis is None else 0
+        read = self._dequantized(place.tensor.name, values, scale[0] if axis is None else scale, axis)
+        inputs = list(place.node.inputs)
+        inputs[place.index] = read
+        place.node.inputs = inputs
 
     def _dequantized(self, name: str, values: Array, scale: Array, axis: int | None) -> Variable:
         """An initializer of integers behind its DequantizeLinear."""
@@ -168,8 +173,8 @@ def _bias(layer: Node) -> Array | None:
     bias = layer_bias(layer)
     if bias is None:
         return None
-    channels = layer.inputs[1].shape[weight_axis(layer)]
-    return np.broadcast_to(bias.constant.ravel(), (channels,))
+    channels = layer.inputs[1].constant.shape[weight_axis(layer)]
+    return np.broadcast_to(bias.tensor.constant.ravel(), (channels,))
 
 
 def _drop(graph: Graph, tensor: Tensor) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from graphopt.ir import Graph, Model, Node, Tensor
 
 from .parameters import Bounds
-from .rules import CARRIERS, LAYERS, MIXERS, clip_bounds, layer_refusal, weight_shape
+from .rules import CARRIERS, LAYERS, MIXERS, clip_bounds, layer_bias, layer_refusal, weight_shape
 
 TAIL = "its values reach an output without being summed again: 8 bits would make ties there"
 
@@ -96,6 +96,9 @@ class _Region:
 
     def _result(self, node: Node) -> tuple[Tensor, Bounds]:
         tensor, bounds = node.output, clip_bounds(node) or Bounds()
+        bias = layer_bias(node) if node.op == "MatMul" else None
+        if bias is not None:
+            tensor, self.reasons[bias.node] = bias.node.output, "absorbed"
         while tensor.is_private:
             reader = tensor.consumers[0]
             limits = clip_bounds(reader)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
 from graphopt import ir, runtime
-from graphopt.errors import UsageError
+from graphopt.errors import ModelError, UsageError
 from graphopt.ir import Model, Node
 from graphopt.pipeline import Context, Contract, Plan, PlannedPass, option
 
@@ -59,14 +58,17 @@ class Quant(PlannedPass):
             ctx.skipped("model", reason)
             return Plan()
         self._refuse_unmatched(model)
-        with _at_opset(model, OPSET):
-            placement = place(model, self._exclusion)
-            for node, reason in placement.skips:
-                ctx.skipped(node, reason)
-            if not placement.layers:
-                ctx.skipped("model", "it has no layer that can run on integers")
-                return Plan()
-            return to_plan(self._items(model, placement, ctx))
+        before = model.snapshot() if model.opset < OPSET else None
+        try:
+            ir.convert_opset(model, OPSET)
+        except ModelError as error:
+            ctx.skipped("model", str(error))
+            return Plan()
+        try:
+            return self._plan(model, ctx)
+        finally:
+            if before is not None:
+                model.restore(before)
 
     def apply(self, model: Model, plan: Plan, ctx: Context) -> None:
         """Put the pairs of a plan into the model, at opset 13 or later."""
@@ -79,6 +81,15 @@ class Quant(PlannedPass):
             if isinstance(item, WeightItem) and item.node in labels:
                 ctx.changed(labels[item.node], "int8")
         insert(model.graph, items)
+
+    def _plan(self, model: Model, ctx: Context) -> Plan:
+        placement = place(model, self._exclusion)
+        for node, reason in placement.skips:
+            ctx.skipped(node, reason)
+        if not placement.layers:
+            ctx.skipped("model", "it has no layer that can run on integers")
+            return Plan()
+        return to_plan(self._items(model, placement, ctx))
 
     def _items(self, model: Model, placement: Placement, ctx: Context) -> Iterator[Item]:
         if ctx.calibration_is_synthetic:
@@ -150,17 +161,3 @@ def _input_channels(node: Node) -> int:
     if node.op == "ConvTranspose":  # (in, out / group, *kernel)
         return shape[0]
     return shape[1 if node.attr("transB", 0) else 0]
-
-
-@contextmanager
-def _at_opset(model: Model, version: int) -> Iterator[None]:
-    """See the model as it is at a newer opset, and leave it as it was."""
-    if model.opset >= version:
-        yield
-        return
-    before = model.snapshot()
-    ir.convert_opset(model, version)
-    try:
-        yield
-    finally:
-        model.restore(before)

@@ -49,7 +49,7 @@ def layer_refusal(node: Node) -> str | None:
     if not np.isfinite(weight).all():
         return "its weights contain NaN or infinity"
     special = _gemm_refusal(node) if node.op == "Gemm" else _rank_refusal(node, weight.ndim)
-    return _bias_refusal(node) or special
+    return special or _bias_refusal(node)
 
 
 def weight_shape(node: Node) -> tuple[int, ...] | None:
@@ -68,18 +68,40 @@ def weight_axis(node: Node) -> int:
     return 1
 
 
-def layer_bias(node: Node) -> Tensor | None:
-    """The bias of a layer; a MatMul has none."""
-    return None if node.op == "MatMul" else node.input(2)
+@dataclass(frozen=True)
+class Bias:
+    """Where the bias of a layer enters: input ``index`` of ``node``."""
+
+    node: Node
+    index: int
+
+    @property
+    def tensor(self) -> Tensor:
+        return self.node.inputs[self.index]
+
+
+def layer_bias(node: Node) -> Bias | None:
+    """The bias of a layer; that of a MatMul is the constant of the Add behind it."""
+    if node.op != "MatMul":
+        return None if node.input(2) is None else Bias(node, 2)
+    adder = node.output.consumers[0] if node.output.is_private else None
+    if adder is None or adder.op != "Add" or not adder.is_standard or adder.graph is not node.graph:
+        return None
+    index = 1 if adder.inputs[0] is node.output else 0
+    constant = adder.inputs[index].constant
+    if constant is None or constant.ndim > 1 or constant.size not in (1, node.inputs[1].constant.shape[-1]):
+        return None
+    return Bias(adder, index)
 
 
 def _bias_refusal(node: Node) -> str | None:
     bias = layer_bias(node)
     if bias is None:
         return None
-    if bias.constant is None:
-        return f"its bias {bias.name} is computed, or callers may override it"
-    if not np.isfinite(bias.constant).all():
+    constant = bias.tensor.constant
+    if constant is None:
+        return f"its bias {bias.tensor.name} is computed, or callers may override it"
+    if not np.isfinite(constant).all():
         return "its bias contains NaN or infinity"
     return None
 
