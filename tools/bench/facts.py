@@ -11,6 +11,7 @@ import onnx
 from onnx.external_data_helper import uses_external_data
 
 STANDARD_DOMAINS = ("", "ai.onnx")
+OVERRIDABLE_SINCE = 4  # IR version from which an initializer that is also an input is only its default
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Facts:
     operators: dict[str, int]
     constants: int
     bytes: int
+    inputs: frozenset[str] = frozenset()
+    defaults: frozenset[str] = frozenset()  # inputs that an initializer fills when the caller does not
 
     @property
     def compute(self) -> int:
@@ -37,7 +40,11 @@ def facts(path: Path) -> Facts:
     model = onnx.load(path, load_external_data=False)
     operators = Counter(_operator(node) for graph in graphs(model.graph) for node in graph.node)
     constants = operators.pop("Constant", 0)
-    return Facts(dict(operators.most_common()), constants, path.stat().st_size + _external_bytes(path, model))
+    size = path.stat().st_size + _external_bytes(path, model)
+    inputs = frozenset(value.name for value in model.graph.input)
+    filled = inputs & {tensor.name for tensor in model.graph.initializer}
+    overridable = filled if model.ir_version >= OVERRIDABLE_SINCE else frozenset()
+    return Facts(dict(operators.most_common()), constants, size, inputs, overridable)
 
 
 def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ MODELS = (
     "paddle_mobilenet_v1_rand",
 )
 PASSES = "clean,fold-bn"
+# Models whose weights are also inputs: a tool that folds them takes inputs away, which ours does on request.
+FROZEN, FROZEN_PASSES = "graphopt, inputs frozen", "clean:freeze=true,fold-bn"
 TOLERANCE = 1e-4
 TIME_PEER, TIME_RATIO = "onnxslim", 0.5
 COLUMNS = ("tool", "compute", "Constant", "bytes", "CPU s", "peak MB", "largest difference", "remark")
@@ -49,7 +52,7 @@ def bench(session: Session, models: list[Path], with_subject: bool) -> Record:
     record = session.record("fold")
     for model in models:
         reference, before = Reference(model), facts(model)
-        outcomes = measure(session, model, reference, with_subject)
+        outcomes = measure(session, model, reference, _specs(before) if with_subject else {})
         _show(model, before, reference, outcomes)
         record.rows += [_row(model, outcome) for outcome in outcomes]
         if with_subject:
@@ -59,7 +62,12 @@ def bench(session: Session, models: list[Path], with_subject: bool) -> Record:
     return record
 
 
-def measure(session: Session, model: Path, reference: Reference, with_subject: bool) -> list[Outcome]:
+def _specs(before: Facts) -> dict[str, str]:
+    """The passes to run ours with, by the name of the row."""
+    return {subject.NAME: PASSES, **({FROZEN: FROZEN_PASSES} if before.defaults else {})}
+
+
+def measure(session: Session, model: Path, reference: Reference, specs: Mapping[str, str]) -> list[Outcome]:
     """Run every tool on one model, interleaved, and look at what each of them wrote."""
     outputs = {
         peer.name: session.scratch / f"{model.stem}.{peer.name.replace(' ', '-')}.onnx"
@@ -69,10 +77,9 @@ def measure(session: Session, model: Path, reference: Reference, with_subject: b
         peer.name: peer.command(session.environment, str(model), str(outputs[peer.name]))
         for peer in peers.PEERS
     }
-    if with_subject:
-        outputs[subject.NAME] = session.scratch / f"{model.stem}.{subject.NAME}.onnx"
-        flags = (model, outputs[subject.NAME], PASSES, *subject.BARE)
-        commands[subject.NAME] = subject.optimize(session.start, *flags)
+    for number, (name, passes) in enumerate(specs.items()):
+        outputs[name] = session.scratch / f"{model.stem}.{subject.NAME}{number}.onnx"
+        commands[name] = subject.optimize(session.start, model, outputs[name], passes, *subject.BARE)
     costs = interleaved(commands, session.runs, session.scratch, session.limits)
     judges = {peer.name for peer in peers.PEERS if peer.reference}
     return [_outcome(name, costs[name], outputs[name], reference, name in judges) for name in commands]
@@ -92,16 +99,28 @@ def _outcome(tool: str, cost: Least, output: Path, reference: Reference, judge: 
 def goals(model: Path, before: Facts, outcomes: list[Outcome]) -> list[Goal]:
     """graphopt's figures against the best peer's, the input's and the tolerance."""
     by_tool = {outcome.tool: outcome for outcome in outcomes}
-    own, timed = by_tool[subject.NAME], by_tool[TIME_PEER].cost
-    best = min((o.facts.compute for o in outcomes if o.counts and o.facts), default=None)
+    timed = by_tool[TIME_PEER].cost
     seconds = None if timed.failure else TIME_RATIO * timed.cpu
-    failed = bool(own.cost.failure)
-    return [
-        Goal(model.stem, "compute nodes, best peer's", own.facts.compute if own.facts else None, best),
-        Goal(model.stem, "bytes, the input's", own.facts.bytes if own.facts else None, before.bytes),
-        Goal(model.stem, "relative difference of outputs", own.difference, TOLERANCE),
-        Goal(model.stem, f"CPU s, half of {TIME_PEER}'s", None if failed else own.cost.cpu, seconds),
-    ]
+    found: list[Goal] = []
+    for name in (subject.NAME, FROZEN):
+        if (own := by_tool.get(name)) is None:
+            continue
+        title = model.stem if name == subject.NAME else f"{model.stem}, inputs frozen"
+        failed = bool(own.cost.failure)
+        best = _best(outcomes, before.defaults if name == subject.NAME else frozenset())
+        found += [
+            Goal(title, "compute nodes, best peer's", own.facts.compute if own.facts else None, best),
+            Goal(title, "bytes, the input's", own.facts.bytes if own.facts else None, before.bytes),
+            Goal(title, "relative difference of outputs", own.difference, TOLERANCE),
+            Goal(title, f"CPU s, half of {TIME_PEER}'s", None if failed else own.cost.cpu, seconds),
+        ]
+    return found
+
+
+def _best(outcomes: list[Outcome], kept: frozenset[str]) -> int | None:
+    """Fewest compute nodes of a peer that keeps these inputs."""
+    fair = (o.facts.compute for o in outcomes if o.counts and o.facts and kept <= o.facts.inputs)
+    return min(fair, default=None)
 
 
 def _show(model: Path, before: Facts, reference: Reference, outcomes: list[Outcome]) -> None:
@@ -126,7 +145,8 @@ def _printed(outcome: Outcome, before: Facts) -> tuple[str, ...]:
     found, cost, difference = outcome.facts, outcome.cost, outcome.difference
     counts = (str(found.compute), str(found.constants), figure(found.bytes)) if found else ("-", "-", "-")
     larger = "larger than the input" if found and found.bytes > before.bytes else ""
-    remark = "; ".join(part for part in (outcome.remark, larger) if part)
+    lost = "takes inputs away" if found and not before.defaults <= found.inputs else ""
+    remark = "; ".join(part for part in (outcome.remark, larger, lost) if part)
     shown = "-" if difference is None else f"{difference:.1e}"
     return (outcome.tool, *counts, f"{cost.cpu:.2f}", f"{cost.peak / MEGA:.0f}", shown, remark)
 
