@@ -46,6 +46,11 @@ class Pass(ABC):
             value = convert(self.name, known, item.name, getattr(self, item.name))
             object.__setattr__(self, item.name, value)
 
+    @property
+    def keeps_signature(self) -> bool:
+        """Whether inputs and outputs must stay as declared; not for a pass that is asked to change them."""
+        return True
+
     @classmethod
     def describe(cls) -> tuple[Option, ...]:
         """The options of this pass, in order."""

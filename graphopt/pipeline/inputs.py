@@ -37,7 +37,7 @@ class Inputs:
         try_sizes: bool = True,
     ) -> None:
         self._model = model
-        self._ports = model.signature.inputs
+        self.ports, self.output_ports = model.signature.inputs, model.signature.outputs
         self._calibration = calibration
         self._evaluation = evaluation
         self._preprocess = preprocess
@@ -127,7 +127,7 @@ class Inputs:
     def _synthetic(self) -> Samples:
         from graphopt import data
 
-        return data.synthetic(self._ports, self.shapes, SYNTHETIC_SAMPLES, self.seed)
+        return data.synthetic(self.ports, self.shapes, SYNTHETIC_SAMPLES, self.seed)
 
     @cached_property
     def _trial(self) -> TrialShapes:
@@ -144,4 +144,4 @@ class Inputs:
         from graphopt import data
 
         preprocess = None if self._preprocess is None else data.parse_preprocess(self._preprocess)
-        return data.load(given, self._ports, preprocess, shapes=self._overrides, seed=self.seed)
+        return data.load(given, self.ports, preprocess, shapes=self._overrides, seed=self.seed)

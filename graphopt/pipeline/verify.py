@@ -66,6 +66,8 @@ class Verifier:
 
     def after(self, step: Pass, model: Model) -> Check:
         """Check the model that ``step`` left; VerificationError says what moved."""
+        if not step.keeps_signature:
+            self._accept_signature(step.name, model)
         if self._mode != "off":
             self._check_structure(step.name, model)
         if self._reference is None:
@@ -86,6 +88,15 @@ class Verifier:
             self._check_equal(names, model, self._reference)
         self._pending.clear()
         self._reference = None
+
+    def _accept_signature(self, name: str, model: Model) -> None:
+        """Hold later passes to the signature that this one was asked to make."""
+        _declare_outputs(model)
+        was, self._signature = self._signature, model.signature
+        if (was.inputs, was.outputs) != (self._signature.inputs, self._signature.outputs):
+            if self._reference is not None:
+                self._ctx.warn(f"{name} changed inputs or outputs: its numbers were not compared")
+            self._reference = None
 
     # -- structure ----------------------------------------------------------------------------------------
 
@@ -201,6 +212,19 @@ def default_tolerance(model: Model) -> float | None:
             if tensor.dtype is not None and str(tensor.dtype) in ("float16", "bfloat16"):
                 return HALF_TOLERANCE
     return None
+
+
+def _declare_outputs(model: Model) -> None:
+    """Declare type and shape of outputs that were inner tensors before, as a valid model must."""
+    new = [tensor for tensor in model.graph.outputs if tensor.dtype is None or tensor.shape is None]
+    if not new:
+        return
+    from graphopt.ir.facts import gather_facts
+
+    model.sort()
+    facts = gather_facts(model)
+    for tensor in new:
+        tensor.dtype, tensor.shape = facts.dtype(tensor), facts.shape(tensor)
 
 
 def _is_noise(found: Difference, noise: Difference) -> bool:

@@ -38,11 +38,18 @@ class Clean(Pass):
     fold_limit: int = option(
         16384, "largest constant, in bytes, that folding may add beyond the constants it replaces", minimum=0
     )
-    patterns: bool = option(True, "write HardSwish, HardSigmoid and Gelu that are spelled out as one operator")
+    patterns: bool = option(
+        True, "write HardSwish, HardSigmoid and Gelu that are spelled out as one operator"
+    )
     freeze: bool = option(
         False, "treat initializers that are also inputs as constants; they are no inputs any more"
     )
     opset: int | None = option(None, "convert to this opset first", minimum=7)
+
+    @property
+    def keeps_signature(self) -> bool:
+        """Freezing takes inputs away that had a default."""
+        return not self.freeze
 
     def run(self, model: Model, ctx: Context) -> None:
         """Clean the graph and all subgraphs."""

@@ -7,17 +7,15 @@ import numpy as np
 from graphopt import runtime
 from graphopt.ir import Constant, Graph, Node, Tensor
 from graphopt.ir.extract import extract
-from graphopt.passes.clean.rules import View
+from graphopt.passes.clean.rules import RANDOM, View
 
-# Random operators yield a new value at each run; quantization operators mark what a backend fuses.
-NEVER_FOLDED = frozenset(
-    "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli Constant "
-    "QuantizeLinear DequantizeLinear DynamicQuantizeLinear".split()
-)
+# Quantization operators mark what a backend fuses, even between constants.
+QUANTIZATION = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+NEVER_FOLDED = RANDOM | QUANTIZATION | {"Constant"}
 
 
 def lift_constants(graph: Graph, view: View) -> None:
-    """Turn Constant nodes into initializers, and let readers of an Identity of a constant read the constant."""
+    """Turn Constant nodes into initializers; let readers of an Identity of a constant read the constant."""
     for node in graph.find("Constant"):
         if graph.is_output(node.output) or node.output.constant is None:
             continue
@@ -62,7 +60,12 @@ def _fold_small(graph: Graph, view: View) -> None:
     if not any(True for _ in graph.find("Shape", "Size")):
         return
     for node in graph.find():
-        if node.op in NEVER_FOLDED or not node.is_standard or len(node.outputs) != 1 or isinstance(node.output, Constant):
+        if (
+            node.op in NEVER_FOLDED
+            or not node.is_standard
+            or len(node.outputs) != 1
+            or isinstance(node.output, Constant)
+        ):
             continue
         value = view.facts.known_value(node.output)
         if value is not None:
@@ -90,10 +93,10 @@ def _foldable(graph: Graph, view: View, limit: int) -> list[Node]:
     for node in graph.find():
         if not node.inputs or not _is_plain(node, graph):
             continue
-        if all(not t.name or isinstance(t, Constant) or t in known for t in node.inputs):
-            if _fits(node, view, limit):
-                nodes.append(node)
-                known.update(node.outputs)
+        fed = all(not t.name or isinstance(t, Constant) or t in known for t in node.inputs)
+        if fed and _fits(node, view, limit):
+            nodes.append(node)
+            known.update(node.outputs)
     return nodes
 
 
@@ -107,7 +110,7 @@ def _is_plain(node: Node, graph: Graph) -> bool:
 
 
 def _fits(node: Node, view: View, limit: int) -> bool:
-    """Whether the results take no more room than the constants they come from, give or take ``limit`` bytes."""
+    """Whether the results take at most ``limit`` bytes more than the constants they come from."""
     size = 0
     for tensor in node.outputs:
         shape, dtype = view.facts.static_shape(tensor), view.facts.dtype(tensor)

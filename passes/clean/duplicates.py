@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from graphopt.ir import Constant, Graph, Node
-from graphopt.passes.clean.constants import NEVER_FOLDED
-from graphopt.passes.clean.rules import View
-
-RANDOM = frozenset("RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli".split())
-assert RANDOM <= NEVER_FOLDED
+from graphopt.passes.clean.rules import RANDOM, View
 
 
 def merge_equal_nodes(graph: Graph, view: View) -> None:
@@ -19,7 +15,12 @@ def merge_equal_nodes(graph: Graph, view: View) -> None:
     for node in graph.find():
         if not node.is_standard or node.op in RANDOM or node in graph.owners or not node.inputs:
             continue
-        key = (node.op, node.attribute_bytes(), tuple(id(t) if t.name else 0 for t in node.inputs), len(node.outputs))
+        key = (
+            node.op,
+            node.attribute_bytes(),
+            tuple(id(t) if t.name else 0 for t in node.inputs),
+            len(node.outputs),
+        )
         twin = first.setdefault(key, node)
         if twin is not node and _can_replace(graph, node, twin):
             for mine, other in zip(node.outputs, twin.outputs, strict=True):

@@ -37,7 +37,9 @@ def _order(node: Node, view: View) -> list[int] | None:
 
 def _reshapes(node: Node, view: View) -> str | None:
     """The first of two Reshapes only matters where the second copies a size (0) from it."""
-    first = next((n for op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze") if (n := _before(node, op))), None)
+    first = next(
+        (n for op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze") if (n := _before(node, op))), None
+    )
     shape = view.constant(node.input(1))
     if first is None or shape is None or (node.attr("allowzero", 0) and not np.all(shape)):
         return None
@@ -121,14 +123,21 @@ def _flat_gemm(node: Node, view: View) -> str | None:
         if product is None or product.op != "MatMul" or not product.is_standard or row is None:
             continue
         weight = view.constant(product.inputs[1])
-        if weight is None or weight.ndim != 2 or weight.dtype.kind != "f" or view.facts.rank(product.inputs[0]) != 2:
+        if (
+            weight is None
+            or weight.ndim != 2
+            or weight.dtype.kind != "f"
+            or view.facts.rank(product.inputs[0]) != 2
+        ):
             continue
         if not tensor.is_private or np.atleast_2d(row).shape not in ((1, 1), (1, weight.shape[1])):
             continue
         bias = node.inputs[1 - place]
         graph, result = node.graph, node.output
         node.outputs.clear()
-        graph.add_node("Gemm", [*product.inputs, bias], outputs=[result], name=product.name or None, like=product)
+        graph.add_node(
+            "Gemm", [*product.inputs, bias], outputs=[result], name=product.name or None, like=product
+        )
         graph.remove(node)
         return "a MatMul with its bias is a Gemm"
     return None

@@ -23,7 +23,9 @@ def _dropout(node: Node, view: View) -> str | None:
     """Inference-mode Dropout; its mask must not be read."""
     if any(t.name and (t.outputs or node.graph.is_output(t)) for t in node.outputs[1:]):
         return None
-    if node.input(2) is not None and (view.constant(node.input(2)) is None or view.constant(node.input(2)).any()):
+    if node.input(2) is not None and (
+        view.constant(node.input(2)) is None or view.constant(node.input(2)).any()
+    ):
         return None
     if view.model.opset < 7 and not node.attr("is_test", 0):
         return None
@@ -48,7 +50,9 @@ def _reshape(node: Node, view: View) -> str | None:
     if sizes is None or shape is None or sizes.size != len(shape) or node.attr("allowzero", 0):
         return None
     copied = [size == 0 or size == dim for size, dim in zip(sizes.tolist(), shape, strict=True)]
-    if copied.count(False) > 1 or any(not same and size != -1 for same, size in zip(copied, sizes, strict=True)):
+    if copied.count(False) > 1 or any(
+        not same and size != -1 for same, size in zip(copied, sizes, strict=True)
+    ):
         return None
     return _bypass(node, "a reshape to the shape it has")
 

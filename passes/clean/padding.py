@@ -16,7 +16,12 @@ def _into_window(node: Node, view: View) -> str | None:
         return None
     window = node.output.consumers[0]
     pads = _spatial_pads(node, view)
-    if pads is None or not window.is_standard or window.op not in WINDOWS or window.inputs[0] is not node.output:
+    if (
+        pads is None
+        or not window.is_standard
+        or window.op not in WINDOWS
+        or window.inputs[0] is not node.output
+    ):
         return None
     if window.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or not _same_meaning(node, window, view):
         return None

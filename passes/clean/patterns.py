@@ -51,9 +51,10 @@ def _factor(tensor: Tensor, view: View, depth: int) -> Product:
     if number is not None:
         return Product(number, [])
     node = tensor.producer
-    if node is not None and node.is_standard and tensor.is_private and depth < MAX_DEPTH:
-        if node.op == "Mul" or (node.op == "Div" and _scalar(node.inputs[1], view)):
-            return _product(node, view, depth + 1)
+    if node is None or not node.is_standard or not tensor.is_private or depth == MAX_DEPTH:
+        return Product(1.0, [tensor])
+    if node.op == "Mul" or (node.op == "Div" and _scalar(node.inputs[1], view)):
+        return _product(node, view, depth + 1)
     return Product(1.0, [tensor])
 
 
@@ -137,7 +138,13 @@ def _gated(product: Product, op: str) -> Tensor | None:
         return None
     for source, gate in (product.factors, product.factors[::-1]):
         node = gate.producer
-        if node is not None and node.op == op and node.is_standard and gate.is_private and node.inputs[0] is source:
+        if (
+            node is not None
+            and node.op == op
+            and node.is_standard
+            and gate.is_private
+            and node.inputs[0] is source
+        ):
             return source
     return None
 
@@ -163,7 +170,9 @@ def _gelu_gate(gate: Tensor, source: Tensor, view: View) -> str | None:
     if len(argument.factors) != 1:
         return None
     if node.op == "Erf":
-        return "none" if argument.factors[0] is source and _close(argument.coefficient, math.sqrt(0.5)) else None
+        return (
+            "none" if argument.factors[0] is source and _close(argument.coefficient, math.sqrt(0.5)) else None
+        )
     if not _close(argument.coefficient, math.sqrt(2 / math.pi)):
         return None
     return "tanh" if _is_cubic(argument.factors[0], source, view) else None
@@ -194,7 +203,10 @@ def _is_cubic(tensor: Tensor, source: Tensor, view: View) -> bool:
         return all(t is source for t in term.factors)
     power = term.factors[0].producer if len(term.factors) == 1 else None
     return bool(
-        power is not None and power.op == "Pow" and power.inputs[0] is source and _scalar(power.inputs[1], view) == 3
+        power is not None
+        and power.op == "Pow"
+        and power.inputs[0] is source
+        and _scalar(power.inputs[1], view) == 3
     )
 
 

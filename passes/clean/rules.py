@@ -9,6 +9,18 @@ from typing import TypeAlias
 from graphopt.ir import Array, Model, Node, Tensor
 from graphopt.ir.facts import Facts, gather_facts
 
+# These yield a new value at each run: two of them are never one, and none is known beforehand.
+RANDOM = frozenset(
+    {
+        "Bernoulli",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+    }
+)
+
 
 class View:
     """The model as one round of rules sees it; ``done`` counts what the round changed."""
@@ -31,7 +43,11 @@ class View:
     def changed(self, node: Node | str, what: str) -> None:
         """Record a change."""
         self.done += 1
-        name = node if isinstance(node, str) else node.name or (node.outputs[0].name if node.outputs else node.op)
+        name = (
+            node
+            if isinstance(node, str)
+            else node.name or (node.outputs[0].name if node.outputs else node.op)
+        )
         self._say(name, what)
 
     def constant(self, tensor: Tensor | None) -> Array | None:
@@ -44,4 +60,5 @@ class View:
         return a is not None and a == b and None not in a
 
 
-Rule: TypeAlias = Callable[[Node, View], "str | None"]  # rewrites around a node and says how; None: nothing to do
+# Rewrites around a node and says how; None when there was nothing to do.
+Rule: TypeAlias = Callable[[Node, View], "str | None"]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-
-from tests.corpus import NUMERIC, Case, random_cnn, random_feeds, unmet
 
 from graphopt import ir
 from graphopt.passes.clean import Clean
 from graphopt.passes.fold_bn import FoldBN
 from graphopt.pipeline import Context
 from graphopt.pipeline.inputs import Inputs
+from tests.corpus import NUMERIC, Case, random_cnn, random_feeds, unmet
 
 LEVELS = {
     "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
