@@ -35,6 +35,8 @@ def check_model(model: Model) -> None:
         onnx.checker.check_model(proto.SerializeToString())
     except onnx.checker.ValidationError as error:
         raise ModelError(f"the ONNX checker refuses the model: {_first_line(error)}") from error
+    except UnicodeDecodeError as error:  # of the checker's own message
+        raise ModelError("the ONNX checker refuses the model, which holds a name that is not text") from error
 
 
 def structure_errors(model: Model) -> list[str]:

@@ -18,7 +18,7 @@ from graphopt.ir.weights import Weights
 
 OVERRIDABLE_SINCE = 4  # IR version from which an initializer that is also an input is only a default
 
-# What a Graph holds live; everything else of a GraphProto stays in its header.
+# What a Graph holds live; the GraphProto without it stays as the graph's header.
 LIVE_FIELDS = ("node", "initializer", "input", "output", "value_info")
 
 
@@ -50,8 +50,8 @@ class GraphImporter:
         self.tensors: dict[str, Tensor] = {}
 
     def graph(self, proto: GraphProto) -> Graph:
-        """Return the live graph of ``proto``; unknown names are looked up in the graphs around it."""
-        graph = Graph(name=proto.name, names=self.names, header=_header(proto))
+        """Return the live graph of ``proto``, which is emptied; names may come from the graphs around."""
+        graph = Graph(name=proto.name, names=self.names, header=proto)
         graph.decode_attribute = self._decode
         graph.inputs = self._inputs(proto.input, graph)
         listed = dict(self.tensors)
@@ -62,6 +62,8 @@ class GraphImporter:
         self._describe(proto.value_info, graph)
         graph.nodes = [self._node(node, made, graph) for node, made in zip(proto.node, results, strict=True)]
         graph.outputs = [self._output(info) for info in proto.output]
+        for field in LIVE_FIELDS:
+            proto.ClearField(field)
         return graph
 
     def _inputs(self, infos: Iterable[ValueInfoProto], graph: Graph) -> list[Tensor]:
@@ -153,16 +155,3 @@ class GraphImporter:
 
     def _inner(self, proto: GraphProto) -> Graph:
         return GraphImporter(self.weights, self.ir_version, self.names, outer=self).graph(proto)
-
-
-def _header(proto: GraphProto) -> GraphProto:
-    """Copy what the live graph does not hold."""
-    header = GraphProto()
-    for field, value in proto.ListFields():
-        if field.name in LIVE_FIELDS:
-            continue
-        if isinstance(value, str):
-            setattr(header, field.name, value)
-        else:
-            getattr(header, field.name).MergeFrom(value)
-    return header

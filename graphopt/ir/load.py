@@ -53,7 +53,10 @@ def _model(content: Buffer, title: str, weights: Weights, path: Path | None) -> 
         raise ModelError(f"{title} has no graph: it is not an ONNX model")
     if b"location" in message:
         _check_external(proto, weights)
-    return Model(proto, weights, path)
+    model = Model(proto, weights, path)
+    if not model.names.are_text:
+        raise ModelError(f"{title} holds a name that is not UTF-8 text", hint="export it again")
+    return model
 
 
 def _check_external(proto: ModelProto, weights: Weights) -> None:

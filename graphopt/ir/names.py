@@ -14,6 +14,11 @@ class Names:
         """Note that ``name`` is in use."""
         self._taken.add(name)
 
+    @property
+    def are_text(self) -> bool:
+        """Whether every name is text: protobuf hands out bytes for what is not UTF-8."""
+        return all(isinstance(name, str) for name in self._taken)
+
     def unique(self, hint: str) -> str:
         """Return ``hint``, or ``hint_N`` when it is taken, and take it."""
         name = hint
