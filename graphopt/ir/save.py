@@ -91,7 +91,8 @@ def save_model(model: Model, path: Path, force: bool) -> list[Path]:
 
 def _remove(files: Iterable[Path]) -> None:
     for file in files:
-        file.unlink(missing_ok=True)
+        if file.exists():
+            file.unlink()
 
 
 def _as_output_error(path: Path, error: BaseException) -> BaseException:
