@@ -21,8 +21,8 @@ BATCH = 1  # the one size that every model takes
 class Harm:
     """Measures how much worse the model gets, in points, on a held-out half of the calibration samples.
 
-    With labels it is the loss of top-1 accuracy; for a classifier without labels the share of samples that get
-    another class; for any other model the noise power in percent of the signal power of its worst output.
+    With labels it is the loss of top-1 accuracy; for a classifier without labels the share of samples that
+    get another class; for any other model the noise power of its worst output in percent of the signal's.
     """
 
     def __init__(self, model: ir.Model, ctx: Context) -> None:
@@ -81,21 +81,19 @@ def held_out(samples: Samples) -> Samples:
     return samples if len(samples) < 2 else samples.skip(len(samples) // 2).take(HELD_OUT)
 
 
-def largest_harmless(
-    model: ir.Model, prune: Callable[[float], None], harm: Harm, limit: float, steps: int
-) -> float:
-    """Return the largest of ``steps`` equally spaced ratios below 1 whose harm is within ``limit``, by bisection.
+def last_harmless(model: ir.Model, prune: Callable[[int], None], harm: Harm, limit: float, steps: int) -> int:
+    """Return the last of the steps 0..``steps`` - 1 whose harm is within ``limit``, by bisection.
 
-    ``prune`` prunes ``model`` by a ratio; after each trial the model is put back, with new nodes.
+    ``prune`` prunes ``model`` up to a step; after each trial the model is put back, with new nodes.
     """
     good, bad = 0, steps
     while bad - good > 1:
         middle = (good + bad) // 2
         before = model.snapshot()
         try:
-            prune(middle / steps)
+            prune(middle)
             harmless = harm.of(model) <= limit
         finally:
             model.restore(before)
         good, bad = (middle, bad) if harmless else (good, middle)
-    return good / steps
+    return good

@@ -2,9 +2,9 @@
 
 Every axis that carries channels holds an array of channel ids.  Operators that move data are carried out on
 these arrays; operators that combine tensors tie ids; weighted operators issue fresh ids and own the axes of
-their parameters; anything else walls the ids that reach it off, with a sentence that says why.  After one walk
-in topological order a class of tied ids is one removable unit (the method is DepGraph's and SPA's grouping,
-with ids in place of index maps).
+their parameters; anything else walls the ids that reach it off, with a sentence that says why.  After one
+walk in topological order a class of tied ids is one removable unit (the method is DepGraph's and SPA's
+grouping, with ids in place of index maps).
 """
 
 from __future__ import annotations

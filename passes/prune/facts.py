@@ -99,9 +99,10 @@ def _computed_sizes(
     for node in model.graph.nodes:
         for index in SIZE_INPUTS.get(node.op, ()):
             tensor = node.input(index)
-            if tensor is not None and tensor.producer is not None and tensor.constant is None:
-                if math.prod(facts.shapes.get(tensor.name, (SMALL + 1,))) <= SMALL:
-                    wanted[tensor.name] = None
+            if tensor is None or tensor.producer is None or tensor.constant is not None:
+                continue
+            if math.prod(facts.shapes.get(tensor.name, (SMALL + 1,))) <= SMALL:
+                wanted[tensor.name] = None
     if not wanted:
         return {}
     found = ctx.session(model, outputs=list(wanted), optimization="disabled").run(feeds)

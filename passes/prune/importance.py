@@ -54,7 +54,7 @@ def dead_classes(coupling: Coupling) -> Ids:
 
 
 def channel_energy(slot: Slot) -> Scores:
-    """Return the sum of squares of each channel's entries of a constant, (channels,), without a wide copy of it."""
+    """Return the sum of squares of each channel's entries of a constant, (channels,), in float64."""
     values = _values(slot)
     axes = list(range(values.ndim))
     if values.dtype.kind != "f":  # bfloat16 and its like, which einsum does not know

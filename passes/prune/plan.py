@@ -16,7 +16,7 @@ from .ledger import FIXED
 from .predict import Keep
 from .walk import label
 
-SEARCH_STEPS = 30  # bisections of a ratio; far below one channel of any layer
+SEARCH_STEPS = 40  # bisections; the last ones are far below one channel of any layer
 
 
 def choose_ratio(coupling: Coupling, cells: Iterable[Cell], scores: Scores, ratio: float, least: int) -> Keep:
@@ -34,6 +34,23 @@ def choose_ratio(coupling: Coupling, cells: Iterable[Cell], scores: Scores, rati
     return keep
 
 
+def choose_harm(coupling: Coupling, cells: Iterable[Cell], scores: Scores, harm: float, least: int) -> Keep:
+    """Remove from each cell as much as harms it by at most ``harm``, the least important first.
+
+    The harm of removing channels is the share of the squared importance of their cell that goes with them,
+    once for each layer that loses it: groups that many layers share lose fewer channels.
+    """
+    keep = coupling.keep_all()
+    for cell in cells:
+        total = len(cell.classes)
+        ranked = cell.classes[np.argsort(scores[cell.classes], kind="stable")]
+        energy = np.cumsum(np.square(np.maximum(scores[ranked], 0.0)))
+        lost = np.concatenate([[0.0], energy]) / (energy[-1] or 1.0) * len(cell.layers)
+        width = min(width for width in cell.widths(least) if width == total or lost[total - width] <= harm)
+        keep[ranked[: total - width]] = False
+    return keep
+
+
 def choose_dead(coupling: Coupling, cells: Iterable[Cell], dead: np.ndarray) -> Keep:
     """Remove dead channels only, as many as alignment and a last living channel allow."""
     keep = coupling.keep_all()
@@ -45,12 +62,14 @@ def choose_dead(coupling: Coupling, cells: Iterable[Cell], dead: np.ndarray) -> 
     return keep
 
 
-def smallest_ratio(choose: Callable[[float], Keep], good: Callable[[Keep], bool]) -> tuple[Keep, bool]:
-    """Return the choice with the smallest ratio that is ``good``, and whether there is one.
+def smallest(
+    choose: Callable[[float], Keep], largest: float, good: Callable[[Keep], bool]
+) -> tuple[Keep, bool]:
+    """Return the choice for the smallest number that is ``good``, and whether there is one up to ``largest``.
 
-    ``good`` must stay true once the ratio is large enough; when it is never true, the largest choice comes.
+    ``good`` must stay true once the number is large enough; when it is never true, the largest choice comes.
     """
-    low, high = 0.0, 1.0
+    low, high = 0.0, largest
     if good(choose(low)):
         return choose(low), True
     if not good(choose(high)):

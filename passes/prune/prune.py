@@ -10,13 +10,13 @@ from graphopt import ir, runtime
 from graphopt.errors import UsageError
 from graphopt.pipeline import Contract, Plan, PlannedPass, option
 
-from .careful import Harm, largest_harmless
+from .careful import Harm, last_harmless
 from .cells import Cell, find_cells
 from .coupling import Coupling, couple
 from .facts import Facts, gather_facts
 from .importance import Scores, dead_classes, l2_importance
 from .ledger import Ids
-from .plan import choose_dead, choose_ratio, read_items, smallest_ratio, write_items
+from .plan import choose_dead, choose_harm, choose_ratio, read_items, smallest, write_items
 from .predict import Keep, Predictor
 from .report import report
 from .surgery import remove_channels
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 GOALS = ("ratio", "macs", "params", "bytes")
-CAREFUL_STEPS = 32  # ratios that the careful default tells apart
+CAREFUL_STEPS = 64  # amounts of pruning that the careful default tells apart
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Prune(PlannedPass):
     """Remove whole channels, the least important first, with everything coupled to them.
 
     Channels of Conv, ConvTranspose, Gemm and MatMul are followed through the graph; those tied by residual
-    additions, concatenations, depthwise convolutions and their like go together or not at all.  Whatever prune
-    cannot follow stays whole, and the report says why.
+    additions, concatenations, depthwise convolutions and their like go together or not at all.  Whatever
+    prune cannot follow stays whole, and the report says why.
 
     Batch normalisations are folded first: there are fewer cases, and the norm of a folded filter contains the
     scale that follows it.
@@ -132,30 +132,34 @@ class Prune(PlannedPass):
         return self._careful(model, facts, choice, ctx)
 
     def _reach(self, goal: str, model: ir.Model, choice: Choice, ctx: Context) -> tuple[Keep, str]:
-        """Prune all groups by the smallest common ratio that leaves no more than the goal."""
+        """Let all groups come to the same harm, the smallest that leaves no more than the goal."""
         fraction = float(getattr(self, goal))
         predictor = Predictor(model, choice.coupling)
         limit = fraction * getattr(predictor.size(choice.coupling.keep_all()), goal)
-        keep, reached = smallest_ratio(
-            choice.by_ratio, lambda keep: getattr(predictor.size(keep), goal) <= limit
+        most = float(max((len(cell.layers) for cell in choice.cells), default=0))
+        keep, reached = smallest(
+            choice.by_harm, most, lambda keep: getattr(predictor.size(keep), goal) <= limit
         )
         if not reached:
             least = getattr(predictor.size(keep), goal) * fraction / limit if limit else 1.0
             ctx.goal_missed(f"prune can leave {least:.3g} of the {goal} at best, {fraction:g} was asked for")
-        return keep, f"{goal}={fraction:g} left, the same ratio of every group, least L2 norm first"
+        return keep, f"{goal}={fraction:g} left, equal harm to every group, least L2 norm first"
 
     def _careful(self, model: ir.Model, facts: Facts, choice: Choice, ctx: Context) -> tuple[Keep, str]:
         """Prune as much as costs no more than ``max_drop`` points on held-out samples."""
         harm = Harm(model, ctx)
 
-        def prune(ratio: float) -> None:
-            remove_channels(model, couple(model, facts), choice.by_ratio(ratio))
+        def prune(step: int) -> None:
+            remove_channels(model, couple(model, facts), choice.by_harm(_harm_at(step)))
 
-        ratio = largest_harmless(model, prune, harm, self.max_drop, CAREFUL_STEPS)
-        rule = (
-            f"no goal: the most that costs at most {self.max_drop:g} points ({harm.measure}), ratio={ratio:g}"
-        )
-        return choice.by_ratio(ratio), rule
+        step = last_harmless(model, prune, harm, self.max_drop, CAREFUL_STEPS)
+        rule = f"no goal: the most that costs at most {self.max_drop:g} points ({harm.measure})"
+        return choice.by_harm(_harm_at(step)), rule
+
+
+def _harm_at(step: int) -> float:
+    """The harm that a step of the careful search does to each group; fine steps where harm is small."""
+    return float((step / CAREFUL_STEPS) ** 2)
 
 
 @dataclass(frozen=True)
@@ -170,10 +174,19 @@ class Choice:
 
     def by_ratio(self, ratio: float) -> Keep:
         """Remove about ``ratio`` of each cell, and dead channels in any case."""
-        scores = self.scores.copy()
-        scores[self.dead] = -1.0  # dead ones first, so that the two choices are nested
-        pruned = choose_ratio(self.coupling, self.cells, scores, ratio, self.least)
+        pruned = choose_ratio(self.coupling, self.cells, self._dead_first(), ratio, self.least)
         return pruned & self.dead_only()
+
+    def by_harm(self, harm: float) -> Keep:
+        """Remove from each cell what harms it by at most ``harm``, and dead channels in any case."""
+        pruned = choose_harm(self.coupling, self.cells, self._dead_first(), harm, self.least)
+        return pruned & self.dead_only()
+
+    def _dead_first(self) -> Scores:
+        """Scores that put dead channels first, so that what one rule removes contains what another does."""
+        scores = self.scores.copy()
+        scores[self.dead] = -1.0
+        return scores
 
     def dead_only(self) -> Keep:
         """Remove dead channels only."""

@@ -51,5 +51,5 @@ def why_whole(coupling: Coupling, layer: Layer, block: int, flexible: set[int]) 
     if len(classes) == 1:
         return f"its {width} output channels can only go all together"
     if not flexible.intersection(classes):
-        return f"its {width} output channels go in {len(classes)} bundles, too few for fewer multiples of {block}"
+        return f"its {width} output channels go in {len(classes)} bundles, too few for a multiple of {block}"
     return f"the goal is met best with all its {width} output channels, at multiples of {block}"

@@ -1,4 +1,4 @@
-"""The state of one walk through the graph: which channels each tensor carries, and what has to follow them."""
+"""The state of a walk through the graph: which channels each tensor carries, and what has to follow them."""
 
 from __future__ import annotations
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
+from graphopt.passes.prune import Prune
 
 from tests.corpus._net import Net, ints
-
-from graphopt.passes.prune import Prune
 from tests.passes.prune.oracle import Pruned, assert_twin, load, prune
 
 HALF = Prune(ratio=0.5, round_to=1)
@@ -260,7 +259,7 @@ def test_narrowed(build: Build, expected: dict[str, int]) -> None:
     assert_twin(pruned, ("disabled", "basic", "extended", "all"))
 
 
-# -- walls ----------------------------------------------------------------------------------------------------
+# -- walls --------------------------------------------------------------------------------------------------
 
 
 def output(net: Net) -> onnx.ModelProto:
@@ -332,7 +331,7 @@ def test_walled(build: Build, reason: str) -> None:
     assert_twin(pruned)
 
 
-# -- what else can be strange ---------------------------------------------------------------------------------
+# -- what else can be strange -------------------------------------------------------------------------------
 
 
 def test_every_layer_is_changed_or_has_its_reason() -> None:
