@@ -9,9 +9,9 @@ import numpy as np
 from graphopt.errors import PassError
 from graphopt.ir import Array, Constant, Graph, Node, Tensor, Variable
 
-from .items import Item, PadItem, TensorItem, WallItem, WeightItem, nodes_by_id
-from .parameters import Parameters
-from .rules import layer_bias, weight_axis
+from .items import GateItem, Item, PadItem, ScalarItem, TensorItem, WallItem, WeightItem, nodes_by_id
+from .parameters import LEVELS, Bounds, Parameters, activation_parameters
+from .rules import gate, layer_bias, weight_axis
 from .weights import QuantizedWeight, least_scale, quantize_bias, quantize_weight
 
 
@@ -30,8 +30,13 @@ def insert(graph: Graph, items: Iterable[Item]) -> None:
     for item in items:
         if isinstance(item, PadItem):
             pairs.pad(nodes[item.node])
+        elif isinstance(item, ScalarItem):
+            pairs.scalar(nodes[item.node])
+        elif isinstance(item, GateItem):
+            pairs.gate(nodes[item.node])
         elif isinstance(item, WallItem):
             pairs.wall(nodes[item.node], item.channels)
+    graph.remove_unused_initializers()
     graph.sort()
 
 
@@ -69,6 +74,44 @@ class _Pairs:
         node.inputs = [before.inputs[0], pads, zero_point, *axes]
         node.outputs = [stored]
         self._drop_unread(before)
+
+    def gate(self, node: Node) -> None:
+        """Compute clip(alpha * x + beta, 0, 1) as alpha * clip(x + beta / alpha, 0, 1 / alpha).
+
+        Storing the sum clips it, and reading what was stored with another scale multiplies it by alpha.
+        """
+        alpha, beta = gate(node)
+        source, result = node.inputs[0], node.output
+        store = result.consumers[0]
+        is_swish = node.op == "HardSwish"
+        self.graph.remove(node)
+        shift = self._exact_constant(np.asarray(beta / alpha), f"{result.name}_shift")
+        sum_ = self._node("Add", [source, shift], f"{result.name}_sum", np.float32)
+        if not is_swish:
+            own = Parameters(store.inputs[1].constant / alpha, int(store.inputs[2].constant))
+            store.inputs = [sum_, *self._constants(own, sum_.name)]
+            return
+        unit = activation_parameters(0.0, 1.0, Bounds(0.0, 1.0))
+        wide = self._constants(Parameters(unit.scale / alpha, 0), sum_.name)
+        stored = self._node("QuantizeLinear", [sum_, *wide], f"{sum_.name}_quantized", np.uint8)
+        read = [stored, *self._constants(unit, f"{result.name}_gate")]
+        opened = self._node("DequantizeLinear", read, f"{result.name}_gate", np.float32)
+        self.graph.add_node("Mul", [source, opened], outputs=[result], name=f"{result.name}_gated")
+
+    def scalar(self, node: Node) -> None:
+        """Store the number that an Add or Mul adds or multiplies with."""
+        (old,) = [tensor for tensor in node.inputs if tensor.constant is not None]
+        new = self._exact_constant(old.constant, old.name)
+        node.inputs = [new if tensor is old else tensor for tensor in node.inputs]
+        drop_constant(self.graph, old)
+
+    def _exact_constant(self, value: Array, name: str) -> Variable:
+        """A stored single number, of any shape: its integer lies as far from the zero point as can be."""
+        number = float(value.item())
+        parameters = Parameters(float(np.float32(abs(number) / LEVELS)), 0 if number > 0 else LEVELS)
+        integer = np.full(value.shape, LEVELS - parameters.zero_point, np.uint8)
+        stored = self.graph.add_constant(f"{name}_quantized", integer)
+        return self._node("DequantizeLinear", [stored, *self._constants(parameters, name)], name, np.float32)
 
     def wall(self, node: Node, channels: int) -> None:
         """Let a float layer read its input with a scale for each channel: onnxruntime leaves that alone."""
@@ -121,8 +164,7 @@ class _Weights:
                 replaced |= dict.fromkeys([layer.inputs[1], *([bias.tensor] if bias else [])])
             self._store(layers, axis, limit)
         for tensor in replaced:
-            _drop(self.graph, tensor)
-        self.graph.remove_unused_initializers()
+            drop_constant(self.graph, tensor)
 
     def _store(self, layers: list[Node], axis: int | None, limit: int) -> None:
         tensor = layers[0].inputs[1]
@@ -174,10 +216,10 @@ def _bias(layer: Node) -> Array | None:
     if bias is None:
         return None
     channels = layer.inputs[1].constant.shape[weight_axis(layer)]
-    return np.broadcast_to(bias.tensor.constant.ravel(), (channels,))
+    return np.broadcast_to(bias.values.ravel(), (channels,))
 
 
-def _drop(graph: Graph, tensor: Tensor) -> None:
+def drop_constant(graph: Graph, tensor: Tensor) -> None:
     """Remove the Constant and Identity nodes behind a tensor that nobody reads any more."""
     while tensor.producer is not None and not tensor.outputs and not graph.is_output(tensor):
         node = tensor.producer

@@ -56,6 +56,26 @@ class PadItem:
 
 
 @dataclass(frozen=True)
+class ScalarItem:
+    """Store the number that an Add or Mul adds or multiplies with."""
+
+    node: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"integer_scalar": self.node}
+
+
+@dataclass(frozen=True)
+class GateItem:
+    """Compute a HardSigmoid or HardSwish by an integer addition that saturates."""
+
+    node: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"integer_gate": self.node}
+
+
+@dataclass(frozen=True)
 class WallItem:
     """Keep onnxruntime from quantizing a float layer: let it read its input by channels."""
 
@@ -66,7 +86,7 @@ class WallItem:
         return {"float_layer": self.node, "channels": self.channels}
 
 
-Item = TensorItem | WeightItem | PadItem | WallItem
+Item = TensorItem | WeightItem | PadItem | ScalarItem | GateItem | WallItem
 
 
 def to_plan(items: Iterable[Item]) -> Plan:
@@ -98,6 +118,10 @@ def _item(item: Mapping[str, Any]) -> Item:
         return WeightItem(item["node"], item["weight"], item["axis"], int(item["limit"]))
     if "integer_pad" in item:
         return PadItem(item["integer_pad"])
+    if "integer_scalar" in item:
+        return ScalarItem(item["integer_scalar"])
+    if "integer_gate" in item:
+        return GateItem(item["integer_gate"])
     return WallItem(item["float_layer"], int(item["channels"]))
 
 

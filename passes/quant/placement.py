@@ -16,7 +16,18 @@ from dataclasses import dataclass, field
 from graphopt.ir import Graph, Model, Node, Tensor
 
 from .parameters import Bounds
-from .rules import CARRIERS, LAYERS, MIXERS, clip_bounds, layer_bias, layer_refusal, weight_shape
+from .rules import (
+    CARRIERS,
+    GATES,
+    LAYERS,
+    MIXERS,
+    clip_bounds,
+    layer_bias,
+    layer_refusal,
+    own_bounds,
+    scalar,
+    weight_shape,
+)
 
 TAIL = "its values reach an output without being summed again: 8 bits would make ties there"
 
@@ -44,6 +55,10 @@ class Placement:
     layers: list[Node] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
     pads: list[Node] = field(default_factory=list)  # computed on the stored integers as they are
+    scalars: list[Node] = field(default_factory=list)  # Add and Mul with a number, which is to be stored
+    gates: list[Node] = field(
+        default_factory=list
+    )  # HardSigmoid and HardSwish, computed by integer additions
     walls: list[Node] = field(default_factory=list)  # float layers that read integers
     skips: list[tuple[Node, str]] = field(default_factory=list)
 
@@ -56,6 +71,8 @@ def place(model: Model, refused: Refusal) -> Placement:
         layers=[n for n in region.integer if n.op in LAYERS],
         stored=list(_stored(region)),
         pads=[n for n in region.integer if n.op == "Pad"],
+        scalars=[n for n in region.integer if scalar(n) is not None],
+        gates=[n for n in region.integer if n.op in GATES],
         skips=list(region.skips),
     )
     placement.walls = [n for n in region.floats if _is_walled(n, placement.stored)]
@@ -95,11 +112,11 @@ class _Region:
                 self.absorbed[node.output] = (result, bounds)
 
     def _result(self, node: Node) -> tuple[Tensor, Bounds]:
-        tensor, bounds = node.output, clip_bounds(node) or Bounds()
+        tensor, bounds = node.output, own_bounds(node)
         bias = layer_bias(node) if node.op == "MatMul" else None
         if bias is not None:
             tensor, self.reasons[bias.node] = bias.node.output, "absorbed"
-        while tensor.is_private:
+        while tensor.is_private and node.op not in GATES:
             reader = tensor.consumers[0]
             limits = clip_bounds(reader)
             if limits is None or not self._is_candidate(reader):
@@ -144,13 +161,26 @@ class _Region:
     @property
     def skips(self) -> Iterator[tuple[Node, str]]:
         """Layers that stay float, and islands between integers, with their reasons."""
-        made = {t for n in self.integer for t in self.results(n) if self.is_written(n)}
+        islands = self._islands()
         for node in self.floats:
             reason = self.reasons.get(node)
             if node.op in LAYERS and node.is_standard:
                 yield node, reason or "it is not part of the main graph"
-            elif any(t in made for t in node.inputs) and any(t in self.wanted for t in node.outputs):
+            elif node in islands and (reason or node not in self.reasons):
                 yield node, reason or f"onnxruntime has no integer kernel for {node.op}"
+
+    def _islands(self) -> set[Node]:
+        """Float nodes that integer nodes lead to and that lead to integer nodes."""
+        after = {t for n in self.integer for t in self.results(n) if self.is_written(n)}
+        before = set(self.wanted)
+        floats = self.floats
+        for node in floats:
+            if any(t in after for t in node.inputs):
+                after.update(node.outputs)
+        for node in reversed(floats):
+            if any(t in before for t in node.outputs):
+                before.update(node.inputs)
+        return {n for n in floats if after.intersection(n.inputs) and before.intersection(n.outputs)}
 
     def _is_candidate(self, node: Node) -> bool:
         return node in self.reasons and self.reasons[node] is None
@@ -159,7 +189,7 @@ class _Region:
 def activations(node: Node) -> list[Tensor]:
     """The inputs of a candidate that are not parameters."""
     if node.op in CARRIERS and CARRIERS[node.op].reads_all:
-        return list(node.inputs)
+        return [tensor for tensor in node.inputs if tensor.constant is None]
     return [node.inputs[0]]
 
 

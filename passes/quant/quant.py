@@ -14,13 +14,26 @@ from graphopt.ir import Model, Node
 from graphopt.pipeline import Context, Contract, Plan, PlannedPass, option
 
 from .insertion import insert
-from .items import Item, PadItem, TensorItem, WallItem, WeightItem, from_plan, node_id, to_plan
+from .items import (
+    GateItem,
+    Item,
+    PadItem,
+    ScalarItem,
+    TensorItem,
+    WallItem,
+    WeightItem,
+    from_plan,
+    node_id,
+    to_plan,
+)
 from .parameters import activation_parameters
 from .placement import Placement, place
 from .ranges import measure_ranges
 from .rules import LAYERS, weight_axis, weight_shape
 
 OPSET = 13  # the first whose DequantizeLinear has a scale for each channel
+TARGETS = ("ort-cpu", "generic")
+ISLANDS = 4  # more than one island for so many layers is worth a warning
 FULL, REDUCED = 127, 63  # largest stored weight in 8 and in 7 bits
 # Without these dot products, pairs of u8 * s8 are summed in 16 bits, which saturates on 8-bit weights.
 SATURATING = frozenset({"avx512", "avx2", "avx", "sse4_1"})
@@ -89,11 +102,10 @@ class Quant(PlannedPass):
         if not placement.layers:
             ctx.skipped("model", "it has no layer that can run on integers")
             return Plan()
+        _warn(placement, ctx)
         return to_plan(self._items(model, placement, ctx))
 
     def _items(self, model: Model, placement: Placement, ctx: Context) -> Iterator[Item]:
-        if ctx.calibration_is_synthetic:
-            ctx.warn("quant: ranges come from synthetic samples; give real ones with --calibration")
         ranges = measure_ranges(model, dict.fromkeys(s.source.name for s in placement.stored), ctx)
         for stored in placement.stored:
             parameters = activation_parameters(*ranges[stored.source.name], stored.bounds)
@@ -104,6 +116,8 @@ class Quant(PlannedPass):
             axis = weight_axis(node) if self.per_channel else None
             yield WeightItem(node_id(node), node.inputs[1].name, axis, limit)
         yield from (PadItem(node_id(node)) for node in placement.pads)
+        yield from (ScalarItem(node_id(node)) for node in placement.scalars)
+        yield from (GateItem(node_id(node)) for node in placement.gates)
         yield from (WallItem(node_id(node), _input_channels(node)) for node in placement.walls)
 
     def _weight_limit(self) -> int:
@@ -130,6 +144,22 @@ class Quant(PlannedPass):
                         f"quant: {option_name}={pattern} matches no node of the model",
                         hint="graphopt inspect MODEL --layers lists the names",
                     )
+
+
+def _warn(placement: Placement, ctx: Context) -> None:
+    """Say what makes the result less than it could be."""
+    if ctx.calibration_is_synthetic:
+        ctx.warn("quant: ranges come from synthetic samples; give real ones with --calibration")
+    islands = sum(node.op not in LAYERS for node, _ in placement.skips)
+    if islands * ISLANDS > len(placement.layers):
+        ctx.warn(
+            f"quant: {islands} operators run in float between {len(placement.layers)} integer layers, "
+            "which may cost more than it gains: compare the latency"
+        )
+    if ctx.target.name not in TARGETS:
+        ctx.warn(
+            f"quant: pairs stand where onnxruntime's CPU kernels want them, not yet as {ctx.target.name} does"
+        )
 
 
 def _matches(node: Node, pattern: str) -> bool:

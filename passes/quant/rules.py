@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphopt.ir import Node, Tensor
+from graphopt.ir import Array, Node, Tensor
 
-from .parameters import Bounds
+from .parameters import SMALLEST_SPAN, Bounds
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # A value behind one of these is a sum over many inputs: rounding to 8 bits before it makes no ties after it.
@@ -77,7 +77,16 @@ class Bias:
 
     @property
     def tensor(self) -> Tensor:
-        return self.node.inputs[self.index]
+        """The bias itself."""
+        tensor: Tensor = self.node.inputs[self.index]
+        return tensor
+
+    @property
+    def values(self) -> Array:
+        """The numbers of a bias that is known to be constant."""
+        values = self.tensor.constant
+        assert values is not None
+        return values
 
 
 def layer_bias(node: Node) -> Bias | None:
@@ -112,9 +121,9 @@ def _gemm_refusal(node: Node) -> str | None:
     if node.attr("alpha", 1.0) != 1.0 or node.attr("beta", 1.0) != 1.0:
         return "its alpha or beta is not 1"
     bias = node.input(2)
-    if bias is None:
+    if bias is None or bias.constant is None:
         return None
-    channels = node.inputs[1].constant.shape[weight_axis(node)]
+    channels = (weight_shape(node) or ())[weight_axis(node)]
     fits = bias.constant.size in (1, channels) and bias.constant.shape[:-1] in ((), (1,))
     return None if fits else "its bias is not one number for each output"
 
@@ -137,6 +146,20 @@ def clip_bounds(node: Node) -> Bounds | None:
     return Bounds(low, high)
 
 
+def own_bounds(node: Node) -> Bounds:
+    """What the result of a node can never leave, by its operator."""
+    if node.op == "HardSigmoid":
+        return Bounds(0.0, 1.0)
+    return clip_bounds(node) or Bounds()
+
+
+def gate(node: Node) -> tuple[float, float]:
+    """alpha and beta of clip(alpha * x + beta, 0, 1): a HardSigmoid, or the gate of a HardSwish."""
+    if node.op == "HardSwish":
+        return 1 / 6, 0.5
+    return float(node.attr("alpha", 0.2)), float(node.attr("beta", 0.5))
+
+
 def _clip_limit(node: Node, index: int, attribute: str, default: float) -> float | None:
     """A limit of a Clip, an attribute before opset 11; None when it is known at run time only."""
     tensor = node.input(index)
@@ -147,8 +170,24 @@ def _clip_limit(node: Node, index: int, attribute: str, default: float) -> float
 
 def _is_computed(node: Node) -> str | None:
     if any(tensor.constant is not None for tensor in node.inputs):
-        return "one of its operands is constant, and onnxruntime has no integer kernel for that as it stands"
+        return "one of its inputs is constant"
     return None
+
+
+def _binary(node: Node) -> str | None:
+    constant = scalar(node)
+    if constant is None:
+        several = any(tensor.constant is not None for tensor in node.inputs)
+        return "its constant operand is more than one number" if several else None
+    return None if abs(constant) > SMALLEST_SPAN and np.isfinite(constant) else "its constant operand is zero"
+
+
+def scalar(node: Node) -> float | None:
+    """The one number that an Add or Mul adds or multiplies with, or None; 8 bits store it exactly."""
+    if node.op not in ("Add", "Mul"):
+        return None
+    constants = [tensor.constant for tensor in node.inputs if tensor.constant is not None]
+    return float(constants[0].item()) if len(constants) == 1 and constants[0].size == 1 else None
 
 
 def _activation(node: Node) -> str | None:
@@ -167,6 +206,11 @@ def _resize(node: Node) -> str | None:
     return None
 
 
+def _hard_sigmoid(node: Node) -> str | None:
+    alpha, beta = gate(node)
+    return None if alpha > 0 and beta > 0 else "its alpha or beta is not positive"
+
+
 def _pad(node: Node) -> str | None:
     if node.attr("mode", "constant") != "constant":
         return None
@@ -177,13 +221,17 @@ def _pad(node: Node) -> str | None:
     return None
 
 
+GATES = ("HardSigmoid", "HardSwish")
 CARRIERS: dict[str, Carrier] = {
-    **dict.fromkeys(("Add", "Mul", "Concat"), Carrier(reads_all=True, refusal=_is_computed)),
+    **dict.fromkeys(("Add", "Mul"), Carrier(reads_all=True, refusal=_binary)),
+    "Concat": Carrier(reads_all=True, refusal=_is_computed),
     **dict.fromkeys(("AveragePool", "LeakyRelu", "Sigmoid"), Carrier()),
     **dict.fromkeys(("Relu", "Clip"), Carrier(refusal=_activation)),
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), Carrier(shares=True)),
     **dict.fromkeys(("Transpose", "Slice", "Split"), Carrier(shares=True)),
     "GlobalAveragePool": Carrier(),
+    "HardSwish": Carrier(),
+    "HardSigmoid": Carrier(refusal=_hard_sigmoid),
     "MaxPool": Carrier(shares=True, refusal=_max_pool),
     "Resize": Carrier(shares=True, refusal=_resize),
     "Pad": Carrier(shares=True, refusal=_pad),

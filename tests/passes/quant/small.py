@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from graphopt import ir, runtime
+from graphopt import data, ir, runtime
 from graphopt.passes.clean import Clean
 from graphopt.passes.fold_bn import FoldBN
 from graphopt.passes.quant import Quant
@@ -18,6 +18,7 @@ from graphopt.pipeline import Context
 from graphopt.pipeline.inputs import Inputs
 from tests.corpus._net import Net
 
+SAMPLES = 8
 CORPUS = Path(__file__).parents[4] / "shared" / "corpus"
 
 
@@ -40,7 +41,8 @@ def quantized(proto: onnx.ModelProto | ir.Model, **options: Any) -> tuple[ir.Mod
     """Run quant on a model with synthetic samples; the result is valid and keeps its signature."""
     model = proto if isinstance(proto, ir.Model) else ir.from_bytes(proto.SerializeToString())
     signature = model.signature
-    ctx = Context(Inputs(model))
+    few = data.synthetic(model.signature.inputs, Inputs(model).shapes, SAMPLES, 0)
+    ctx = Context(Inputs(model, calibration=few))
     Quant(**options).run(model, ctx)
     model.check()
     assert model.signature == signature

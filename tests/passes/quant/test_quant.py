@@ -10,11 +10,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from graphopt import ir, runtime
+from graphopt import ir, runtime, targets
 from graphopt.errors import PassError, UsageError
 from graphopt.passes.quant import Quant, quant
 from graphopt.pipeline import Context, Plan
 from graphopt.pipeline.inputs import Inputs
+from tests.corpus import case
 from tests.corpus._net import Net
 from tests.passes.quant.small import between_convs, feeds, first_conv, fused, ops, quantized, snr
 
@@ -96,6 +97,18 @@ def test_a_plan_replays_from_its_text() -> None:
     assert fused(ir.from_bytes(replayed))["QLinearConv"] == 3
 
 
+def test_a_plan_of_every_kind_of_item_replays_from_its_text() -> None:
+    net = Net(3)
+    x = net.op("HardSwish", net.op("Pad", first_conv(net), np.array([0, 0, 1, 1, 0, 0, 1, 1])))
+    x = net.conv(net.op("Add", x, net.array(2.0)), (8, 8, 1, 1))
+    proto = between_convs(net, net.conv(x, (8, 8, 1, 1), name="float"))
+    plan, _ = make_plan(proto, exclude=("float",))
+    kinds = {next(iter(item)) for item in plan.items}
+    assert kinds == {"tensor", "weight", "integer_pad", "integer_scalar", "integer_gate", "float_layer"}
+    replayed = run_plan(proto, Plan(tuple(json.loads(json.dumps([dict(item) for item in plan.items])))))
+    assert replayed == run_plan(proto, plan)
+
+
 def test_two_runs_give_the_same_bytes() -> None:
     assert quantized(small())[0].to_bytes() == quantized(small())[0].to_bytes()
 
@@ -161,7 +174,7 @@ def test_float16_stays_with_a_reason() -> None:
 
 def test_a_model_without_layers_is_left_alone() -> None:
     net = Net(4)
-    model, ctx = quantized(net.model(net.op("Relu", net.input())))
+    _, ctx = quantized(net.model(net.op("Relu", net.input())))
     assert ctx.changes == []
     assert [s.reason for s in ctx.skips] == ["it has no layer that can run on integers"]
 
@@ -188,7 +201,7 @@ def test_a_shared_weight_is_stored_once() -> None:
     x = first_conv(net)
     for index in range(3):
         x = net.op("Relu", net.op("Conv", x, weight, name=f"c{index}", pads=[1] * 4))
-    model, ctx = quantized(between_convs(net, x))
+    model, _ = quantized(between_convs(net, x))
     assert sum(t.dtype == np.int8 and t.shape == (8, 8, 3, 3) for t in model.graph.initializers) == 1
     assert not any(t.name == "shared" for t in model.graph.initializers)
     assert fused(model)["QLinearConv"] == 5
@@ -273,12 +286,17 @@ def test_ranges_come_from_the_planned_tensors_alone(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_model_that_no_converter_understands_is_left_alone() -> None:
-    net = Net(8)
-    x = net.op(
-        "BatchNormalization", first_conv(net), *(net.random(8, 8, 8, low=0.5) for _ in range(4)), spatial=0
-    )
-    proto = between_convs(net, x)
-    proto.opset_import[0].version = 7
-    model, ctx = quantized(proto)
+    _, ctx = quantized(case("bn_not_spatial").build())
     assert ctx.changes == []
     assert [s.reason for s in ctx.skips if "cannot be converted from opset 7 to 13" in s.reason]
+
+
+def test_float_islands_and_foreign_targets_are_warned_about() -> None:
+    net = Net(9)
+    x = net.conv(net.op("Tanh", first_conv(net)), (8, 8, 1, 1))
+    proto = between_convs(net, net.op("Tanh", x))
+    model = ir.from_bytes(proto.SerializeToString())
+    ctx = Context(Inputs(model), target=targets.load("tensorrt"))
+    Quant().run(model, ctx)
+    assert [text for text in ctx.warnings if "2 operators" in text and "float" in text]
+    assert [text for text in ctx.warnings if "tensorrt" in text]
