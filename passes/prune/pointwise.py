@@ -169,7 +169,11 @@ def reduce(walk: Walk, node: ir.Node) -> None:
     if found is None:
         return
     axes = node.attr("axes") if node.input(1) is None else walk.facts.value(node.input(1))
-    if axes is None or shape is None or found.axis in (reduced := {int(a) % len(shape) for a in axes}):
+    if axes is None or shape is None or len(axes) == 0:  # without axes all are reduced
+        walk.wall(node, "reduces over all axes")
+        return
+    reduced = {int(axis) % len(shape) for axis in axes}
+    if found.axis in reduced:
         walk.wall(node, "reduces over the axis that carries channels")
         return
     before = 0 if node.attr("keepdims", 1) else sum(axis < found.axis for axis in reduced)
