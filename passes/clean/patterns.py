@@ -8,7 +8,10 @@ factors come in any order and nesting, so the product is taken apart first.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from graphopt.ir import Node, Tensor
 from graphopt.passes.clean.rules import Rule, View
@@ -58,36 +61,54 @@ def _factor(tensor: Tensor, view: View, depth: int) -> Product:
     return Product(1.0, [tensor])
 
 
+@dataclass(frozen=True)
+class Activation:
+    """``op(source)``, times another tensor when ``times`` is given."""
+
+    op: str
+    source: Tensor
+    attrs: Mapping[str, float | str] = field(default_factory=dict)
+    times: Tensor | None = None
+
+
 def _activation(node: Node, view: View) -> str | None:
-    """Recognise the activation that this product ends."""
+    """Recognise the activation that this product ends, and write it as one operator."""
     if node.op == "Div" and not _scalar(node.inputs[1], view):
         return None
-    dtype = view.facts.dtype(node.output)
-    if dtype is None or dtype.name != "float32":
-        return None
     product = _product(node, view)
-    for match in (_hard_sigmoid, _hard_swish, _swish, _gelu):
-        if what := match(node, product, view):
-            return what
-    return None
+    matches = (match(product, view) for match in (_hard_sigmoid, _hard_swish, _swish, _gelu))
+    found = next((activation for activation in matches if activation is not None), None)
+    if found is None or view.facts.dtype(node.output) != np.float32:
+        return None  # runtimes have these operators for float32 alone
+    _write(node, found)
+    return f"a spelled-out {found.op} is one node"
 
 
-def _hard_sigmoid(node: Node, product: Product, view: View) -> str | None:
-    """u * clip(x + b, 0, h) / h = u * HardSigmoid(x), and u = 1."""
+def _write(node: Node, found: Activation) -> None:
+    """Let the activation make what ``node`` makes; what fed only the node dies."""
+    graph, result = node.graph, node.output
+    name = node.name or None
+    node.outputs.clear()
+    if found.times is None:
+        graph.add_node(found.op, [found.source], found.attrs, outputs=[result], name=name, like=node)
+    else:
+        gate = graph.add_node(found.op, [found.source], found.attrs, name=f"{name or node.op}.gate")
+        graph.add_node("Mul", [found.times, gate.output], outputs=[result], name=name, like=node)
+    graph.remove(node)
+
+
+def _hard_sigmoid(product: Product, view: View) -> Activation | None:
+    """u * clip(x + b, 0, h) / h = u * HardSigmoid(x), with or without u."""
     for place, tensor in enumerate(product.factors):
         found = _shifted_clip(tensor, view)
         if found is None or len(product.factors) > 2 or not _close(found[2] * product.coefficient, 1):
             continue
         source, shift, _ = found
-        others = product.factors[:place] + product.factors[place + 1 :]
         attrs = {"alpha": product.coefficient, "beta": shift * product.coefficient}
+        others = product.factors[:place] + product.factors[place + 1 :]
         if others and view.model.opset >= HARD_SWISH_SINCE and others[0] is source and _is_swish(attrs):
-            return _become(node, "HardSwish", [source], {})
-        if not others:
-            return _become(node, "HardSigmoid", [source], attrs)
-        gate = node.graph.add_node("HardSigmoid", [source], attrs, name=f"{node.name or node.op}.gate")
-        _become(node, "Mul", [others[0], gate.output], {})
-        return "written with a HardSigmoid"
+            return Activation("HardSwish", source)
+        return Activation("HardSigmoid", source, attrs, others[0] if others else None)
     return None
 
 
@@ -113,50 +134,43 @@ def _shifted_clip(tensor: Tensor, view: View) -> tuple[Tensor, float, float] | N
     return None
 
 
-def _hard_swish(node: Node, product: Product, view: View) -> str | None:
+def _hard_swish(product: Product, view: View) -> Activation | None:
     """x * HardSigmoid(x) with alpha 1/6 and beta 1/2."""
-    source = _gated(product, "HardSigmoid")
-    if source is None or view.model.opset < HARD_SWISH_SINCE:
+    gate = _gate(product, "HardSigmoid")
+    if gate is None or view.model.opset < HARD_SWISH_SINCE:
         return None
-    gate = next(t.producer for t in product.factors if t is not source)
     if not _is_swish({"alpha": gate.attr("alpha", 0.2), "beta": gate.attr("beta", 0.5)}):
         return None
-    return _become(node, "HardSwish", [source], {})
+    return Activation("HardSwish", gate.inputs[0])
 
 
-def _swish(node: Node, product: Product, view: View) -> str | None:
+def _swish(product: Product, view: View) -> Activation | None:
     """x * Sigmoid(x)."""
-    source = _gated(product, "Sigmoid")
-    if source is None or view.model.opset < SWISH_SINCE:
-        return None
-    return _become(node, "Swish", [source], {})
+    gate = _gate(product, "Sigmoid")
+    return None if gate is None or view.model.opset < SWISH_SINCE else Activation("Swish", gate.inputs[0])
 
 
-def _gated(product: Product, op: str) -> Tensor | None:
-    """Match x * op(x) and return x."""
+def _gate(product: Product, op: str) -> Node | None:
+    """Match x * op(x) and return the node of type ``op``."""
     if product.coefficient != 1 or len(product.factors) != 2:
         return None
     for source, gate in (product.factors, product.factors[::-1]):
         node = gate.producer
-        if (
-            node is not None
-            and node.op == op
-            and node.is_standard
-            and gate.is_private
-            and node.inputs[0] is source
-        ):
-            return source
+        if node is None or node.op != op or not node.is_standard:
+            continue
+        if gate.is_private and node.inputs[0] is source:
+            return node
     return None
 
 
-def _gelu(node: Node, product: Product, view: View) -> str | None:
+def _gelu(product: Product, view: View) -> Activation | None:
     """x * 0.5 * (1 + erf(x / sqrt 2)), or tanh(sqrt(2 / pi) (x + 0.044715 x^3)) in place of erf."""
     if view.model.opset < GELU_SINCE or not _close(product.coefficient, 0.5) or len(product.factors) != 2:
         return None
     for source, gate in (product.factors, product.factors[::-1]):
         kind = _gelu_gate(gate, source, view)
         if kind is not None:
-            return _become(node, "Gelu", [source], {"approximate": kind})
+            return Activation("Gelu", source, {"approximate": kind})
     return None
 
 
@@ -208,15 +222,6 @@ def _is_cubic(tensor: Tensor, source: Tensor, view: View) -> bool:
         and power.inputs[0] is source
         and _scalar(power.inputs[1], view) == 3
     )
-
-
-def _become(node: Node, op: str, inputs: list[Tensor], attrs: dict[str, float | str]) -> str:
-    """Replace ``node`` by one of type ``op`` that writes the same tensor; what fed only it dies."""
-    graph, result = node.graph, node.output
-    node.outputs.clear()
-    graph.add_node(op, inputs, attrs, outputs=[result], name=node.name or None, like=node)
-    graph.remove(node)
-    return f"spelled-out {op} is one node"
 
 
 PATTERN_RULES: dict[str, list[Rule]] = {"Mul": [_activation], "Div": [_activation]}

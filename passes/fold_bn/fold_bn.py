@@ -11,7 +11,9 @@ written out as a multiplication and an addition, which every backend fuses or qu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -38,7 +40,7 @@ class FoldBN(Pass):
     def run(self, model: Model, ctx: Context) -> None:
         """Fold what can be folded and say of every other BatchNormalization why it stays."""
         nodes = [bn for graph in model.graphs() for bn in graph.find("BatchNormalization")]
-        facts = gather_facts(model) if nodes else Facts()
+        facts = cache(lambda: gather_facts(model))  # few graphs need any
         for bn in nodes:
             title = bn.name or bn.output.name
             if reason := _refusal(bn, model.opset):
@@ -48,7 +50,7 @@ class FoldBN(Pass):
         for graph in model.graphs():
             graph.remove_unused_initializers()
 
-    def _fold(self, bn: Node, channels: ChannelMap, facts: Facts, ctx: Context) -> str | None:
+    def _fold(self, bn: Node, channels: ChannelMap, facts: Callable[[], Facts], ctx: Context) -> str | None:
         """Fold one BatchNormalization and say how; None when it had to stay."""
         title = bn.name or bn.output.name
         before = _layer_before(bn, channels, facts)
@@ -60,7 +62,7 @@ class FoldBN(Pass):
             _fold_into_consumer(bn, after, channels)
             return f"folded into {after.node.name or after.node.op} after it"
         reason = f"{before}, and {after}"
-        rank, dtype = facts.rank(bn.inputs[0]), facts.dtype(bn.inputs[0])
+        rank, dtype = facts().rank(bn.inputs[0]), facts().dtype(bn.inputs[0])
         if not self.lone or rank is None or rank < 2 or dtype is None:
             ctx.skipped(title, reason)
             return None
@@ -99,7 +101,7 @@ def _refusal(bn: Node, opset: int) -> str | None:
     return None
 
 
-def _layer_before(bn: Node, channels: ChannelMap, facts: Facts) -> LinearLayer | str:
+def _layer_before(bn: Node, channels: ChannelMap, facts: Callable[[], Facts]) -> LinearLayer | str:
     """Return the layer that can absorb ``bn``'s map after it, or why there is none."""
     source = bn.inputs[0]
     layer = biased_matmul(source.producer) or as_layer(source.producer)
@@ -107,14 +109,14 @@ def _layer_before(bn: Node, channels: ChannelMap, facts: Facts) -> LinearLayer |
         return layer
     if not source.is_private:
         return f"{source.name} is read elsewhere or is a model output"
-    if layer.node.op == "MatMul" and (layer.adder is None or facts.rank(source) != 2):
+    if layer.node.op == "MatMul" and (layer.adder is None or facts().rank(source) != 2):
         return "the MatMul before it has no bias per channel that could take the shift"
     if layer.channels != channels.scale.size:
         return f"its channels are not those that {layer.node.name or layer.node.op} makes"
     return layer
 
 
-def _layer_after(bn: Node, channels: ChannelMap, facts: Facts) -> LinearLayer | str:
+def _layer_after(bn: Node, channels: ChannelMap, facts: Callable[[], Facts]) -> LinearLayer | str:
     """Return the layer that can absorb ``bn``'s map before it, or why there is none."""
     if not bn.output.is_private:
         return f"{bn.output.name} has several readers or is a model output"
@@ -125,7 +127,7 @@ def _layer_after(bn: Node, channels: ChannelMap, facts: Facts) -> LinearLayer | 
         return f"{node.name} reads it transposed"
     if np.any(channels.shift) and is_padded(node):
         return f"{node.name} pads its input, and the padding would have to be shifted too"
-    if node.op == "MatMul" and facts.rank(bn.inputs[0]) != 2:
+    if node.op == "MatMul" and facts().rank(bn.inputs[0]) != 2:
         return f"the channels of {node.name} are not the axis that it normalises"
     layer = as_layer(node)
     if isinstance(layer, LinearLayer) and layer.input_channels != channels.scale.size:
