@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,9 +20,14 @@ def as_dtype(dtype: Any) -> np.dtype[Any]:
     if not isinstance(dtype, int) or isinstance(dtype, bool):
         return np.dtype(dtype)
     try:
-        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(dtype))
+        return _numpy_type(dtype)
     except KeyError:
         raise ModelError(f"the installed onnx does not know element type {dtype}") from None
+
+
+@functools.cache
+def _numpy_type(element_type: int) -> np.dtype[Any]:
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element_type))
 
 
 def declared_dtype(declared: TypeProto) -> np.dtype[Any] | None:
@@ -38,6 +45,40 @@ def declared_shape(declared: TypeProto) -> Shape | None:
     if not declared.HasField("tensor_type") or not declared.tensor_type.HasField("shape"):
         return None
     return tuple(_dimension(dim) for dim in declared.tensor_type.shape.dim)
+
+
+def bound(declared: TypeProto, sizes: Sequence[int | None] | None) -> TypeProto:
+    """Return a tensor declaration with these sizes; None leaves a dimension as it is."""
+    if not sizes or all(size is None for size in sizes):
+        return declared
+    copy = TypeProto()
+    copy.CopyFrom(declared)
+    for dim, size in zip(copy.tensor_type.shape.dim, sizes, strict=False):
+        if size is not None:
+            dim.dim_value = int(size)
+    return copy
+
+
+def merged(inferred: TypeProto | None, declared: TypeProto | None) -> TypeProto | None:
+    """Return what was inferred of a tensor, completed by what the file declares of it."""
+    if inferred is None or declared is None or not declared.WhichOneof("value"):
+        return declared if inferred is None else inferred
+    if not inferred.WhichOneof("value"):
+        return declared
+    if not inferred.HasField("tensor_type") or not declared.HasField("tensor_type"):
+        return inferred
+    made = TypeProto()
+    made.CopyFrom(inferred)
+    tensor, other = made.tensor_type, declared.tensor_type
+    if not tensor.elem_type:
+        tensor.elem_type = other.elem_type
+    if not tensor.HasField("shape") and other.HasField("shape"):
+        tensor.shape.CopyFrom(other.shape)
+    elif len(tensor.shape.dim) == len(other.shape.dim):
+        for dim, known in zip(tensor.shape.dim, other.shape.dim, strict=True):
+            if not dim.WhichOneof("value"):
+                dim.CopyFrom(known)
+    return made
 
 
 def _dimension(dim: Any) -> int | str | None:

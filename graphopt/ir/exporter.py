@@ -75,9 +75,15 @@ class GraphExporter:
         for tensor in chain(chain.from_iterable(node.inputs for node in graph.nodes), graph.outputs):
             if isinstance(tensor, Constant) and tensor not in known:
                 known.add(tensor)
-                if not tensor.inputs and not any(tensor in scope for scope in self._scopes):
+                if not tensor.inputs and not self._is_declared_around(tensor, graph):
                     tensor.graph = graph
                     graph.initializers.append(tensor)
+
+    def _is_declared_around(self, tensor: Tensor, graph: Graph) -> bool:
+        """Whether an outer graph declares a constant; when a subgraph is exported alone, its word counts."""
+        if not self._scopes:
+            return tensor.graph not in (None, graph)
+        return any(tensor in scope for scope in self._scopes)
 
     def initializer(self, tensor: Constant | Variable) -> TensorProto:
         """Return the TensorProto of one initializer; a new value is put into the weight store."""

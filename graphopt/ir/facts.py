@@ -6,7 +6,7 @@ shape arithmetic are followed along, so that a size computed in the graph settle
 
 from __future__ import annotations
 
-import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +14,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, TypeProto
 
-from graphopt.ir.exporter import GraphExporter
-from graphopt.ir.graph import Graph, Node
-from graphopt.ir.tensor import Constant, Shape, Tensor, declared_dtype, declared_shape
-from graphopt.ir.values import MAX_ELEMENTS, Value, compute, is_known
+from graphopt.ir.declared import Shape, bound, declared_dtype, declared_shape, merged
+from graphopt.ir.inference import NodeInference
+from graphopt.ir.node import Node
+from graphopt.ir.tensor import Constant, Tensor
+from graphopt.ir.values import KERNELS, MAX_ELEMENTS, Value, as_type, compute, is_known
 
 if TYPE_CHECKING:
     from graphopt.ir.model import Model
 
-LOGGER = logging.getLogger(__name__)
 SIZE_READERS = ("Shape", "Size")
 
 
@@ -58,29 +58,42 @@ class Facts:
         return None if shape is None else len(shape)
 
     def value(self, tensor: Tensor) -> Value | None:
-        """The value of a small tensor, perhaps with unknown elements; see ``ir.values``."""
+        """The value of a small tensor of numbers, perhaps with unknown elements; see ``ir.values``."""
         if tensor in self._values:
             return self._values[tensor]
-        if isinstance(tensor, Constant):
-            return tensor.values if np.prod(tensor.shape) <= MAX_ELEMENTS else None
-        return None
+        if not isinstance(tensor, Constant) or tensor.element_type == TensorProto.STRING:
+            return None
+        return tensor.values if math.prod(tensor.shape) <= MAX_ELEMENTS else None
 
     def known_value(self, tensor: Tensor) -> Value | None:
         """The value when every element is a number, in the tensor's own type."""
         value, dtype = self.value(tensor), self.dtype(tensor)
         if value is None or dtype is None or not is_known(value):
             return None
-        return value.astype(dtype)
+        return as_type(value, dtype)
+
+    def type_proto(self, tensor: Tensor) -> TypeProto | None:
+        """The type as ONNX writes it."""
+        if isinstance(tensor, Constant):
+            return onnx.helper.make_tensor_type_proto(tensor.element_type, tensor.shape)
+        return self._types.get(tensor)
+
+    def value_proto(self, tensor: Tensor, kinds: str) -> TensorProto | None:
+        """A known value of these kinds of numbers (as numpy calls them), as ONNX's inference reads it."""
+        dtype = self.dtype(tensor)
+        value = self.known_value(tensor) if dtype is not None and dtype.kind in kinds else None
+        if value is None:
+            return None
+        return onnx.numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), tensor.name)
 
 
 def gather_facts(model: Model, bindings: Mapping[str, Sequence[int]] | None = None) -> Facts:
     """Return what can be told of the main graph's tensors.
 
-    ``bindings`` gives sizes for inputs whose declared dimensions are open.  Nodes with subgraphs and
-    unknown operators yield only what the file declares.
+    ``bindings`` gives sizes for inputs whose declared dimensions are open; a symbol that an input binds is
+    bound wherever it is declared.  Unknown operators yield only what the file declares.
     """
-    sweep = _Sweep(model)
-    sweep.enter(model.graph, bindings or {})
+    sweep = _Sweep(model, bindings or {})
     for node in model.graph.nodes:
         sweep.visit(node)
     return sweep.facts
@@ -89,34 +102,35 @@ def gather_facts(model: Model, bindings: Mapping[str, Sequence[int]] | None = No
 class _Sweep:
     """The state of one run over the nodes."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, bindings: Mapping[str, Sequence[int]]) -> None:
         self.facts = Facts()
-        self._exporter = GraphExporter(model.weights)
-        self._opsets = model.opsets
-        self._schemas: dict[str, Any] = {}
-
-    def enter(self, graph: Graph, bindings: Mapping[str, Sequence[int]]) -> None:
-        for tensor in graph.inputs:
-            if tensor.info is not None:
-                declared = TypeProto()
-                declared.CopyFrom(tensor.info.type)
-                _bind(declared, bindings.get(tensor.name))
-                self.facts._types[tensor] = declared
+        self._inference = NodeInference(model)
+        self._symbols: dict[str, int] = {}
+        for tensor in model.graph.inputs:
+            sizes = bindings.get(tensor.name, ())
+            pairs = zip(tensor.shape or (), sizes, strict=False)
+            self._symbols |= {symbol: int(size) for symbol, size in pairs if isinstance(symbol, str)}
+        for tensor in model.graph.inputs:
+            if (declared := self._declared(tensor)) is not None:
+                self.facts._types[tensor] = bound(declared, bindings.get(tensor.name))
 
     def visit(self, node: Node) -> None:
         facts = self.facts
-        inferred = self._infer(node)
+        inferred = self._inference.outputs(node, facts.type_proto, facts.value_proto)
         for tensor in node.outputs:
-            known = inferred.get(tensor.name)
-            if known is None and tensor.info is not None:
-                known = tensor.info.type
+            known = merged(inferred.get(tensor.name), self._declared(tensor))
             if known is not None:
                 facts._types[tensor] = known
         if node.op == "Reshape" and node.is_standard and facts.shape(node.output) is None:
             self._reshape(node)
-        value = self._value(node)
-        if value is not None and value.size <= MAX_ELEMENTS:
-            facts._values[node.output] = value
+        self._note_value(node)
+
+    def _declared(self, tensor: Tensor) -> TypeProto | None:
+        """What the file says of a tensor, bound symbols replaced."""
+        if tensor.info is None or not self._symbols:
+            return None if tensor.info is None else tensor.info.type
+        shape = declared_shape(tensor.info.type) or ()
+        return bound(tensor.info.type, [self._symbols.get(dim) for dim in shape])  # type: ignore[arg-type]
 
     def _reshape(self, node: Node) -> None:
         """Tell what can be told of a Reshape to sizes that are known in part."""
@@ -129,14 +143,24 @@ class _Sweep:
         kind = onnx.helper.np_dtype_to_tensor_dtype(dtype)
         self.facts._types[node.output] = onnx.helper.make_tensor_type_proto(kind, dims)
 
-    def _value(self, node: Node) -> Value | None:
+    def _note_value(self, node: Node) -> None:
+        """Follow a small value of a known type through the node."""
         if not node.is_standard or len(node.outputs) != 1:
-            return None
+            return
+        value, dtype = self._value(node), self.facts.dtype(node.output)
+        if value is not None and dtype is not None and value.size <= MAX_ELEMENTS:
+            value = as_type(value, dtype)
+            if value is not None:
+                self.facts._values[node.output] = value
+
+    def _value(self, node: Node) -> Value | None:
         if node.op in SIZE_READERS:
             return self._sizes(node)
         if node.op == "Constant":
             constant = node.output.constant
-            return constant if constant is not None and constant.size <= MAX_ELEMENTS else None
+            return None if constant is None or constant.dtype == object else constant
+        if node.op not in KERNELS:
+            return None
         inputs = [self.facts.value(tensor) if tensor.name else None for tensor in node.inputs]
         return compute(node, inputs) if any(value is not None for value in inputs) else None
 
@@ -150,52 +174,3 @@ class _Sweep:
             return np.array(shape, np.int64 if known else object)
         static = self.facts.static_shape(node.inputs[0])
         return None if static is None else np.array(int(np.prod(static, dtype=np.int64)))
-
-    def _infer(self, node: Node) -> Mapping[str, TypeProto]:
-        schema = self._schema(node)
-        types = {tensor.name: self._type(tensor) for tensor in node.inputs if tensor.name}
-        if schema is None or any(declared is None for declared in types.values()) or _has_graph(node):
-            return {}
-        data = {t.name: proto for t in node.inputs if (proto := self._data(t)) is not None}
-        try:
-            return onnx.shape_inference.infer_node_outputs(schema, self._exporter.node(node), types, data)
-        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-            LOGGER.info("no shapes after node '%s': %s", node.name, error)
-            return {}
-
-    def _type(self, tensor: Tensor) -> TypeProto | None:
-        if tensor in self.facts._types:
-            return self.facts._types[tensor]
-        if isinstance(tensor, Constant):
-            return onnx.helper.make_tensor_type_proto(
-                onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype), tensor.shape
-            )
-        return None
-
-    def _data(self, tensor: Tensor) -> TensorProto | None:
-        """A small known value, in the form in which ONNX's inference reads sizes."""
-        value = self.facts.known_value(tensor)
-        if value is None or value.dtype.kind not in "iuf":
-            return None
-        return onnx.numpy_helper.from_array(np.ascontiguousarray(value), tensor.name)
-
-    def _schema(self, node: Node) -> Any:
-        domain = "" if node.is_standard else (node.domain or "")
-        key = f"{domain}:{node.op}"
-        if key not in self._schemas:
-            version = self._opsets.get(domain, 1)
-            known = onnx.defs.has(node.op, domain)
-            try:
-                self._schemas[key] = onnx.defs.get_schema(node.op, version, domain) if known else None
-            except onnx.defs.SchemaError:  # newer or older than the model's opset
-                self._schemas[key] = None
-        return self._schemas[key]
-
-
-def _has_graph(node: Node) -> bool:
-    return node.graph is not None and node in node.graph.owners
-
-
-def _bind(declared: TypeProto, sizes: Sequence[int] | None) -> None:
-    for dim, size in zip(declared.tensor_type.shape.dim, sizes or (), strict=False):
-        dim.dim_value = int(size)

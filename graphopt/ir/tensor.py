@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 from onnx import TensorProto, ValueInfoProto
 
@@ -231,6 +232,13 @@ class Constant(Tensor, gs.Constant):  # type: ignore[misc]
         if isinstance(self._values, Weights):
             return as_dtype(self.proto.data_type)
         return self._values.dtype  # type: ignore[no-any-return]
+
+    @property
+    def element_type(self) -> int:
+        """The ONNX number of the element type."""
+        if isinstance(self._values, Weights):
+            return int(self.proto.data_type)
+        return int(onnx.helper.np_dtype_to_tensor_dtype(self._values.dtype))
 
     @property
     def export_dtype(self) -> np.dtype[Any]:

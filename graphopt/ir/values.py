@@ -7,16 +7,19 @@ returns None when it cannot tell.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from graphopt.ir.declared import as_dtype
 from graphopt.ir.weights import Array
 
 if TYPE_CHECKING:
     from graphopt.ir.graph import Node
 
+LOGGER = logging.getLogger(__name__)
 MAX_ELEMENTS = 1024  # of a value worth following
 Value: TypeAlias = Array
 Kernel: TypeAlias = Callable[["Node", Sequence["Value | None"]], "Value | None"]
@@ -32,7 +35,19 @@ def compute(node: Node, inputs: Sequence[Value | None]) -> Value | None:
     kernel = KERNELS.get(node.op)
     if kernel is None or not node.is_standard or any(v is not None and v.size > MAX_ELEMENTS for v in inputs):
         return None
-    return kernel(node, inputs)
+    try:
+        return kernel(node, inputs)
+    except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:  # the node is not valid
+        LOGGER.info("no value after node '%s': %s", node.name, error)
+        return None
+
+
+def as_type(value: Value, dtype: np.dtype[Any]) -> Value | None:
+    """Return a value in its tensor's type; None when unknown elements might wrap or round in it."""
+    if is_known(value):
+        with np.errstate(all="ignore"):
+            return value.astype(dtype, copy=False)
+    return value if dtype in (np.int64, np.int32) else None
 
 
 def is_known(value: Value | None) -> bool:
@@ -58,12 +73,18 @@ def _settled(values: Any) -> Value:
     return array.astype(np.int64) if all(isinstance(v, (int, np.integer)) for v in array.flat) else array
 
 
-@_kernel("Identity", "Cast", "CastLike")
-def _same(node: Node, inputs: Sequence[Value | None]) -> Value | None:
-    value = inputs[0]
-    if value is None or node.op == "Identity" or value.dtype == object:
-        return value
-    return np.trunc(value) if value.dtype.kind == "f" else value
+@_kernel("Identity")
+def _identity(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    return inputs[0]
+
+
+@_kernel("Cast")
+def _cast(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+    """Between integers, booleans and into floats; how floats are rounded is the runtime's to decide."""
+    value, dtype = inputs[0], as_dtype(node.attrs["to"])
+    if value is None or value.dtype.kind not in "iubO" or dtype.kind not in "iubf":
+        return None
+    return as_type(value, dtype)
 
 
 @_kernel("Concat")
@@ -94,8 +115,17 @@ def _slice(node: Node, inputs: Sequence[Value | None]) -> Value | None:
         return None
     index = [slice(None)] * data.ndim
     for axis, (start, end, step) in bounds.items():
-        index[axis] = slice(start, None if step < 0 and end < -data.shape[axis] else end, step)
+        index[axis] = _python_slice(start, end, step, data.shape[axis])
     return _resettled(data[tuple(index)], data)
+
+
+def _python_slice(start: int, end: int, step: int, size: int) -> slice:
+    """Python's spelling of an ONNX slice, whose bounds are clamped to the axis."""
+    start, end = (bound + size if bound < 0 else bound for bound in (start, end))
+    if step > 0:
+        return slice(max(start, 0), max(end, 0), step)
+    start = min(max(start, 0), size - 1)
+    return slice(start, end if end >= 0 else None, step) if size else slice(0)
 
 
 def slice_bounds(node: Node, inputs: Sequence[Value | None]) -> dict[int, tuple[int, int, int]] | None:
@@ -181,10 +211,12 @@ def _range(node: Node, inputs: Sequence[Value | None]) -> Value | None:
 
 @_kernel("ReduceProd")
 def _reduce_prod(node: Node, inputs: Sequence[Value | None]) -> Value | None:
-    data = inputs[0]
-    if data is None or not is_known(data) or data.ndim != 1 or axes_of(node, inputs) not in (None, [0], [-1]):
+    data, axes = inputs[0], axes_of(node, inputs)
+    if data is None or not is_known(data) or data.ndim != 1 or not _all_integers([data]):
         return None
-    return np.prod(data, keepdims=bool(node.attr("keepdims", 1)))
+    if axes not in (None, [0], [-1]) or (axes is None and node.attr("noop_with_empty_axes", 0)):
+        return None
+    return np.asarray(np.prod(data, keepdims=bool(node.attr("keepdims", 1))))
 
 
 def _truncated(a: int, b: int) -> int | None:
@@ -203,6 +235,10 @@ ELEMENTWISE: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+NEUTRAL_RIGHT = (("Mul", 1), ("Div", 1), ("Add", 0), ("Sub", 0))
+NEUTRAL_LEFT = (("Mul", 1), ("Add", 0))
+
+
 @_kernel(*ELEMENTWISE)
 def _elementwise(node: Node, inputs: Sequence[Value | None]) -> Value | None:
     """Integers only: rounding of floats is the runtime's to decide."""
@@ -218,9 +254,9 @@ def _elementwise(node: Node, inputs: Sequence[Value | None]) -> Value | None:
 def _combine(op: str, a: Any, b: Any) -> Any:
     if _is_number(a) and _is_number(b):
         return ELEMENTWISE[op](int(a), int(b))
-    if (op in ("Mul", "Div") and _is_number(b) and b == 1) or (op in ("Add", "Sub") and _is_number(b) and b == 0):
+    if _is_number(b) and (op, b) in NEUTRAL_RIGHT:
         return a
-    if (op == "Mul" and _is_number(a) and a == 1) or (op == "Add" and _is_number(a) and a == 0):
+    if _is_number(a) and (op, a) in NEUTRAL_LEFT:
         return b
     return None
 
