@@ -35,7 +35,8 @@ class Surgeon(Pass):
 
     name: ClassVar[str] = NAME
     contract: ClassVar[Contract] = Contract.APPROXIMATE
-    may_change_signature: ClassVar[bool] = True  # cutting the graph elsewhere is what surgery is often for
+    # Cutting the graph elsewhere is what surgery is often for.
+    keeps_signature: ClassVar[bool] = False  # type: ignore[misc]
 
     function: str = option(
         "",

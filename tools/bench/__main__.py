@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from tools.bench import corpus as corpus_runs
 from tools.bench import fold, memory, scale, startup, subject, synthetic
 from tools.bench.measure import Limits
 from tools.bench.peers import DEFAULT_ENVIRONMENT, Environment
@@ -98,6 +99,18 @@ def fold_command(corpus: Path, models: Path | None, peers_only: bool, **shared: 
     chosen = _models(corpus, models)
     with _session(**shared) as (session, finish):
         finish(fold.bench(session, chosen, not peers_only))
+
+
+@main.command("corpus")
+@shared_options
+@click.option(
+    "--corpus", type=FOLDER, default=CORPUS, help="Folder of the corpus (default: beside the checkout)."
+)
+def corpus_command(corpus: Path, **shared: Any) -> None:
+    """The whole job on every model of the corpus: size, MACs, time, accuracy."""
+    _models(corpus, None)
+    with _session(need_peers=False, **shared) as (session, finish):
+        finish(corpus_runs.bench(session, corpus.resolve()))
 
 
 @main.command("scale")
