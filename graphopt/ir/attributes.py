@@ -95,7 +95,9 @@ class Attributes(MutableMapping[str, Any]):
         if proto.type in _NEEDS_GRAPH and self._decode is not None:
             return self._decode(proto)
         if proto.type in (AttributeProto.STRING, AttributeProto.STRINGS):
-            return _text(proto.s) if proto.type == AttributeProto.STRING else [_text(s) for s in proto.strings]
+            return (
+                _text(proto.s) if proto.type == AttributeProto.STRING else [_text(s) for s in proto.strings]
+            )
         if proto.type in _PYTHON_TYPES:
             value = onnx.helper.get_attribute_value(proto)
             return value if isinstance(value, (int, float)) else list(value)

@@ -6,6 +6,7 @@ shape arithmetic are followed along, so that a size computed in the graph settle
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,12 @@ from graphopt.ir.declared import Shape, bound, declared_dtype, declared_shape, m
 from graphopt.ir.inference import NodeInference
 from graphopt.ir.node import Node
 from graphopt.ir.tensor import Constant, Tensor
-from graphopt.ir.values import KERNELS, MAX_ELEMENTS, Value, as_type, compute, is_known
+from graphopt.ir.values import KERNELS, MALFORMED, MAX_ELEMENTS, Value, as_type, compute, is_known
 
 if TYPE_CHECKING:
     from graphopt.ir.model import Model
 
+LOGGER = logging.getLogger(__name__)
 SIZE_READERS = ("Shape", "Size")
 
 
@@ -121,9 +123,22 @@ class _Sweep:
             known = merged(inferred.get(tensor.name), self._declared(tensor))
             if known is not None:
                 facts._types[tensor] = known
-        if node.op == "Reshape" and node.is_standard and facts.shape(node.output) is None:
+        try:
+            self._follow_sizes(node)
+        except MALFORMED as error:
+            LOGGER.info("no value after node '%s': %s", node.name, error)
+
+    def _follow_sizes(self, node: Node) -> None:
+        """Note what the inferred types do not tell: values, and shapes that follow from them."""
+        if not node.is_standard or len(node.outputs) != 1:
+            return
+        if node.op == "Reshape" and self.facts.shape(node.output) is None:
             self._reshape(node)
-        self._note_value(node)
+        value, dtype = self._value(node), self.facts.dtype(node.output)
+        if value is not None and dtype is not None and value.size <= MAX_ELEMENTS:
+            value = as_type(value, dtype)
+            if value is not None:
+                self.facts._values[node.output] = value
 
     def _declared(self, tensor: Tensor) -> TypeProto | None:
         """What the file says of a tensor, bound symbols replaced."""
@@ -142,16 +157,6 @@ class _Sweep:
         dims = [None if size == -1 else size for size in dims]
         kind = onnx.helper.np_dtype_to_tensor_dtype(dtype)
         self.facts._types[node.output] = onnx.helper.make_tensor_type_proto(kind, dims)
-
-    def _note_value(self, node: Node) -> None:
-        """Follow a small value of a known type through the node."""
-        if not node.is_standard or len(node.outputs) != 1:
-            return
-        value, dtype = self._value(node), self.facts.dtype(node.output)
-        if value is not None and dtype is not None and value.size <= MAX_ELEMENTS:
-            value = as_type(value, dtype)
-            if value is not None:
-                self.facts._values[node.output] = value
 
     def _value(self, node: Node) -> Value | None:
         if node.op in SIZE_READERS:

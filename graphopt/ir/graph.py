@@ -261,7 +261,9 @@ class Graph(gs.Graph):  # type: ignore[misc]
         self.remove_dead()
         return self
 
-    def layer(self, inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), *args: Any, **kwargs: Any) -> list[Any]:
+    def layer(
+        self, inputs: Sequence[Any] = (), outputs: Sequence[Any] = (), *args: Any, **kwargs: Any
+    ) -> list[Any]:
         """Add a node as graphsurgeon's ``layer`` does, in constant time."""
         op = kwargs.pop("op", None) or args[0]
         attrs, name, domain = kwargs.get("attrs"), kwargs.get("name"), kwargs.get("domain")

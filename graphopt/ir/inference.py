@@ -22,6 +22,7 @@ FAILURES = (
     onnx.shape_inference.InferenceError,
     onnx.checker.ValidationError,
     RuntimeError,
+    TypeError,
     ValueError,
 )
 FLOATS_TELL_SIZES = ("Resize", "Upsample", "Range")

@@ -261,13 +261,19 @@ def constant_node_value(node: Node) -> Array | None:
     if "value" in attrs:
         value = attrs["value"]
         return value.values if isinstance(value, Constant) else None
-    for name, dtype in (("value_float", np.float32), ("value_int", np.int64)):
+    for name, dtype in _NUMBERS.items():
         if name in attrs:
-            return _frozen(np.asarray(attrs[name], dtype))
-    for name, dtype in (("value_floats", np.float32), ("value_ints", np.int64)):
-        if name in attrs:
-            return _frozen(np.asarray(attrs[name], dtype).reshape(-1))
+            numbers = np.asarray(attrs[name])
+            return _frozen(numbers.astype(dtype)) if numbers.dtype.kind in "if" else None
     return None
+
+
+_NUMBERS = {
+    "value_float": np.float32,
+    "value_int": np.int64,
+    "value_floats": np.float32,
+    "value_ints": np.int64,
+}
 
 
 def _frozen(values: Array) -> Array:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from graphopt.ir.graph import Node
 
 LOGGER = logging.getLogger(__name__)
+INT64_SPAN = 2**63
 MAX_ELEMENTS = 1024  # of a value worth following
+# What an invalid node may cause.
+MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 Value: TypeAlias = Array
 Kernel: TypeAlias = Callable[["Node", Sequence["Value | None"]], "Value | None"]
 
@@ -37,7 +40,7 @@ def compute(node: Node, inputs: Sequence[Value | None]) -> Value | None:
         return None
     try:
         return kernel(node, inputs)
-    except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:  # the node is not valid
+    except MALFORMED as error:
         LOGGER.info("no value after node '%s': %s", node.name, error)
         return None
 
@@ -68,9 +71,12 @@ def _kernel(*ops: str) -> Callable[[Kernel], Kernel]:
 
 
 def _settled(values: Any) -> Value:
-    """An integer array when everything is known, else an object array."""
-    array = np.asarray(values, dtype=object)
-    return array.astype(np.int64) if all(isinstance(v, (int, np.integer)) for v in array.flat) else array
+    """An integer array when everything is known and fits, else an object array."""
+    array = np.array(values, dtype=object)
+    for index, element in enumerate(array.flat):
+        if _is_number(element) and not -INT64_SPAN <= element < INT64_SPAN:
+            array.flat[index] = None  # it would wrap
+    return array.astype(np.int64) if all(_is_number(element) for element in array.flat) else array
 
 
 @_kernel("Identity")
@@ -115,6 +121,8 @@ def _slice(node: Node, inputs: Sequence[Value | None]) -> Value | None:
         return None
     index = [slice(None)] * data.ndim
     for axis, (start, end, step) in bounds.items():
+        if step < 0 and end >= data.shape[axis]:
+            return None  # runtimes do not agree on what lies beyond the end
         index[axis] = _python_slice(start, end, step, data.shape[axis])
     return _resettled(data[tuple(index)], data)
 
@@ -151,9 +159,11 @@ def _reshape_axes(node: Node, inputs: Sequence[Value | None]) -> Value | None:
     data, axes = inputs[0], axes_of(node, inputs)
     if data is None or (axes is None and (node.op == "Unsqueeze" or node.input(1) is not None)):
         return None
-    if node.op == "Squeeze":
-        return np.squeeze(data, tuple(axes) if axes is not None else None)
-    return np.expand_dims(data, tuple(axes or ()))
+    if node.op == "Unsqueeze":
+        return np.expand_dims(data, tuple(axes or ()))
+    if axes == []:
+        return None  # all or none of them: runtimes do not agree
+    return np.squeeze(data, None if axes is None else tuple(axes))
 
 
 def axes_of(node: Node, inputs: Sequence[Value | None], index: int = 1) -> list[int] | None:
