@@ -3,6 +3,7 @@
 from graphopt.stats.channels import ChannelMoments
 from graphopt.stats.engine import collect
 from graphopt.stats.extremes import Range
+from graphopt.stats.gram import Gram, Patches
 from graphopt.stats.histogram import Histogram
 from graphopt.stats.statistic import Factory, State, Statistic
 from graphopt.stats.sums import CompensatedSum
@@ -11,7 +12,9 @@ __all__ = [
     "ChannelMoments",
     "CompensatedSum",
     "Factory",
+    "Gram",
     "Histogram",
+    "Patches",
     "Range",
     "State",
     "Statistic",

@@ -1,0 +1,286 @@
+"""Gram matrices of what linear layers read: all that least squares needs to know about the activations.
+
+A layer is ``y = x W`` for each output position, with x the row of inputs under the kernel (im2col), so that
+``G = sum x^T x`` and ``B = sum x^T t`` decide every least-squares question about W, whatever the data.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.errors import DataError
+from graphopt.stats.statistic import State
+
+POSITIONS = 64  # output positions looked at in each sample
+_PENDING = 1024  # rows multiplied at a time
+_HASHED = 1024  # elements of a sample that decide where it is looked at
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Which inputs each output position of a Conv, ConvTranspose, Gemm or MatMul reads.
+
+    Rows are ordered like the layer's weights: input channel, then kernel position.
+    """
+
+    op: str
+    kernel: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()  # beginnings, then ends
+    auto_pad: str = "NOTSET"
+    extra: tuple[int, ...] = ()  # output_padding of a ConvTranspose
+    groups: int = 1
+    flipped: bool = False  # Gemm with transB
+
+    @classmethod
+    def of(cls, node: ir.Node) -> Patches | str:
+        """Return how ``node`` reads its first input, or a sentence that says why that cannot be told."""
+        weight = node.inputs[1].constant
+        if weight is None:
+            return "its weights are no constant"
+        if node.op == "Gemm":
+            if node.attr("transA", 0):
+                return "it transposes its input"
+            return cls("Gemm", flipped=bool(node.attr("transB", 0)))
+        if node.op == "MatMul":
+            return cls("MatMul") if weight.ndim == 2 else "its weights are no matrix"
+        auto_pad = str(node.attr("auto_pad", "NOTSET"))
+        if node.op == "ConvTranspose" and (auto_pad != "NOTSET" or node.attr("output_shape") is not None):
+            return "its padding follows from its output's size"
+        rank = weight.ndim - 2
+        return cls(
+            node.op,
+            tuple(weight.shape[2:]),
+            _numbers(node, "strides", 1, rank),
+            _numbers(node, "dilations", 1, rank),
+            _numbers(node, "pads", 0, 2 * rank) if auto_pad == "NOTSET" else (0,) * 2 * rank,
+            auto_pad,
+            _numbers(node, "output_padding", 0, rank),
+            int(node.attr("group", 1)),
+        )
+
+    # -- weights as matrices ------------------------------------------------------------------------------
+
+    def matrix(self, weight: np.ndarray) -> np.ndarray:
+        """Return weights as (groups, inputs x kernel, outputs), float64: what rows are multiplied with."""
+        if not self.op.startswith("Conv"):
+            return (weight.T if self.flipped else weight)[None].astype(np.float64)
+        taps, wide = math.prod(self.kernel), weight.astype(np.float64)
+        if self.op == "Conv":  # (out, in / group, *kernel)
+            return wide.reshape(self.groups, weight.shape[0] // self.groups, -1).transpose(0, 2, 1)
+        inside = weight.shape[0] // self.groups  # (in, out / group, *kernel)
+        split = wide.reshape(self.groups, inside, weight.shape[1], taps)
+        return split.transpose(0, 1, 3, 2).reshape(self.groups, inside * taps, weight.shape[1])
+
+    def weight(self, matrix: np.ndarray) -> np.ndarray:
+        """Return the weights that ``matrix`` makes a matrix of, float64."""
+        if not self.op.startswith("Conv"):
+            return np.ascontiguousarray(matrix[0].T if self.flipped else matrix[0])
+        taps = math.prod(self.kernel)
+        groups, rows, outputs = matrix.shape
+        if self.op == "Conv":
+            return matrix.transpose(0, 2, 1).reshape(groups * outputs, rows // taps, *self.kernel)
+        split = matrix.reshape(groups, rows // taps, taps, outputs).transpose(0, 1, 3, 2)
+        return split.reshape(groups * (rows // taps), outputs, *self.kernel)
+
+    # -- activations as rows ------------------------------------------------------------------------------
+
+    def places(self, values: np.ndarray) -> int:
+        """Return how many output positions there are for an input."""
+        if not self.op.startswith("Conv"):
+            return math.prod(values.shape[:-1])
+        return int(values.shape[0] * math.prod(self._output_sizes(values.shape[2:])))
+
+    def rows(self, values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Return what the ``chosen`` output positions read, (groups, chosen, inputs x kernel)."""
+        if not self.op.startswith("Conv"):
+            return values.reshape(-1, values.shape[-1])[chosen][None]
+        _, channels, *sizes = values.shape
+        index, inside = self._taps(tuple(sizes), chosen)
+        flat = np.moveaxis(values, 1, 0).reshape(channels, -1)
+        read = flat.take(index.ravel(), axis=1).reshape(channels, *index.shape)
+        read[:, ~inside] = 0
+        split = read.reshape(self.groups, channels // self.groups, *index.shape).transpose(0, 2, 1, 3)
+        return split.reshape(self.groups, len(chosen), -1)
+
+    def outputs(self, values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Return the layer's outputs at the ``chosen`` positions, (groups, chosen, outputs)."""
+        if not self.op.startswith("Conv"):
+            return values.reshape(-1, values.shape[-1])[chosen][None]
+        flat = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)[:, chosen]
+        return flat.reshape(self.groups, -1, len(chosen)).transpose(0, 2, 1)
+
+    def _taps(self, sizes: tuple[int, ...], chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where each tap of each chosen position lies in the flat input, and whether it lies inside."""
+        outer = self._output_sizes(sizes)
+        sample, *at = np.unravel_index(chosen, (int(chosen.max(initial=0)) // math.prod(outer) + 1, *outer))
+        index = sample.reshape(-1, 1)
+        inside = np.ones((len(chosen), 1), bool)
+        starts = self._starts(sizes)
+        for axis, size in enumerate(sizes):
+            taps = np.arange(self.kernel[axis]) * self.dilations[axis]
+            if self.op == "Conv":
+                place = at[axis][:, None] * self.strides[axis] - starts[axis] + taps
+                good = (place >= 0) & (place < size)
+            else:
+                ahead = at[axis][:, None] + starts[axis] - taps
+                place = ahead // self.strides[axis]
+                good = (ahead % self.strides[axis] == 0) & (place >= 0) & (place < size)
+            place = np.where(good, place, 0)
+            index = (index[:, :, None] * size + place[:, None, :]).reshape(len(chosen), -1)
+            inside = (inside[:, :, None] & good[:, None, :]).reshape(len(chosen), -1)
+        return index, inside
+
+    def _starts(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """The padding before each axis."""
+        if not self.auto_pad.startswith("SAME"):
+            return self.pads[: len(sizes)]
+        outer = self._output_sizes(sizes)
+        totals = [
+            max((outer[axis] - 1) * self.strides[axis] + self._reach(axis) - sizes[axis], 0)
+            for axis in range(len(sizes))
+        ]
+        return tuple(t // 2 if self.auto_pad == "SAME_UPPER" else t - t // 2 for t in totals)
+
+    def _reach(self, axis: int) -> int:
+        return (self.kernel[axis] - 1) * self.dilations[axis] + 1
+
+    def _output_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        found = []
+        for axis, size in enumerate(sizes):
+            step, padding = self.strides[axis], self.pads[axis] + self.pads[axis + len(sizes)]
+            if self.op == "ConvTranspose":
+                found.append(step * (size - 1) + self.extra[axis] + self._reach(axis) - padding)
+            elif self.auto_pad.startswith("SAME"):
+                found.append(-(-size // step))
+            else:
+                found.append((size + padding - self._reach(axis)) // step + 1)
+        return tuple(found)
+
+
+class Gram:
+    """Sums of products of a layer's input rows with each other and, when given, with targets; float64.
+
+    ``gram`` is (groups, n, n) with n = inputs x kernel, plus one for a constant 1 at the end with ``bias``;
+    ``cross`` is (groups, n, outputs), ``energy`` (groups, outputs) the sum of squared targets, ``count`` the
+    number of rows.  Of each sample at most ``positions`` output positions are looked at; which, depends on
+    its content and ``seed``, so not on the order of the samples.
+    """
+
+    def __init__(
+        self, patches: Patches, *, bias: bool = True, positions: int = POSITIONS, seed: int = 0
+    ) -> None:
+        self.patches = patches
+        self.bias = bias
+        self.positions = positions
+        self.seed = seed
+        self.count = 0
+        self.nonfinite = 0
+        self._gram = self._cross = self._energy = np.zeros(0)
+        self._rows: list[np.ndarray] = []
+        self._targets: list[np.ndarray] = []
+
+    @property
+    def key(self) -> str:
+        return f"Gram({self.patches}, {self.bias}, {self.positions}, {self.seed})"
+
+    @property
+    def gram(self) -> np.ndarray:
+        """Sum of x^T x, (groups, n, n)."""
+        self._multiply()
+        return self._gram
+
+    @property
+    def cross(self) -> np.ndarray:
+        """Sum of x^T t, (groups, n, outputs); empty without targets."""
+        self._multiply()
+        return self._cross
+
+    @property
+    def energy(self) -> np.ndarray:
+        """Sum of t**2, (groups, outputs); empty without targets."""
+        self._multiply()
+        return self._energy
+
+    def update(self, values: np.ndarray, target: np.ndarray | None = None) -> None:
+        """Take in one sample's input of the layer and, always or never, the outputs wanted for it."""
+        chosen = self._choose(values)
+        rows = self.patches.rows(values, chosen).astype(np.float64)
+        wanted = rows[..., :0]
+        if target is not None:
+            wanted = self.patches.outputs(target, chosen).astype(np.float64)
+        finite = np.isfinite(rows).all(axis=(0, 2)) & np.isfinite(wanted).all(axis=(0, 2))
+        if not finite.all():
+            bad = int((~np.isfinite(rows)).sum() + (~np.isfinite(wanted)).sum())
+            self.nonfinite += bad
+            rows, wanted = rows[:, finite], wanted[:, finite]
+        if self.bias:
+            rows = np.concatenate([rows, np.ones((*rows.shape[:2], 1))], axis=2)
+        self._refuse_other(rows, wanted)
+        self.count += rows.shape[1]
+        self._rows.append(rows)
+        self._targets.append(wanted)
+        if sum(part.shape[1] for part in self._rows) >= _PENDING:
+            self._multiply()
+
+    def merge(self, other: Gram) -> Gram:
+        """The sums over both sets of samples."""
+        if self.key != other.key:
+            raise ValueError(f"{self.key} and {other.key} do not add up")
+        merged = Gram(self.patches, bias=self.bias, positions=self.positions, seed=self.seed)
+        first, second = self.state(), other.state()
+        if not (self.count and other.count):
+            first = first if self.count else second
+            merged.restore({**first, "seen": self.state()["seen"] + other.state()["seen"]})
+        else:
+            merged.restore({name: first[name] + second[name] for name in first})
+        return merged
+
+    def state(self) -> State:
+        self._multiply()
+        seen = np.array([self.count, self.nonfinite], np.int64)
+        return {"seen": seen, "gram": self._gram, "cross": self._cross, "energy": self._energy}
+
+    def restore(self, state: State) -> None:
+        self._rows, self._targets = [], []
+        self.count, self.nonfinite = (int(number) for number in state["seen"])
+        self._gram, self._cross, self._energy = (np.array(state[n]) for n in ("gram", "cross", "energy"))
+
+    def _choose(self, values: np.ndarray) -> np.ndarray:
+        places = self.patches.places(values)
+        if places <= self.positions:
+            return np.arange(places)
+        flat = values.reshape(-1)
+        content = zlib.crc32(np.ascontiguousarray(flat[:: max(1, flat.size // _HASHED)]).tobytes())
+        rng = np.random.default_rng([self.seed, content])
+        return np.sort(rng.choice(places, self.positions, replace=False))
+
+    def _refuse_other(self, rows: np.ndarray, wanted: np.ndarray) -> None:
+        known = self._rows[0].shape[2] if self._rows else self._gram.shape[-1] or rows.shape[2]
+        outputs = self._targets[0].shape[2] if self._targets else wanted.shape[2]
+        if rows.shape[2] != known or wanted.shape[2] != outputs:
+            raise DataError(f"has rows of {rows.shape[2]} values after {known} in an earlier sample")
+
+    def _multiply(self) -> None:
+        """Add the pending rows to the sums."""
+        if not self._rows:
+            return
+        rows = np.concatenate(self._rows, axis=1)
+        wanted = np.concatenate(self._targets, axis=1)
+        self._rows, self._targets = [], []
+        turned = rows.transpose(0, 2, 1)
+        sums = (turned @ rows, turned @ wanted, np.einsum("gpm,gpm->gm", wanted, wanted))
+        if self._gram.size:
+            sums = (self._gram + sums[0], self._cross + sums[1], self._energy + sums[2])
+        self._gram, self._cross, self._energy = sums
+
+
+def _numbers(node: ir.Node, name: str, default: int, count: int) -> tuple[int, ...]:
+    given = node.attr(name)
+    return tuple(int(number) for number in given) if given is not None else (default,) * count
