@@ -1,4 +1,4 @@
-"""What ``clean,fold-bn,prune,quant`` does to every real model of the corpus, with real data where there is some."""
+"""What the whole job does to every real model of the corpus, with real data where there is some."""
 
 from __future__ import annotations
 
@@ -88,15 +88,7 @@ def bench(session: Session, corpus: Path) -> Record:
 
 
 COLUMNS = (
-    "model",
-    "passes",
-    "bytes",
-    "MACs left",
-    "time left",
-    "top-1",
-    "agreement",
-    "SNR dB",
-    "CPU s",
+    *("model", "passes", "bytes", "MACs left", "time left", "top-1", "agreement", "SNR dB", "CPU s"),
     "remark",
 )
 
