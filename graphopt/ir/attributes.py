@@ -153,6 +153,10 @@ def _make(old: AttributeProto, value: Any, encode: Encoder) -> AttributeProto:
         value = value.tolist()
     elif isinstance(value, np.generic):
         value = value.item()
+    elif isinstance(value, bool):
+        value = int(value)
+    elif isinstance(value, (list, tuple)):
+        value = [int(item) if isinstance(item, bool) else item for item in value]
     if isinstance(value, SurgeonNode.AttributeRef):
         return AttributeProto(name=old.name, ref_attr_name=value.name, type=old.type)
     kind = None

@@ -25,18 +25,21 @@ class GraphExporter:
         self._scopes: list[set[Tensor]] = []  # initializers of the graphs around, outermost first
 
     def write(self, graph: Graph, proto: GraphProto) -> None:
-        """Write a sorted graph into an empty GraphProto."""
+        """Write a sorted graph, subgraphs and all, into an empty GraphProto."""
         self._declare_constants(graph)
         if self.lists_initializers and not self._scopes:
             graph.inputs = list(dict.fromkeys([*graph.inputs, *graph.initializers]))
         self._scopes.append(set(graph.initializers))
+        self._write(graph, proto)
+        self._scopes.pop()
+
+    def _write(self, graph: Graph, proto: GraphProto) -> None:
         proto.CopyFrom(graph.header)
         proto.node.extend(self.node(node) for node in graph.nodes)
         proto.initializer.extend(self.initializer(tensor) for tensor in graph.initializers)
         proto.input.extend(_value_info(tensor) for tensor in graph.inputs)
         proto.output.extend(_value_info(tensor) for tensor in graph.outputs)
         proto.value_info.extend(_value_infos(graph))
-        self._scopes.pop()
 
     def node(self, node: Node) -> NodeProto:
         """Return the NodeProto of one node."""
@@ -61,7 +64,7 @@ class GraphExporter:
         """Encode the attribute values that onnx.helper does not know."""
         if isinstance(value, Graph):
             proto = GraphProto()
-            self.write(value, proto)
+            (self.write if self._scopes else self._write)(value, proto)
             return proto
         if isinstance(value, Constant):
             return self.initializer(value)
@@ -75,15 +78,9 @@ class GraphExporter:
         for tensor in chain(chain.from_iterable(node.inputs for node in graph.nodes), graph.outputs):
             if isinstance(tensor, Constant) and tensor not in known:
                 known.add(tensor)
-                if not tensor.inputs and not self._is_declared_around(tensor, graph):
+                if not tensor.inputs and not any(tensor in scope for scope in self._scopes):
                     tensor.graph = graph
                     graph.initializers.append(tensor)
-
-    def _is_declared_around(self, tensor: Tensor, graph: Graph) -> bool:
-        """Whether an outer graph declares a constant; when a subgraph is exported alone, its word counts."""
-        if not self._scopes:
-            return tensor.graph not in (None, graph)
-        return any(tensor in scope for scope in self._scopes)
 
     def initializer(self, tensor: Constant | Variable) -> TensorProto:
         """Return the TensorProto of one initializer; a new value is put into the weight store."""

@@ -132,7 +132,7 @@ class _Sweep:
         """Note what the inferred types do not tell: values, and shapes that follow from them."""
         if not node.is_standard or len(node.outputs) != 1:
             return
-        if node.op == "Reshape" and self.facts.shape(node.output) is None:
+        if node.op == "Reshape" and self.facts.static_shape(node.output) is None:
             self._reshape(node)
         value, dtype = self._value(node), self.facts.dtype(node.output)
         if value is not None and dtype is not None and value.size <= MAX_ELEMENTS:
@@ -156,7 +156,9 @@ class _Sweep:
         dims = [(source[i] if i < len(source) else None) if s == 0 else s for i, s in enumerate(sizes)]
         dims = [None if size == -1 else size for size in dims]
         kind = onnx.helper.np_dtype_to_tensor_dtype(dtype)
-        self.facts._types[node.output] = onnx.helper.make_tensor_type_proto(kind, dims)
+        told = merged(self.facts.type_proto(node.output), onnx.helper.make_tensor_type_proto(kind, dims))
+        if told is not None:
+            self.facts._types[node.output] = told
 
     def _value(self, node: Node) -> Value | None:
         if node.op in SIZE_READERS:

@@ -15,7 +15,7 @@ from graphopt.ir.exporter import GraphExporter
 from graphopt.ir.graph import STANDARD_DOMAINS, Graph
 from graphopt.ir.importer import OVERRIDABLE_SINCE, GraphImporter, collector_paused
 from graphopt.ir.names import Names
-from graphopt.ir.tensor import Constant, Shape, Tensor
+from graphopt.ir.tensor import Constant, Shape, Tensor, Variable
 from graphopt.ir.weights import Weights
 
 
@@ -138,7 +138,9 @@ class Model:
         for graph in self.graphs():
             interface = {*graph.inputs, *graph.outputs} if graph is self.graph else set()
             for tensor in graph.described:
-                if isinstance(tensor, Tensor) and tensor not in interface:
+                if isinstance(tensor, Variable) and tensor not in interface:
+                    tensor.forget_shape()
+                elif isinstance(tensor, Constant):
                     tensor.info = None
             for node in graph.nodes:
                 for tensor in node.outputs:

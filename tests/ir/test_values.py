@@ -190,7 +190,9 @@ def test_known_values_are_what_the_runtime_computes(op: str, data: st.DataObject
     if expected is None:
         return
     value = told(content, list(inputs), expected.dtype)
-    if (op in ALWAYS_TOLD and inputs[0].size) or (op in ELEMENTWISE and op != "Div" and inputs[0].dtype == np.int64):
+    if (op in ALWAYS_TOLD and inputs[0].size) or (
+        op in ELEMENTWISE and op != "Div" and inputs[0].dtype == np.int64
+    ):
         assert value is not None
     if value is not None and is_known(value):
         assert value.shape == expected.shape and value.dtype == expected.dtype
