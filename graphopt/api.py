@@ -6,6 +6,7 @@ cannot be read, PassError, VerificationError, GoalError and OutputError for a ru
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,13 @@ from graphopt.pipeline.context import Progress, silent
 from graphopt.pipeline.output import default_output as output_beside
 from graphopt.pipeline.recipe import Recipe, read, turns_of
 from graphopt.pipeline.request import make_request, recipe_flags
-from graphopt.report.comparison import Comparison, compare
-from graphopt.report.evaluation import Evaluation, evaluate
-from graphopt.report.inspection import Inspection, inspect
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
+    from graphopt.report.comparison import Comparison, compare
+    from graphopt.report.evaluation import Evaluation, evaluate
+    from graphopt.report.inspection import Inspection, inspect
     from graphopt.report.record import Record
 
 __all__ = [
@@ -35,6 +36,23 @@ __all__ = [
     "optimize",
     "run",
 ]
+
+
+_ELSEWHERE = {
+    "Comparison": "comparison",
+    "compare": "comparison",
+    "Evaluation": "evaluation",
+    "evaluate": "evaluation",
+    "Inspection": "inspection",
+    "inspect": "inspection",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the functions that only look at models when they are used; optimizing needs none of them."""
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"graphopt.report.{_ELSEWHERE[name]}"), name)
 
 
 @dataclass(frozen=True)
@@ -109,6 +127,13 @@ def optimize(
     return run(model, given, progress=progress or silent)
 
 
+def read_recipe(recipe: str | Path | Recipe | None) -> Recipe:
+    """Read a recipe file; nothing is an empty recipe, and one that was read already stays as it is."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    return Recipe() if recipe is None else read(Path(recipe), recipe_flags())
+
+
 def run(
     model: str | Path | Model,
     given: Mapping[str, Any],
@@ -122,7 +147,7 @@ def run(
     """
     values = dict(given)
     recipe_path = values.pop("recipe", None)
-    recipe = Recipe() if recipe_path is None else read(Path(recipe_path), recipe_flags())
+    recipe = read_recipe(recipe_path)
     turns = turns_of(values.pop("passes", None))
     if default_output and "output" not in values and "output" not in recipe.flags:
         values["output"] = output_beside(Path(str(model)))

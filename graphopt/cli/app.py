@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import click
 
-from graphopt.errors import GraphoptError, UsageError
+from graphopt.errors import DataError, GraphoptError, UsageError
 
 COMMANDS = {
     "optimize": "Make a model smaller and faster with a sequence of passes.",
@@ -90,7 +91,13 @@ def cli(ctx: click.Context) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _terminated(number: int, _: object) -> None:
+    """End by way of every clean-up, so that a stopped job leaves no draft behind."""
+    sys.exit(128 + number)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -106,6 +113,11 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return INTERRUPTED
+    except MemoryError as error:
+        hint = "use smaller sizes (--shape), fewer samples, or a machine with more memory"
+        return _say(
+            DataError(f"the memory of this machine does not suffice: {error}".rstrip(": "), hint=hint), debug
+        )
     except Exception as error:  # whatever is left is our own bug, and the user should not read a traceback
         return _say_bug(error, debug)
 

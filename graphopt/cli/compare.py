@@ -11,9 +11,9 @@ from graphopt.cli.console import Console
 
 
 @click.command("compare", short_help="Show how far two models are apart.")
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
-@click.option("--data", metavar="DATA", help="Samples to run both on. [default: a few synthetic ones]")
+@flags.model_path("a")
+@flags.model_path("b")
+@flags.value("--data", metavar="DATA", help="Samples to run both on. [default: a few synthetic ones]")
 @flags.preprocess
 @flags.shape
 @click.option("--latency/--no-latency", default=None, help="Time both, in turn. [default: --latency]")

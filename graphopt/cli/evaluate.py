@@ -12,11 +12,11 @@ from graphopt.cli.console import Console
 
 @click.command("evaluate", short_help="Measure a model on samples.")
 @flags.model_argument
-@click.option(
+@flags.value(
     "--data", required=True, metavar="DATA", help="Samples: .npz, .npy, a folder or archive of images."
 )
-@click.option("--reference", metavar="MODEL", help="A model to measure agreement with.")
-@click.option("--task", metavar="NAME", help="What the model does. [default: classification]")
+@flags.value("--reference", metavar="MODEL", help="A model to measure agreement with.")
+@flags.value("--task", metavar="NAME", help="What the model does. [default: classification]")
 @flags.preprocess
 @flags.shape
 @flags.session

@@ -6,9 +6,12 @@ Every flag is None when it is not given, so that a recipe and the Python functio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from graphopt.errors import ModelError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -16,6 +19,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 def switch(name: str, help: str) -> Callable[[F], F]:
     """A flag without a value; None when absent."""
     return click.option(name, is_flag=True, default=None, help=help)
+
+
+class _Once(click.Option):
+    """An option with a value that may be given once: which of two values counts would be a guess."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, multiple=True, **kwargs)
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        values = super().process_value(ctx, value) or ()
+        if len(values) > 1:
+            raise click.UsageError(f"{self.opts[-1]} is given {len(values)} times", ctx)
+        return values[0] if values else None
+
+
+def value(*names: str, **settings: Any) -> Callable[[F], F]:
+    """A flag with a value; None when absent, an error when it is given twice."""
+    return click.option(*names, cls=_Once, **settings)
 
 
 def together(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -29,8 +50,25 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-model_argument = click.argument("model", metavar="MODEL")
-preprocess = click.option(
+def _model_path(ctx: click.Context, parameter: click.Parameter, text: str) -> str:
+    if not text:
+        raise click.UsageError(f"{parameter.make_metavar(ctx)} is an empty text", ctx)
+    try:
+        Path(text).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return text  # whoever reads it says so
+    except OSError as error:
+        raise ModelError(f"{text} cannot be read: {error.strerror or error}") from error
+    return text
+
+
+def model_path(name: str) -> Callable[[F], F]:
+    """An argument that names a model file."""
+    return click.argument(name, metavar=name.upper(), callback=_model_path)
+
+
+model_argument = model_path("model")
+preprocess = value(
     "--preprocess",
     metavar="TEXT|FILE.toml",
     help='How images become inputs: "size=224;mean=127;std=128", or a preset such as imagenet.',
@@ -42,10 +80,10 @@ shape = click.option(
     help="Size to run an input at, when the file leaves it open; repeat for several inputs.",
 )
 session = together(
-    click.option(
-        "--threads", type=click.IntRange(1), help="Threads of onnxruntime. [default: all processors]"
+    value(
+        "--threads", type=click.IntRange(1, 1024), help="Threads of onnxruntime. [default: all processors]"
     ),
-    click.option("--provider", type=click.Choice(["cpu", "cuda"]), help="Where models run. [default: cpu]"),
+    value("--provider", type=click.Choice(["cpu", "cuda"]), help="Where models run. [default: cpu]"),
     click.option(
         "--custom-ops",
         multiple=True,
@@ -72,7 +110,6 @@ def texts(values: Sequence[str] | None) -> tuple[str, ...]:
 
 def looking(options: dict[str, Any]) -> dict[str, Any]:
     """The flags of inspect, compare and evaluate as their Python functions take them."""
-    from graphopt.errors import UsageError
     from graphopt.pipeline.request import parse_shapes, usable_processors
 
     found = given({name: value for name, value in options.items() if name != "debug"})

@@ -14,7 +14,7 @@ from graphopt.cli.console import Console
 @flags.model_argument
 @flags.switch("--layers", "List every layer with its shape, MACs and parameters.")
 @flags.switch("--latency", "Time the model.")
-@click.option("--data", metavar="DATA", help="Samples; shows the range of each input after preprocessing.")
+@flags.value("--data", metavar="DATA", help="Samples; shows the range of each input after preprocessing.")
 @flags.preprocess
 @flags.shape
 @flags.session

@@ -79,8 +79,19 @@ def decode(content: bytes, where: str) -> np.ndarray:
             with Image.open(io.BytesIO(content)) as image:
                 pixels = _pixels(ImageOps.exif_transpose(image))
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        raise DataError(f"{where} cannot be read: {error}", hint="remove or replace the file") from error
+        raise DataError(
+            f"{where} cannot be read: {_reason(error)}", hint="remove or replace the file"
+        ) from error
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _reason(error: Exception) -> str:
+    """What Pillow says, without the addresses of our own buffers."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "it is damaged, or an image of an unknown kind"
+    return str(error)
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

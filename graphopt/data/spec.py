@@ -72,9 +72,14 @@ def _parse_slice(tail: str, text: str) -> tuple[int, int | None]:
             f"'{tail}' after '::' in '{text}' is not a slice",
             hint="write ::64 for the first 64 samples, ::64: for the rest or ::32:64 for those between",
         )
-    if not match["colon"]:
-        return 0, int(match["start"])
-    return int(match["start"] or 0), int(match["stop"]) if match["stop"] else None
+    stop = match["stop"] if match["colon"] else match["start"]
+    bounds = int(match["start"] or 0) if match["colon"] else 0, int(stop) if stop else None
+    if bounds[1] is not None and bounds[1] <= bounds[0]:
+        raise UsageError(
+            f"'::{tail}' in '{text}' takes no samples: it ends before it starts",
+            hint="write ::64 for the first 64 samples or ::32:64 for those between",
+        )
+    return bounds
 
 
 def shuffled(names: Sequence[str] | range) -> np.ndarray:

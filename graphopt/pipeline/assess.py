@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphopt.errors import ModelError, OutputError, UsageError, VerificationError
+from graphopt.errors import ModelError, UsageError, VerificationError
 from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.output import write_draft
 from graphopt.pipeline.request import Request
 from graphopt.report import measure
 from graphopt.report.record import Measures, PassRecord
@@ -27,6 +28,7 @@ class Assessment:
     before: Measures
     after: Measures
     agreement: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()  # the draft: the model, then its data file if there is one
 
 
 class Assessor:
@@ -48,11 +50,11 @@ class Assessor:
 
         Raises VerificationError when it does not run although the input did, OutputError for a full disk.
         """
-        try:
-            files = model.write(draft)
-        except OSError as error:
-            raise OutputError(f"the output cannot be written: {error.strerror or error}") from error
+        files = write_draft(model, draft)
         after = measure.contents(model, shapes, measure.files_bytes(files))
+        return dataclasses.replace(self._compare(model, draft, before, after), files=tuple(files))
+
+    def _compare(self, model: Model, draft: Path, before: Measures, after: Measures) -> Assessment:
         if not self._ask.runs_models:
             return Assessment(before, after)
         if not self._has_same_ports(model):
@@ -74,7 +76,7 @@ class Assessor:
         self, reference: Session, candidate: Session, samples: Samples, before: Measures, after: Measures
     ) -> Assessment:
         watched = self._ask.progress("comparing with the original", samples, len(samples))
-        scores = measure.answer(candidate, watched, reference)
+        scores = measure.answer(candidate, watched, reference, labelled=self._inputs.evaluation)
         times: tuple[float | None, float | None] = (None, None)
         if self._ask.latency:
             with self._ask.busy("timing both models"):

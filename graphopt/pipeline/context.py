@@ -87,8 +87,9 @@ class Context:
         self.missed.append(text)
 
     def used_labels(self) -> None:
-        """Record that labels of the calibration samples were used."""
+        """Record that labels of the calibration samples are used; DataError when they fit no class."""
         self.inputs.labels_used = True
+        self.inputs.check_labels()
 
     def used_training(self) -> None:
         """Record that weights were trained on the calibration samples."""

@@ -107,6 +107,18 @@ class Inputs:
         """Where the calibration samples come from: a path, or ``synthetic``."""
         return "synthetic" if self._given_calibration is None else self._given_calibration.source
 
+    def check_labels(self) -> None:
+        """Raise DataError when a label that counts is none of the classes that the model declares."""
+        from graphopt.runtime import declared_classes
+
+        classes = declared_classes(self.output_ports)
+        if classes is None:
+            return
+        if self.evaluation is not None:
+            self.evaluation.check_labels(classes)
+        if self.labels_used and self._given_calibration is not None:
+            self._given_calibration.check_labels(classes)
+
     def count(self) -> int:
         """How many calibration samples the passes looked at."""
         return len(self.calibration) if self.calibration_used else 0

@@ -117,7 +117,8 @@ class Manager:
             if not isinstance(step, PlannedPass):
                 step.run(model, ctx)
                 return None
-            plan = self._plans.find(index) or step.plan(model, ctx)
+            replayed = self._plans.find(index)
+            plan = step.plan(model, ctx) if replayed is None else replayed
             step.apply(model, plan, ctx)
             return plan
         except PassError as error:
@@ -126,8 +127,13 @@ class Manager:
         except GraphoptError:
             raise
         except Exception as error:
-            message = f"the pass {step.name} failed: {type(error).__name__}: {error}"
-            raise PassError(message, pass_name=step.name) from error
+            told = f"{type(error).__name__}: {error}"
+            if self._plans.find(index) is not None:
+                message = f"the plan that was given for {step.name} cannot be carried out: {told}"
+                raise PassError(
+                    message, pass_name=step.name, hint="check the items that were edited"
+                ) from error
+            raise PassError(f"the pass {step.name} failed: {told}", pass_name=step.name) from error
 
     def _explain(self, error: GraphoptError, model: Model) -> None:
         if self._reproducer is not None and self._safe is not None:

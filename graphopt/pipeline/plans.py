@@ -29,7 +29,7 @@ class Plans:
     def check(self, stages: Sequence[Stage]) -> None:
         """Raise UsageError when a plan belongs to no pass of the run."""
         for index, (name, _) in self.by_index.items():
-            there = stages[index].step if index < len(stages) else None
+            there = stages[index].step if 0 <= index < len(stages) else None
             if there is None or there.name != name:
                 found = f"there is {there.name}" if there else f"the run has {len(stages)} passes"
                 raise UsageError(
@@ -47,9 +47,9 @@ def read_plans(path: Path, model_sha256: str) -> Plans:
         entries = document["passes"]
         plans = {int(e["index"]): (str(e["name"]), Plan(tuple(_items(e["items"])))) for e in entries}
         schema, made_for = document["schema"], document["model_sha256"]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the plan {path} cannot be read: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise UsageError(f"the plan {path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path} is not a plan file: {type(error).__name__}: {error}") from error
     if schema != SCHEMA:
         raise UsageError(f"the plan {path} has schema {schema}; this graphopt reads schema {SCHEMA}")

@@ -58,8 +58,10 @@ def read(path: Path, flags: Sequence[str]) -> Recipe:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the recipe {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise UsageError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the recipe {path} cannot be read: it is not UTF-8 text") from error
     try:
         return parse_recipe(text, flags)
     except UsageError as error:
@@ -83,7 +85,11 @@ def parse_recipe(text: str, flags: Sequence[str]) -> Recipe:
 
 def turns_of(text: str | None) -> tuple[Turn, ...]:
     """The turns of SPEC text; none when there is no text."""
-    return turns(parse(text)) if text is not None else ()
+    if text is None:
+        return ()
+    if not isinstance(text, str):
+        raise UsageError(f"passes are a text such as 'prune:macs=0.7,quant', not {text!r}")
+    return turns(parse(text))
 
 
 def _toml(text: str) -> dict[str, Any]:

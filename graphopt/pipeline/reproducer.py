@@ -14,6 +14,7 @@ from graphopt.pipeline.spec import Spec
 
 if TYPE_CHECKING:
     from graphopt.ir import Model, Snapshot
+    from graphopt.pipeline.request import Request
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,20 @@ class Reproducer:
         except (OSError, GraphoptError) as problem:
             return f"the folder that shows the failure again could not be written: {problem}"
         return f"{folder} holds the model before the pass and the command that shows the failure again"
+
+
+def failure_flags(request: Request) -> tuple[str, ...]:
+    """The flags that a failing run needs again besides its passes."""
+    flags = ["--seed", str(request.seed), "--target", request.target]
+    for name in ("calibration", "evaluation"):
+        value = getattr(request, name)
+        if isinstance(value, str):
+            flags += [f"--{name}", str(Path(value).absolute())]
+    if request.preprocess is not None:
+        is_file = request.preprocess.endswith(".toml")
+        flags += ["--preprocess", str(Path(request.preprocess).absolute()) if is_file else request.preprocess]
+    for library in request.custom_ops:
+        flags += ["--custom-ops", str(Path(library).absolute())]
+    for name, sizes in request.shape.items():
+        flags += ["--shape", f"{name}={'x'.join(map(str, sizes))}"]
+    return tuple(flags)

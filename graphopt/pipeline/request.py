@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 VERIFY_MODES = ("auto", "full", "structure", "off")
 PROVIDERS = ("cpu", "cuda")
+TALK = ("quiet", "verbose")  # they concern what the command line shows, and nothing else
+LARGEST_SIZE = 2**31 - 1
+MOST_THREADS = 1024
 _SHAPE = re.compile(r"(?P<name>.+)=(?P<sizes>\d+(x\d+)*)")
 
 
@@ -41,6 +45,7 @@ class Request:
     target: str = "ort-cpu"
     plan: Path | None = None
     plan_out: Path | None = None
+    report: tuple[Path, ...] = ()
     dry_run: bool = False
     max_drop: float | None = None
     strict: bool = False
@@ -85,8 +90,10 @@ def make_request(model: Any, turns: tuple[Turn, ...], recipe: Recipe, given: Map
     """Make a request; what is None in ``given`` comes from the recipe, else from the defaults."""
     if turns and recipe.turns:
         raise UsageError("the passes are given twice, by --passes and in the recipe", hint="keep one of them")
-    flags = {key.replace("-", "_"): value for key, value in recipe.flags.items()}
+    flags = {key.replace("-", "_"): value for key, value in recipe.flags.items() if key not in TALK}
     values = {**flags, **{key: value for key, value in given.items() if value is not None}}
+    if isinstance(model, str) and not model:
+        raise UsageError("no model is named: its path is empty")
     for name, convert in _CONVERT.items():
         if name in values:
             values[name] = convert(values[name])
@@ -97,7 +104,7 @@ def recipe_flags() -> tuple[str, ...]:
     """The flags a recipe may set, as they are written on the command line."""
     own = {"model", "turns", "command", "progress", "busy", "announce"}
     names = (field.name for field in dataclasses.fields(Request) if field.name not in own)
-    return ("passes", *(name.replace("_", "-") for name in names))
+    return ("passes", *(name.replace("_", "-") for name in names), *TALK)
 
 
 def usable_processors() -> int:
@@ -110,7 +117,7 @@ def usable_processors() -> int:
 def parse_shapes(texts: Sequence[str] | str | Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
     """Read ``NAME=1x3x640x640`` texts; a mapping of names to sizes is taken as it is."""
     if isinstance(texts, Mapping):
-        return {name: tuple(int(size) for size in sizes) for name, sizes in texts.items()}
+        return {name: _sizes(sizes, f"{name}={sizes}") for name, sizes in texts.items()}
     shapes: dict[str, tuple[int, ...]] = {}
     for text in texts if isinstance(texts, (list, tuple)) else [texts]:
         found = _SHAPE.fullmatch(str(text))
@@ -118,10 +125,20 @@ def parse_shapes(texts: Sequence[str] | str | Mapping[str, Sequence[int]]) -> di
             raise UsageError(f"--shape {text} is not of the form NAME=1x3x640x640")
         if found["name"] in shapes:
             raise UsageError(f"--shape gives {found['name']} twice")
-        shapes[found["name"]] = tuple(int(size) for size in found["sizes"].split("x"))
-        if 0 in shapes[found["name"]]:
-            raise UsageError(f"--shape {text} has a size of 0")
+        shapes[found["name"]] = _sizes([int(size) for size in found["sizes"].split("x")], text)
     return shapes
+
+
+def _sizes(sizes: Any, told: str) -> tuple[int, ...]:
+    """Sizes as given for one input, checked."""
+    if isinstance(sizes, str) or not isinstance(sizes, Sequence):
+        raise UsageError(f"--shape {told} is not a list of sizes", hint="write NAME=1x3x640x640")
+    for size in sizes:
+        if not hasattr(size, "__index__") or isinstance(size, bool):
+            raise UsageError(f"--shape {told} holds {size!r}, which is no size")
+        if not 1 <= int(size) <= LARGEST_SIZE:
+            raise UsageError(f"--shape {told} has a size of {size}; sizes go from 1 to {LARGEST_SIZE}")
+    return tuple(int(size) for size in sizes)
 
 
 def _check_values(request: Request) -> None:
@@ -136,9 +153,11 @@ def _check_values(request: Request) -> None:
     for name in ("fix_shape", "dry_run", "strict", "latency", "as_written", "force"):
         _require(request, name, (bool,), lambda value: True, "true or false")
     _require(request, "seed", (int,), lambda value: value >= 0, "a whole number from 0")
-    _require(request, "threads", (int,), lambda value: value >= 1, "a whole number from 1")
-    _require(request, "tolerance", (int, float), lambda value: value > 0, "a number above 0")
-    _require(request, "max_drop", (int, float), lambda value: value >= 0, "a number of points, from 0")
+    _require(request, "threads", (int,), lambda value: 1 <= value <= MOST_THREADS, f"1 to {MOST_THREADS}")
+    _require(request, "tolerance", (int, float), lambda value: 0 < value < math.inf, "a number above 0")
+    _require(
+        request, "max_drop", (int, float), lambda value: 0 <= value < math.inf, "a number of points, from 0"
+    )
 
 
 def _require(
@@ -170,11 +189,26 @@ def _flag(name: str) -> str:
 def _path(value: Any) -> Path:
     if not isinstance(value, (str, Path)):
         raise UsageError(f"{value!r} is not a path")
+    if not str(value):
+        raise UsageError("an empty text is not a path", hint="leave the flag out, or name a file")
     return Path(value)
 
 
+def _output(value: Any) -> Path:
+    if str(value) == "-":
+        raise UsageError("-o - is not possible: stdout carries the report", hint="name a file")
+    return _path(value)
+
+
+def _paths(value: Any) -> tuple[Path, ...]:
+    return tuple(map(_path, [value] if isinstance(value, (str, Path)) else value))
+
+
 def _texts(value: Any) -> tuple[str, ...]:
-    return (str(value),) if isinstance(value, (str, Path)) else tuple(map(str, value))
+    texts = [value] if isinstance(value, (str, Path)) else value
+    if not isinstance(texts, Sequence) or not all(isinstance(text, (str, Path)) for text in texts):
+        raise UsageError(f"{value!r} is neither a text nor a list of texts")
+    return tuple(map(str, texts))
 
 
 def _cache(value: Any) -> Path | None:
@@ -182,11 +216,13 @@ def _cache(value: Any) -> Path | None:
 
 
 def _data(value: Any) -> Any:
+    if isinstance(value, (bool, int, float, list, dict)):
+        raise UsageError(f"{value!r} names no samples", hint="name a file or a folder")
     return str(value) if isinstance(value, Path) else value
 
 
 _CONVERT: dict[str, Callable[[Any], Any]] = {
-    "output": _path,
+    "output": _output,
     "plan": _path,
     "plan_out": _path,
     "dump": _path,
@@ -195,5 +231,6 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "custom_ops": _texts,
     "calibration": _data,
     "evaluation": _data,
-    "preprocess": _data,
+    "preprocess": lambda value: str(value) if isinstance(value, Path) else value,
+    "report": _paths,
 }

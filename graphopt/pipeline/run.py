@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphopt.errors import GoalError, ModelError, VerificationError
+from graphopt.errors import GoalError, ModelError, OutputError, VerificationError
 from graphopt.pipeline.arrange import arrange
 from graphopt.pipeline.assess import Assessment, Assessor, missed_goals
 from graphopt.pipeline.context import Settings
 from graphopt.pipeline.inputs import Inputs
 from graphopt.pipeline.instruments import Dump
 from graphopt.pipeline.manager import Manager, Outcome
-from graphopt.pipeline.output import check_folder, check_output, draft_folder, sha256
+from graphopt.pipeline.output import (
+    check_cache,
+    check_json,
+    check_output,
+    draft_folder,
+    publish,
+    sha256,
+    write_draft,
+)
 from graphopt.pipeline.plans import Plans, read_plans, write_plans
 from graphopt.pipeline.registry import Registry, passes
-from graphopt.pipeline.reproducer import Reproducer
+from graphopt.pipeline.reproducer import Reproducer, failure_flags
 from graphopt.pipeline.request import Request
 from graphopt.report import measure
 from graphopt.report.record import Calibration, Record
-from graphopt.runtime import machine
+from graphopt.runtime import check_session, machine
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
@@ -59,6 +67,7 @@ class Run:
         self._stages = arrange(request.turns, registry or passes(), as_written=request.as_written)
         self._target: Target = targets.load(request.target)
         self._source, self._model = _open(request)
+        check_session(request.provider, request.custom_ops)
         _check_writable(request, self._source.path)
         self._inputs = Inputs(
             self._model,
@@ -85,11 +94,10 @@ class Run:
         with draft_folder(None if ask.dry_run else ask.output) as folder:
             assessor = Assessor(ask, self._source.content, self._inputs, self._warn)
             found = assessor.assess(model, folder / _name(ask.output), before, shapes)
-        self._settle_goals(outcome, found)
-        files = self._write()
+            self._settle_goals(outcome, found)
+            files = self._publish(outcome, found.files)
         record = self._record(outcome, found, shapes, files)
-        if ask.plan_out is not None:
-            write_plans(ask.plan_out, self._source.sha256, record.passes)
+        self._write_json(record)
         return Finished(model, record, files)
 
     # -- before the passes --------------------------------------------------------------------------------
@@ -105,6 +113,7 @@ class Run:
         _ = inputs.given, inputs.source  # unreadable data is said before the work
         for text in inputs.warnings:
             self._warn(text)
+        inputs.check_labels()
         try:
             shapes = inputs.shapes
         except ModelError as error:
@@ -133,7 +142,7 @@ class Run:
             tolerance=ask.tolerance,
             plans=plans,
             instruments=[Dump(ask.dump)] if ask.dump is not None else [],
-            reproducer=Reproducer(output, _failure_flags(ask)) if output is not None else None,
+            reproducer=Reproducer(output, failure_flags(ask)) if output is not None else None,
             announce=ask.announce,
             busy=ask.busy,
         )
@@ -166,11 +175,26 @@ class Run:
         if outcome.missed:
             self._model.metadata["graphopt.missed"] = "; ".join(outcome.missed)
 
-    def _write(self) -> tuple[Path, ...]:
-        ask = self._ask
+    def _publish(self, outcome: Outcome, draft: Sequence[Path]) -> tuple[Path, ...]:
+        """Put the measured draft in its place."""
+        ask, model = self._ask, self._model
         if ask.dry_run or ask.output is None:
             return ()
-        return tuple(self._model.save(ask.output, force=ask.force))
+        if outcome.missed:  # the file says so, which the draft did not yet
+            draft = write_draft(model, draft[0])
+        return tuple(publish(draft, ask.output, force=ask.force, used=model.weights.paths))
+
+    def _write_json(self, record: Record) -> None:
+        """Write the plans and the reports that were asked for."""
+        ask = self._ask
+        try:
+            if ask.plan_out is not None:
+                write_plans(ask.plan_out, self._source.sha256, record.passes)
+            for path in ask.report:
+                record.write(path)
+        except OutputError as error:
+            error.hint = f"the model was written to {record.output} all the same" if record.output else ""
+            raise
 
     def _record(
         self,
@@ -233,8 +257,13 @@ def _open(request: Request) -> tuple[_Source, Model]:
 def _check_writable(request: Request, source: Path | None) -> None:
     if request.output is not None and not request.dry_run:
         check_output(request.output, source, force=request.force)
+    others: dict[str, Path | None] = {"MODEL": source, "-o": request.output, "--plan": request.plan}
     if request.plan_out is not None:
-        check_folder(request.plan_out)
+        check_json("--plan-out", request.plan_out, others)
+    for path in request.report:
+        check_json("--report", path, {**others, "--plan-out": request.plan_out})
+    if request.cache is not None:
+        check_cache(request.cache)
 
 
 def _name(output: Path | None) -> str:
@@ -258,20 +287,3 @@ def _fix_shapes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
         shape = known.get(tensor.name, tensor.shape)
         if shape is not None:
             tensor.shape = tuple(symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in shape)
-
-
-def _failure_flags(request: Request) -> tuple[str, ...]:
-    """The flags that a failing run needs again besides its passes."""
-    flags = ["--seed", str(request.seed), "--target", request.target]
-    for name in ("calibration", "evaluation"):
-        value = getattr(request, name)
-        if isinstance(value, str):
-            flags += [f"--{name}", str(Path(value).absolute())]
-    if request.preprocess is not None:
-        is_file = request.preprocess.endswith(".toml")
-        flags += ["--preprocess", str(Path(request.preprocess).absolute()) if is_file else request.preprocess]
-    for library in request.custom_ops:
-        flags += ["--custom-ops", str(Path(library).absolute())]
-    for name, sizes in request.shape.items():
-        flags += ["--shape", f"{name}={'x'.join(map(str, sizes))}"]
-    return tuple(flags)

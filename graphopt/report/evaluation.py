@@ -59,7 +59,7 @@ def evaluate(
         raise DataError(f"{samples.source} has no labels", hint="give --reference MODEL to measure agreement")
     other = None if reference is None else Opened(reference, None, None, shape, session).open()
     watched = samples if progress is None else progress("evaluating", samples, len(samples))
-    scores = measure.answer(opened.open(), watched, other)
+    scores = measure.answer(opened.open(), watched, other, labelled=samples)
     if samples.labelled and not scores.candidate.count:
         raise ModelError(f"{model} has no output of class scores to compare labels with")
     return Evaluation(

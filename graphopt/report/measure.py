@@ -71,15 +71,26 @@ class Scores:
         return {**found, "snr_db": decibels(self.differences)}
 
 
-def answer(candidate: Session, samples: Iterable[Any], reference: Session | None = None) -> Scores:
+def answer(
+    candidate: Session,
+    samples: Iterable[Any],
+    reference: Session | None = None,
+    *,
+    labelled: Samples | None = None,
+) -> Scores:
     """Run one model, or two, on samples and count what can be counted.
 
-    Nothing is kept but sums. Labels count where the model has one output of class scores.
+    Nothing is kept but sums. Labels count where the model has one output of class scores; DataError when a
+    label of ``labelled`` is none of its classes.
     """
     scores = Scores()
     for sample in samples:
         outputs = candidate.run(sample.feeds)
         others = reference.run(sample.feeds) if reference is not None else None
+        name = classifier_output(outputs)
+        if labelled is not None and name is not None:
+            labelled.check_labels(outputs[name].shape[1])
+            labelled = None  # once is enough: every label was looked at
         _count(scores, outputs, others, sample.labels)
     return scores
 

@@ -35,6 +35,7 @@ class Opened:
         self._session = dict(session or {})
         self._overrides = {name: tuple(sizes) for name, sizes in (shape or {}).items()}
         self.path = Path(path)
+        runtime.check_session(self._session.get("provider", "cpu"), self._session.get("custom_ops", ()))
         self.model = ir.load(self.path)
         self.warnings: list[str] = []
         self.samples: Samples | None = None if spec is None else self._load(spec, preprocess)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,11 +110,17 @@ class Record:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write one JSON document, readable by people; OutputError when that fails."""
+    """Write one JSON document, readable by people, complete or not at all; OutputError when that fails."""
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    draft = path.with_name(f".{secrets.token_hex(4)}.json")
     try:
-        path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except BaseException as error:
+        draft.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise
 
 
 def _pass_json(entry: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 The only room that touches onnxruntime, which is imported when something first runs.
 """
 
-from graphopt.runtime.agreement import Accuracy, Agreement, classifier_output
+from graphopt.runtime.agreement import Accuracy, Agreement, classifier_output, declared_classes
 from graphopt.runtime.difference import Comparison, Difference, Verdict, differences
 from graphopt.runtime.fold import evaluate
 from graphopt.runtime.fusion import optimized
 from graphopt.runtime.host import Machine, machine
 from graphopt.runtime.probe import tensor_shapes
-from graphopt.runtime.session import Session
+from graphopt.runtime.session import Session, check_session
 from graphopt.runtime.source import fingerprint
 from graphopt.runtime.timing import Latency, PairedLatency, latency, paired_latency
 from graphopt.runtime.trial import TrialShapes, trial_shapes
@@ -25,7 +25,9 @@ __all__ = [
     "Session",
     "TrialShapes",
     "Verdict",
+    "check_session",
     "classifier_output",
+    "declared_classes",
     "differences",
     "evaluate",
     "fingerprint",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from graphopt.ir import Port
 
 
 @dataclass
@@ -75,6 +78,19 @@ def classifier_output(outputs: Mapping[str, Any]) -> str | None:
     """The output that holds class scores: the only floating [N, K] or [N, K, 1, 1] with K > 1, if any."""
     names = [name for name, value in outputs.items() if _is_scores(value)]
     return names[0] if len(names) == 1 else None
+
+
+def declared_classes(outputs: Iterable[Port]) -> int | None:
+    """How many classes a model tells apart: K of its only floating output [N, K, 1, ...], if declared."""
+    found = [port.shape for port in outputs if _declares_scores(port)]
+    return int(found[0][1]) if len(found) == 1 and found[0] is not None else None
+
+
+def _declares_scores(port: Port) -> bool:
+    if port.dtype is None or port.dtype.kind != "f" or port.shape is None or len(port.shape) < 2:
+        return False
+    classes = port.shape[1]
+    return isinstance(classes, int) and classes > 1 and set(port.shape[2:]) <= {1}
 
 
 def _is_scores(value: Any) -> bool:

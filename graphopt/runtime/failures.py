@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from graphopt.errors import DataError, GraphoptError, ModelError
+from graphopt.errors import DataError, GraphoptError, ModelError, UsageError
 
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _CPP_PLACE = re.compile(r"/\S+\.(?:cc|h|cpp|cu):\d+ [^()]*\([^()]*\)(?: const)? ")
@@ -52,9 +52,9 @@ def load_error(error: Exception, label: str, custom_ops: Sequence[str] = ()) -> 
     )
 
 
-def library_error(error: Exception, library: str) -> ModelError:
+def library_error(error: Exception, library: str) -> UsageError:
     """The sentence for a custom operator library that does not load."""
-    return ModelError(
+    return UsageError(
         f"the custom operator library {library} cannot be loaded: {_plain(error)}",
         hint="--custom-ops takes a shared library built for this machine and this onnxruntime",
     )

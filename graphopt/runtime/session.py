@@ -35,7 +35,7 @@ class Session:
 
     `outputs` names the tensors that `run` returns, inner ones included; by default the model's own outputs.
     A custom operator library is only loaded when `custom_ops` names it.
-    Raises ModelError when onnxruntime refuses the model, UsageError when it lacks the provider.
+    Raises ModelError when onnxruntime refuses the model, UsageError when it lacks the provider or a library.
     """
 
     def __init__(
@@ -88,6 +88,22 @@ def session_options(
     return options
 
 
+def check_session(provider: Provider = "cpu", custom_ops: Sequence[str] = ()) -> None:
+    """Raise UsageError when no session can be opened like this, before any work; free for a plain one."""
+    if custom_ops:
+        session_options(custom_ops=custom_ops)
+    if provider != "cpu":
+        _check_provider(provider)
+
+
+def _check_provider(provider: Provider) -> None:
+    if _PROVIDERS[provider] not in load_runtime().get_available_providers():
+        raise UsageError(
+            f"this onnxruntime has no {provider} provider",
+            hint="install onnxruntime-gpu or use --provider cpu",
+        )
+
+
 def load_runtime() -> Any:
     """The onnxruntime module, imported on first use and told to keep quiet."""
     import onnxruntime
@@ -101,11 +117,7 @@ def _open(
 ) -> ort.InferenceSession:
     ort = load_runtime()
     wanted = _PROVIDERS[provider]
-    if wanted not in ort.get_available_providers():
-        raise UsageError(
-            f"this onnxruntime has no {provider} provider",
-            hint="install onnxruntime-gpu or use --provider cpu",
-        )
+    _check_provider(provider)
     providers = list(dict.fromkeys([wanted, _PROVIDERS["cpu"]]))
     try:
         session = ort.InferenceSession(source.content, options, providers=providers)

@@ -43,7 +43,8 @@ def trial_shapes(
 ) -> TrialShapes:
     """Sizes for all inputs: from `overrides`, else samples, else the file, else the first trial that runs.
 
-    Without `run` the first trial is taken as it is.  Trials use batch 1 and 224, 320, 640, 48x192 for images; dims with the same symbol get the same size.
+    Without `run` the first trial is taken as it is.  Trials use batch 1 and 224, 320, 640, 48x192 for images;
+    dims with the same symbol get the same size.
     Raises UsageError when an override does not fit the model, ModelError when no trial runs: its hint is the
     `--shape` option to add.
     """

@@ -158,7 +158,7 @@ def test_a_run_that_changed_nothing_fails_with_strict(optimize: Callable[..., Ca
 
 
 def test_a_missed_goal_is_written_and_said(optimize: Callable[..., Call], tiny: Path, labelled: Path) -> None:
-    flags = ("--passes", "scale:factor=0", "--evaluation", labelled, "--max-drop", "0")
+    flags = ("--evaluation", labelled, "--max-drop", "0")
     call = optimize(*flags, "--passes", "drop-identity,misbehave:how=goal")
     assert call.code == 6
     assert "0.3 was the goal" in call.err

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graphopt.data import from_arrays, load, parse_preprocess, shared
-from graphopt.errors import DataError
+from graphopt.errors import DataError, UsageError
 from graphopt.ir import Port
 
 INPUT = Port("x", np.dtype("float32"), ("N", 3))
@@ -109,9 +109,15 @@ def test_slices_beyond_the_data(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", **rows(5))
     samples = load(f"{tmp_path}/d.npz::64", [INPUT])
     assert len(samples) == 5 and "there are 5" in samples.warnings[0]
-    for text in ("::64:", "::3:3", "::0"):
-        with pytest.raises(DataError, match="leaves no samples"):
-            load(f"{tmp_path}/d.npz{text}", [INPUT])
+    with pytest.raises(DataError, match="leaves no samples"):
+        load(f"{tmp_path}/d.npz::64:", [INPUT])
+
+
+@pytest.mark.parametrize("text", ["::3:3", "::5:2", "::0", "::0:0"])
+def test_slices_that_hold_nothing_by_themselves(text: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", **rows(5))
+    with pytest.raises(UsageError, match="ends before it starts"):
+        load(f"{tmp_path}/d.npz{text}", [INPUT])
 
 
 def test_the_source_is_what_the_user_wrote(tmp_path: Path) -> None:

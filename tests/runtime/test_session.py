@@ -94,8 +94,10 @@ def test_a_missing_custom_operator_is_named_with_the_option_to_add() -> None:
 def test_a_custom_operator_library_that_does_not_load_is_named(tmp_path: Path) -> None:
     library = tmp_path / "ops.so"
     library.write_bytes(b"not a library")
-    with pytest.raises(ModelError, match=r"ops\.so cannot be loaded"):
+    with pytest.raises(UsageError, match=r"ops\.so cannot be loaded"):
         runtime.Session(conv_relu(), custom_ops=[str(library)])
+    with pytest.raises(UsageError, match=r"ops\.so cannot be loaded"):
+        runtime.check_session("cpu", [str(library)])
 
 
 def test_an_unknown_standard_operator_is_named() -> None:
