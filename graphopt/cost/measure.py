@@ -13,6 +13,7 @@ from graphopt.cost.parameters import parameters
 if TYPE_CHECKING:
     from graphopt.ir import Model
 
+
 @dataclass(frozen=True)
 class Cost:
     """Size and work of a model.

@@ -71,7 +71,11 @@ def absorb_into_layer_after(node: Node, facts: Callable[[], Facts]) -> str | Non
     if affine is None or not node.output.is_private:
         return None
     reader = node.output.consumers[0]
-    if reader.op not in ("Conv", "Gemm") or reader.graph is not node.graph or reader.inputs[0] is not node.output:
+    if (
+        reader.op not in ("Conv", "Gemm")
+        or reader.graph is not node.graph
+        or reader.inputs[0] is not node.output
+    ):
         return None
     if reader.attr("transA", 0) or (affine.shift is not None and is_padded(reader)):
         return None
