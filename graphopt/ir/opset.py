@@ -35,7 +35,7 @@ def convert_opset(model: Model, version: int) -> None:
     before = model.proto()
     try:
         converted = onnx.version_converter.convert_version(before, version)
-    except (onnx.version_converter.ConvertError, RuntimeError, ValueError) as error:
+    except (onnx.version_converter.ConvertError, IndexError, RuntimeError, ValueError) as error:
         raise _refusal(model, version, str(error).strip().splitlines()[0]) from error
     model.replace(_updated(before, converted, version))
     try:

@@ -229,7 +229,7 @@ def _decoded(proto: TensorProto) -> Array:
         return np.asarray(onnx.numpy_helper.to_array(proto))
     except UnicodeDecodeError:
         return np.array(list(proto.string_data), object).reshape(tuple(proto.dims))
-    except (KeyError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the values of tensor '{proto.name}' cannot be read: {error}") from error
 
 
