@@ -32,7 +32,7 @@ def command(name: str | None, json: bool | None, debug: bool | None) -> None:
 
 def _print_all(found: dict[str, Any]) -> None:
     from graphopt.pipeline.registry import Broken
-    from graphopt.report.table import print_rows
+    from graphopt.report.text import print_table
 
     rows = []
     for name, item in found.items():
@@ -40,11 +40,11 @@ def _print_all(found: dict[str, Any]) -> None:
             rows.append((name, "-", f"cannot be loaded: {item.reason} ({item.hint})"))
         else:
             rows.append((name, item.contract.value, item.summary()))
-    print_rows(("pass", "contract", "what it does"), rows)
+    print_table(("pass", "contract", "what it does"), rows)
 
 
 def _print_one(owner: type[Pass]) -> None:
-    from graphopt.report.table import print_line, print_rows
+    from graphopt.report.text import print_line, print_table
 
     print_line(f"{owner.name}: {owner.summary()}")
     print_line(f"contract: {owner.contract.value}")
@@ -55,7 +55,7 @@ def _print_one(owner: type[Pass]) -> None:
         print_line("options: none")
         return
     rows = [(o.name, o.allowed, _default(o.default), o.help) for o in options]
-    print_rows(("option", "takes", "default", "what it does"), rows)
+    print_table(("option", "takes", "default", "what it does"), rows)
 
 
 def _print_json(owners: list[Any]) -> None:

@@ -44,8 +44,26 @@ def layers(
         _layer(node, shape, inner=graph is not model.graph)
         for graph in model.graphs()
         for node in graph.nodes
-        if not (node.op == "Constant" and node.is_standard)
+        if computes(node)
     )
+
+
+def counted_macs(
+    model: Model, shapes: Mapping[str, Dims] | None = None, *, custom_ops: Sequence[str] = ()
+) -> list[tuple[str, int | None]]:
+    """(operator, multiply-accumulates) of every node that has any, as ``layers`` would tell them."""
+    shape = _shape_finder(known_shapes(model, shapes or {}, custom_ops))
+    return [
+        (label(node), macs(node, shape) if graph is model.graph else None)
+        for graph in model.graphs()
+        for node in graph.nodes
+        if counts_macs(node)
+    ]
+
+
+def computes(node: Node) -> bool:
+    """Whether a node does something at run time: Constant nodes do not."""
+    return not (node.op == "Constant" and node.is_standard)
 
 
 def label(node: Node) -> str:

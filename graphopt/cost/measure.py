@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graphopt.cost.layers import layers
+from graphopt.cost.layers import computes, counted_macs
 from graphopt.cost.macs import Dims
 from graphopt.cost.parameters import parameters
 
@@ -34,14 +34,18 @@ def measure(
     model: Model, shapes: Mapping[str, Dims] | None = None, *, custom_ops: Sequence[str] = ()
 ) -> Cost:
     """Count nodes, parameters and multiply-accumulates; ``shapes`` are input dims by input name."""
-    every = layers(model, shapes, custom_ops=custom_ops)
-    known = [layer.macs for layer in every if layer.macs is not None]
-    unknown = tuple(sorted({layer.op for layer in every if layer.macs is None}))
-    total = sum(known)
+    macs_by_op = counted_macs(model, shapes, custom_ops=custom_ops)
+    unknown = tuple(sorted(op for op, macs in macs_by_op if macs is None))
+    total = sum(macs for _, macs in macs_by_op if macs is not None)
     return Cost(
-        nodes=len(every),
+        nodes=count_nodes(model),
         constants=sum(1 for graph in model.graphs() for _ in graph.find("Constant")),
         parameters=parameters(model),
         macs=None if unknown and total == 0 else total,
-        unknown=unknown,
+        unknown=tuple(dict.fromkeys(unknown)),
     )
+
+
+def count_nodes(model: Model) -> int:
+    """Nodes that compute, those of subgraphs included: all but the Constant nodes."""
+    return sum(sum(map(computes, graph.nodes)) for graph in model.graphs())

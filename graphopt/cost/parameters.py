@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphopt.ir import Constant
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from graphopt.ir import Model, Node, Tensor
 
 # inputs that hold integers in place of float weights, and those that only say how to read them
@@ -71,7 +74,12 @@ def is_float(tensor: Tensor) -> bool:
     """Whether a constant has a floating type, the narrow ones (bfloat16, float8) included."""
     value = None if isinstance(tensor, Constant) else tensor.constant
     dtype = tensor.dtype if value is None else value.dtype
-    return dtype is not None and "float" in dtype.name
+    return dtype is not None and _is_float_type(dtype)
+
+
+@functools.cache
+def _is_float_type(dtype: np.dtype[Any]) -> bool:
+    return "float" in dtype.name
 
 
 def elements(tensor: Tensor) -> int:

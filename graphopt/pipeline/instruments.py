@@ -31,11 +31,10 @@ class Size:
 
 def size(model: Model) -> Size:
     """Count a model's nodes and weights, those of subgraphs included."""
+    from graphopt.cost.measure import count_nodes
     from graphopt.cost.parameters import parameters
 
-    nodes = (node for graph in model.graphs() for node in graph.nodes)
-    computing = sum(not (node.op == "Constant" and node.is_standard) for node in nodes)
-    return Size(computing, parameters(model), model.weight_bytes)
+    return Size(count_nodes(model), parameters(model), model.weight_bytes)
 
 
 class Dump:

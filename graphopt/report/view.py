@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphopt.report.table import amount, decibel_text, print_line, print_rows
+from graphopt.report.table import amount, decibel_text
+from graphopt.report.text import print_line, print_table
 
 if TYPE_CHECKING:
     from graphopt.ir import Port
@@ -30,14 +31,14 @@ def print_inspection(found: Inspection) -> None:
     print_line(f"{found.path}: IR version {found.ir_version}, opsets {opsets}")
     ports = [("input", *_port_cells(p, found.shapes)) for p in found.inputs]
     ports += [("output", *_port_cells(p, {})) for p in found.outputs]
-    print_rows(("", "name", "type", "shape", "run at"), ports)
-    print_rows(("", ""), _measure_rows(found.measures), right=(1,))
-    print_rows(("operator", "nodes"), [(op, str(count)) for op, count in found.ops.items()], right=(1,))
+    print_table(("", "name", "type", "shape", "run at"), ports)
+    print_table(("", ""), _measure_rows(found.measures), right=(1,))
+    print_table(("operator", "nodes"), [(op, str(count)) for op, count in found.ops.items()], right=(1,))
     if found.layers:
         _print_layers(found.layers)
     if found.ranges:
         rows = [(name, f"{low:.6g}", f"{high:.6g}") for name, (low, high) in found.ranges.items()]
-        print_rows((f"input over {found.samples} samples", "smallest", "largest"), rows, right=(1, 2))
+        print_table((f"input over {found.samples} samples", "smallest", "largest"), rows, right=(1, 2))
 
 
 def print_comparison(found: Comparison) -> None:
@@ -46,11 +47,11 @@ def print_comparison(found: Comparison) -> None:
         (title, amount(getattr(found.a, key), unit), amount(getattr(found.b, key), unit))
         for title, key, unit in _MEASURES
     ]
-    print_rows(("", "A", "B"), rows, right=(1, 2))
+    print_table(("", "A", "B"), rows, right=(1, 2))
     if found.latency_ratio is not None:
         print_line(f"B takes {found.latency_ratio:.3f} of the time of A")
     print_line(f"compared on {found.samples} samples ({found.source})")
-    print_rows(
+    print_table(
         ("output", "max |difference|", "relative", "signal to noise"),
         [(name, *_difference_cells(values)) for name, values in found.outputs.items()],
         right=(1, 2, 3),
@@ -64,7 +65,7 @@ def print_evaluation(found: Evaluation) -> None:
     print_line(f"{found.samples} samples of {found.source}")
     rows = [(n, f"{v:.4f}", _metric(found.reference_metrics, n)) for n, v in found.metrics.items()]
     if rows:
-        print_rows(("metric", "model", "reference"), rows, right=(1, 2))
+        print_table(("metric", "model", "reference"), rows, right=(1, 2))
     if "top1" in found.agreement:
         print_line(f"agreement with the reference: {found.agreement['top1']:.4f}")
     for output, ratio in found.agreement.get("snr_db", {}).items():
@@ -92,7 +93,7 @@ def _print_layers(layers: Sequence[Mapping[str, Any]]) -> None:
         share = "" if not macs else f"{100 * macs / total:.1f} %"
         rows.append((layer["name"], layer["op"], size, amount(layer["parameters"]), amount(macs), share))
     header = ("layer", "operator", "output", "parameters", "MACs", "share")
-    print_rows(header, rows, right=(3, 4, 5))
+    print_table(header, rows, right=(3, 4, 5))
 
 
 def _difference_cells(values: Mapping[str, Any]) -> tuple[str, str, str]:
