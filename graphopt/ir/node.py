@@ -24,7 +24,7 @@ class Node(gs.Node):  # type: ignore[misc]
 
     __slots__ = ("_attrs", "_inputs", "_outputs", "domain", "graph", "name", "op", "proto")
 
-    graph: Graph | None  # None once the node is removed
+    graph: Graph  # None once the node is removed; typed for the rule, which works on living nodes
     proto: NodeProto | None  # as the file has it; keeps metadata, doc string and unknown attributes
 
     __setattr__ = object.__setattr__
@@ -41,7 +41,7 @@ class Node(gs.Node):  # type: ignore[misc]
         self.op = op
         self.name = name or ""
         self.domain = domain
-        self.graph = None
+        self.graph = None  # type: ignore[assignment]
         self.proto = None
         self._attrs: Attributes | None = Attributes()
         self._attrs.update(attrs or {})

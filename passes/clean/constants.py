@@ -17,9 +17,13 @@ NEVER_FOLDED = RANDOM | QUANTIZATION | {"Constant"}
 def lift_constants(graph: Graph, view: View) -> None:
     """Turn Constant nodes into initializers; let readers of an Identity of a constant read the constant."""
     for node in graph.find("Constant"):
-        if graph.is_output(node.output) or node.output.constant is None:
+        value = node.attrs.get("value")
+        if not isinstance(value, Constant):  # written as value_float, value_ints, ...
+            array = node.output.constant
+            value = None if array is None else Constant("", array)
+        if value is None or graph.is_output(node.output):
             continue
-        _become_initializer(graph, node)
+        _become_initializer(graph, node, value)
         view.done += 1  # too many and too dull for the report
     for node in graph.find("Identity"):
         source = node.inputs[0]
@@ -28,11 +32,9 @@ def lift_constants(graph: Graph, view: View) -> None:
             view.changed(node.name or source.name, "an identity of a constant")
 
 
-def _become_initializer(graph: Graph, node: Node) -> None:
+def _become_initializer(graph: Graph, node: Node, value: Constant) -> None:
     """Let the tensor that a Constant node makes be an initializer of the same name."""
-    tensor, value = node.output, node.attrs.get("value")
-    if not isinstance(value, Constant):
-        value = Constant("", tensor.constant)
+    tensor = node.output
     graph.remove(node)
     _declare(graph, tensor.become(value))
 
@@ -73,7 +75,7 @@ def _fold_small(graph: Graph, view: View) -> None:
 
 
 def _replace(graph: Graph, tensor: Tensor, value: np.ndarray, view: View) -> None:
-    node = tensor.producer
+    node = tensor.inputs[0]
     view.changed(node, "its result is known beforehand")
     values = np.ascontiguousarray(value).reshape(value.shape)
     if graph.is_output(tensor):

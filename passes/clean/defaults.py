@@ -11,7 +11,8 @@ def freeze_defaults(model: Model, ctx: Context) -> None:
     graph = model.graph
     frozen = [t for t in graph.initializers if isinstance(t, Variable)]
     for tensor in frozen:
-        tensor.become(Constant.stored(tensor.proto, model.weights))
+        if tensor.proto is not None:
+            tensor.become(Constant.stored(tensor.proto, model.weights))
     listed = set(frozen)
     graph.inputs = [tensor for tensor in graph.inputs if tensor not in listed]
     if frozen:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from graphopt.ir import Array, Node, Shape, Tensor
 from graphopt.ir.values import slice_bounds
 from graphopt.passes.clean.rules import Rule, View
+
+
+Bounds: TypeAlias = "dict[int, tuple[int, int, int]]"  # start, end and step by axis
 
 
 def _before(node: Node, op: str) -> Node | None:
@@ -77,7 +82,7 @@ def _open_size(node: Node, view: View) -> str | None:
     return "its sizes are known up to one"
 
 
-def _literal(size: object, index: int, source: tuple | None) -> int | None:
+def _literal(size: int | str | None, index: int, source: Shape | None) -> int | None:
     """How a Reshape writes a size: the number, 0 for "as in the input", None when it must be worked out."""
     if isinstance(size, str) and source is not None and index < len(source) and source[index] == size:
         return 0
@@ -91,22 +96,25 @@ def _slices(node: Node, view: View) -> str | None:
         return None
     bounds = [_bounds(n, view) for n in (first, node)]
     rank = view.facts.rank(node.inputs[0])
-    if bounds[0] is None or bounds[1] is None:
+    inner, outer = (None if part is None else _from_the_front(part, rank) for part in bounds)
+    if inner is None or outer is None or inner.keys() & outer.keys():
         return None
-    if rank is None and any(axis < 0 for part in bounds for axis in part):
-        return None
-    parts = [{axis % rank if rank else axis: b for axis, b in part.items()} for part in bounds]
-    if parts[0].keys() & parts[1].keys():
-        return None
-    _write_slice(node, first.inputs[0], {**parts[0], **parts[1]})
+    _write_slice(node, first.inputs[0], {**inner, **outer})
     return "two slices in a row are one"
 
 
-def _bounds(node: Node, view: View) -> dict[int, tuple[int, int, int]] | None:
+def _from_the_front(bounds: Bounds, rank: int | None) -> Bounds | None:
+    """Bounds with axes counted from the first one; None when the rank is needed and not known."""
+    if rank is None:
+        return None if any(axis < 0 for axis in bounds) else bounds
+    return {axis % rank: bound for axis, bound in bounds.items()}
+
+
+def _bounds(node: Node, view: View) -> Bounds | None:
     return slice_bounds(node, [view.constant(node.input(i)) for i in range(len(node.inputs))])
 
 
-def _write_slice(node: Node, source: Tensor, bounds: dict[int, tuple[int, int, int]]) -> None:
+def _write_slice(node: Node, source: Tensor, bounds: Bounds) -> None:
     title = node.name or "Slice"
     starts, ends, steps = (np.array(column, np.int64) for column in zip(*bounds.values(), strict=True))
     columns = {"starts": starts, "ends": ends, "axes": np.array(list(bounds), np.int64), "steps": steps}

@@ -23,9 +23,8 @@ def _dropout(node: Node, view: View) -> str | None:
     """Inference-mode Dropout; its mask must not be read."""
     if any(t.name and (t.outputs or node.graph.is_output(t)) for t in node.outputs[1:]):
         return None
-    if node.input(2) is not None and (
-        view.constant(node.input(2)) is None or view.constant(node.input(2)).any()
-    ):
+    training = view.constant(node.input(2))
+    if node.input(2) is not None and (training is None or training.any()):
         return None
     if view.model.opset < 7 and not node.attr("is_test", 0):
         return None
@@ -135,12 +134,12 @@ def _axes_pair(node: Node, view: View) -> str | None:
     opposite = {"Squeeze": "Unsqueeze", "Unsqueeze": "Squeeze"}[node.op]
     if before is None or before.op != opposite or not before.is_standard:
         return None
-    axes = [axes_of(n, [None, view.constant(n.input(1))]) for n in (before, node)]
+    first, second = (axes_of(n, [None, view.constant(n.input(1))]) for n in (before, node))
     rank = view.facts.rank(before.inputs[0])
-    if None in axes or rank is None:
+    if first is None or second is None or rank is None:
         return None
-    wide = rank if opposite == "Squeeze" else rank + len(axes[0])
-    if sorted(a % wide for a in axes[0]) != sorted(a % wide for a in axes[1]):
+    wide = rank if opposite == "Squeeze" else rank + len(first)
+    if sorted(a % wide for a in first) != sorted(a % wide for a in second):
         return None
     source = before.inputs[0]
     if node.graph.is_output(node.output):

@@ -177,7 +177,9 @@ def _gelu(product: Product, view: View) -> Activation | None:
 def _gelu_gate(gate: Tensor, source: Tensor, view: View) -> str | None:
     """Match 1 + erf(...) or 1 + tanh(...) of ``source``; return the name of the approximation."""
     inner = _plus(gate, 1.0, view)
-    node = inner.producer if inner is not None else None
+    if inner is None:
+        return None
+    node = inner.producer
     if node is None or not node.is_standard or node.op not in ("Erf", "Tanh") or not inner.is_private:
         return None
     argument = _factor(node.inputs[0], view, 0)
