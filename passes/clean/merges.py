@@ -10,7 +10,6 @@ from graphopt.ir import Array, Node, Shape, Tensor
 from graphopt.ir.values import slice_bounds
 from graphopt.passes.clean.rules import Rule, View
 
-
 Bounds: TypeAlias = "dict[int, tuple[int, int, int]]"  # start, end and step by axis
 
 
