@@ -1,12 +1,13 @@
 """The intermediate representation: a live graphsurgeon graph over kept protos and mapped weights."""
 
 from graphopt.ir.check import structure_errors
+from graphopt.ir.declared import Shape
 from graphopt.ir.graph import Graph, Node
 from graphopt.ir.load import from_bytes, load
 from graphopt.ir.model import Model, Port, Signature, Snapshot
 from graphopt.ir.opset import convert_opset
 from graphopt.ir.shapes import infer_shapes
-from graphopt.ir.tensor import Constant, Shape, Tensor, Variable
+from graphopt.ir.tensor import Constant, Tensor, Variable
 from graphopt.ir.weights import Array
 
 __all__ = [

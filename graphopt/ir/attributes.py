@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import AttributeProto
-from onnx_graphsurgeon import Constant as SurgeonConstant
-from onnx_graphsurgeon import Graph as SurgeonGraph
-from onnx_graphsurgeon import Node as SurgeonNode
+from onnx_graphsurgeon.ir.graph import Graph as SurgeonGraph
+from onnx_graphsurgeon.ir.node import Node as SurgeonNode
+from onnx_graphsurgeon.ir.tensor import Constant as SurgeonConstant
 
 # Decodes the values that need the graph around them (tensors, subgraphs).
 Decoder = Callable[[AttributeProto], Any]

@@ -18,7 +18,7 @@ Shape: TypeAlias = "tuple[int | str | None, ...]"  # a dimension is a size, a sy
 def as_dtype(dtype: Any) -> np.dtype[Any]:
     """Return a numpy type for a numpy type or an ONNX element type; raises ModelError when there is none."""
     if not isinstance(dtype, int) or isinstance(dtype, bool):
-        return np.dtype(dtype)
+        return np.dtype(dtype)  # type: ignore[arg-type]
     try:
         return _numpy_type(dtype)
     except KeyError:

@@ -18,7 +18,7 @@ from graphopt.ir.weights import Array
 __all__ = ["STANDARD_DOMAINS", "Graph", "Node"]
 
 
-class Graph(gs.Graph):  # type: ignore[misc]
+class Graph(gs.Graph):  # type: ignore[misc,name-defined]
     """A graph of nodes and tensors that can be edited in constant time.
 
     ``nodes`` is a plain list in topological order; what is added goes to the end and is put in place by
@@ -52,8 +52,8 @@ class Graph(gs.Graph):  # type: ignore[misc]
     __hash__ = object.__hash__
 
     def __getattr__(self, name: str) -> Any:
-        """Find a function that a user registered with graphsurgeon, which logs an error for any other name."""
-        registered = (gs.Graph.GLOBAL_FUNC_MAP, gs.Graph.OPSET_FUNC_MAP.get(self.__dict__.get("opset"), ()))
+        """Find a function registered with graphsurgeon, which would log an error for any other name."""
+        registered = (self.GLOBAL_FUNC_MAP, self.OPSET_FUNC_MAP.get(self.__dict__.get("opset"), ()))
         if any(name in functions for functions in registered):
             return super().__getattr__(name)
         raise AttributeError(f"a graph has no attribute '{name}'")

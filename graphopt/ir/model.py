@@ -11,11 +11,12 @@ import numpy as np
 from onnx import ModelProto, OperatorSetIdProto
 
 from graphopt.ir.check import check_model
+from graphopt.ir.declared import Shape
 from graphopt.ir.exporter import GraphExporter
 from graphopt.ir.graph import STANDARD_DOMAINS, Graph
 from graphopt.ir.importer import OVERRIDABLE_SINCE, GraphImporter, collector_paused
 from graphopt.ir.names import Names
-from graphopt.ir.tensor import Constant, Shape, Tensor, Variable
+from graphopt.ir.tensor import Constant, Tensor, Variable
 from graphopt.ir.weights import Weights
 
 

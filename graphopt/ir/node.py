@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STANDARD_DOMAINS = (None, "", "ai.onnx")
 
 
-class Node(gs.Node):  # type: ignore[misc]
+class Node(gs.Node):  # type: ignore[misc,name-defined]
     """One operation.  Two nodes are equal only when they are the same object."""
 
     __slots__ = ("_attrs", "_inputs", "_outputs", "domain", "graph", "name", "op", "proto")

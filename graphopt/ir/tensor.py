@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from graphopt.ir.graph import Graph, Node
 
 
-class Tensor(gs.Tensor):  # type: ignore[misc]
+class Tensor(gs.Tensor):  # type: ignore[misc,name-defined]
     """What Variable and Constant share.  Two tensors are equal only when they are the same object."""
 
     # Both classes have the same slots, so that a tensor can become a constant in place.
@@ -39,6 +39,11 @@ class Tensor(gs.Tensor):  # type: ignore[misc]
     graph: Graph | None  # the graph that it is an input, an initializer or a node's output of
     info: ValueInfoProto | None  # its declaration in the file
     proto: TensorProto | None  # its initializer in the file
+    _inputs: Links | None  # made when asked for: constants have none
+    _dtype: np.dtype[Any] | None
+    _shape: Shape | None
+    _values: Any  # of a constant: an array, or the weight store that `proto` refers to
+    _cache: Array | None
 
     __setattr__ = object.__setattr__  # graphsurgeon's synchronises lists; properties do it here
 
@@ -129,15 +134,15 @@ class Tensor(gs.Tensor):  # type: ignore[misc]
 
     def to_variable(self, dtype: Any = None, shape: Sequence[int | str] | None = None) -> Variable:
         """Turn into a tensor that is known at run time; type and shape stay unless given."""
-        dtype = self.dtype if dtype is None else dtype
-        shape = self.shape if shape is None else shape
+        dtype = self.dtype if dtype is None else dtype  # type: ignore[has-type]
+        shape = self.shape if shape is None else shape  # type: ignore[has-type]
         self.__class__ = Variable  # type: ignore[assignment]
         self._values = self._cache = self.proto = None
         self.dtype, self.shape = dtype, shape
         return self  # type: ignore[return-value]
 
 
-class Variable(Tensor, gs.Variable):  # type: ignore[misc]
+class Variable(Tensor, gs.Variable):  # type: ignore[misc,name-defined]
     """A tensor that is known at run time.
 
     One with a ``proto`` is an initializer that callers may override: it has a default, not a value.
@@ -148,7 +153,7 @@ class Variable(Tensor, gs.Variable):  # type: ignore[misc]
     def __init__(self, name: str, dtype: Any = None, shape: Sequence[Any] | None = None) -> None:
         self._link(name)
         self._dtype = None if dtype is None else as_dtype(dtype)
-        self._shape: Shape | None = None if shape is None else tuple(shape)
+        self._shape = None if shape is None else tuple(shape)
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
@@ -181,7 +186,7 @@ class Variable(Tensor, gs.Variable):  # type: ignore[misc]
         return Variable(self.name, self.dtype, self.shape)
 
 
-class Constant(Tensor, gs.Constant):  # type: ignore[misc]
+class Constant(Tensor, gs.Constant):  # type: ignore[misc,name-defined]
     """A tensor whose value is known; large values are mapped from the file and read-only.
 
     The value is either *stored*, described by ``proto`` and read from a weight store, or an array that
@@ -212,11 +217,16 @@ class Constant(Tensor, gs.Constant):  # type: ignore[misc]
         return isinstance(self._values, Weights)
 
     @property
+    def _stored(self) -> TensorProto:
+        assert self.proto is not None
+        return self.proto
+
+    @property
     def values(self) -> Array:
         if not isinstance(self._values, Weights):
             return self._values  # type: ignore[no-any-return]
         if self._cache is None:
-            self._cache = self._values.array(self.proto)
+            self._cache = self._values.array(self._stored)
         return self._cache  # type: ignore[no-any-return]
 
     @values.setter
@@ -224,20 +234,20 @@ class Constant(Tensor, gs.Constant):  # type: ignore[misc]
         self._values, self._cache, self.info = _frozen(np.asarray(values)), None, None
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.proto.dims) if isinstance(self._values, Weights) else self._values.shape
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return tuple(self._stored.dims) if isinstance(self._values, Weights) else self._values.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         if isinstance(self._values, Weights):
-            return as_dtype(self.proto.data_type)
+            return as_dtype(self._stored.data_type)
         return self._values.dtype  # type: ignore[no-any-return]
 
     @property
     def element_type(self) -> int:
         """The ONNX number of the element type."""
         if isinstance(self._values, Weights):
-            return int(self.proto.data_type)
+            return int(self._stored.data_type)
         return int(onnx.helper.np_dtype_to_tensor_dtype(self._values.dtype))
 
     @property
@@ -248,7 +258,7 @@ class Constant(Tensor, gs.Constant):  # type: ignore[misc]
     def nbytes(self) -> int:
         """Size of the value in bytes, known without reading it."""
         if isinstance(self._values, Weights):
-            return self._values.nbytes(self.proto)
+            return self._values.nbytes(self._stored)
         return int(self._values.nbytes)
 
     def copy(self) -> Constant:

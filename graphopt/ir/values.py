@@ -146,10 +146,10 @@ def slice_bounds(node: Node, inputs: Sequence[Value | None]) -> dict[int, tuple[
     present = [node.input(i) is not None for i in range(1, 5)]
     if any(here and not is_known(value) for here, value in zip(present, given, strict=True)):
         return None
-    starts, ends, axes_value, steps = (None if v is None else [int(x) for x in v.ravel()] for v in given)
+    starts, ends, axes, steps = (None if v is None else [int(x) for x in v.ravel()] for v in given)
     if starts is None or ends is None:
         return None
-    axes = axes_value if axes_value is not None else list(range(len(starts)))
+    axes = axes if axes is not None else list(range(len(starts)))
     steps = steps if steps is not None else [1] * len(starts)
     return {a: (s, e, t) for a, s, e, t in zip(axes, starts, ends, steps, strict=True)}
 
@@ -257,7 +257,7 @@ def _elementwise(node: Node, inputs: Sequence[Value | None]) -> Value | None:
     left, right = np.broadcast_arrays(inputs[0].astype(object), inputs[1].astype(object))
     pairs = zip(left.flat, right.flat, strict=True)
     results = np.empty(left.shape, object)
-    results.flat = [_combine(node.op, a, b) for a, b in pairs]
+    results.flat[:] = [_combine(node.op, a, b) for a, b in pairs]
     return _settled(results)
 
 

@@ -86,7 +86,7 @@ class Weights:
             full = onnx.numpy_helper.from_array(values, name)
             full.MergeFrom(TensorProto(doc_string=made.doc_string, metadata_props=made.metadata_props))
             return full
-        payload = memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+        payload = _bytes_of(values)
         made.external_data.add(key=self.marker, value=str(self.keep(payload)))
         return made
 
@@ -112,7 +112,7 @@ class Weights:
         values = np.ascontiguousarray(tensor.values)
         if values.dtype == object:
             return repr(values.tolist()).encode()
-        data = memoryview(values.reshape(-1).view(np.uint8))
+        data = _bytes_of(values)
         digest = hashlib.blake2b(digest_size=16)
         for start in range(0, len(data), DIGEST_CHUNK):
             digest.update(data[start : start + DIGEST_CHUNK])
@@ -195,6 +195,10 @@ class Weights:
                 return memoryview(b"")
             self._maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         return memoryview(self._maps[-1])
+
+
+def _bytes_of(values: Array) -> memoryview:
+    return memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 
 def _element_type(dtype: np.dtype[Any]) -> int:
