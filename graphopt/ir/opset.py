@@ -100,6 +100,8 @@ def _converted_node(old: NodeProto, new: NodeProto) -> NodeProto:
     if old.domain not in STANDARD_DOMAINS:
         return made
     made.op_type = new.op_type
+    if made.name != new.name:  # the converter has given it to another of several nodes
+        made.name = new.name
     for field in ("input", "output", "attribute"):
         made.ClearField(field)
     made.input.extend(new.input)

@@ -79,6 +79,17 @@ def test_a_changed_node_keeps_its_documents_inside_branches_too() -> None:
     assert got.doc_string == "of the mean" and got.metadata_props == mean.metadata_props
 
 
+def test_a_node_that_becomes_several_lends_its_name_once() -> None:
+    """Softmax of opset 11 flattens its input: it becomes Shape, Flatten, Softmax and Reshape."""
+    proto = case("model_header").build()
+    proto.opset_import[0].version = 11
+    softmax = proto.graph.node[-1]
+    softmax.op_type, softmax.name = "Softmax", "softmax"
+    got = converted(proto)
+    names = [node.name for node in got.graph.node if node.name]
+    assert len(got.graph.node) > 3 and names.count("softmax") == 1 and len(set(names)) == len(names)
+
+
 def test_weights_stay_in_the_store() -> None:
     proto = case("model_header").build()
     large = np.arange(4096, dtype=np.float32)
