@@ -78,7 +78,7 @@ class Assessor:
         watched = self._ask.progress("comparing with the original", samples, len(samples))
         scores = measure.answer(candidate, watched, reference, labelled=self._inputs.evaluation)
         times: tuple[float | None, float | None] = (None, None)
-        if self._ask.latency:
+        if self._ask.times_models:
             with self._ask.busy("timing both models"):
                 times = measure.paired_latency(reference, candidate, samples)
         return Assessment(

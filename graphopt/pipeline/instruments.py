@@ -49,6 +49,8 @@ class Dump:
             return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            model.write(self._folder / f"{index + 1:02d}-{record.name}.onnx")
+            model.save(self._folder / f"{index + 1:02d}-{record.name}.onnx", force=True)
         except OSError as error:
-            raise OutputError(f"the dump in {self._folder} cannot be written: {error.strerror}") from error
+            raise OutputError(
+                f"the dump in {self._folder} cannot be written: {error.strerror or error}"
+            ) from error

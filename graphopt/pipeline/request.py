@@ -26,6 +26,7 @@ VERIFY_MODES = ("auto", "full", "structure", "off")
 PROVIDERS = ("cpu", "cuda")
 TALK = ("quiet", "verbose")  # they concern what the command line shows, and nothing else
 LARGEST_SIZE = 2**31 - 1
+LARGEST_RUN = 2**31  # weight bytes up to which models are run for checks and latency without being asked to
 MOST_THREADS = 1024
 _SHAPE = re.compile(r"(?P<name>.+)=(?P<sizes>\d+(x\d+)*)")
 
@@ -51,7 +52,7 @@ class Request:
     strict: bool = False
     verify: Literal["auto", "full", "structure", "off"] = "auto"
     tolerance: float | None = None
-    latency: bool = True
+    latency: bool | None = None  # None: yes, unless the model is too large to be run for it alone
     as_written: bool = False
     seed: int = 0
     threads: int = field(default_factory=lambda: usable_processors())
@@ -78,7 +79,20 @@ class Request:
     def runs_models(self) -> bool:
         """Whether models are executed for the run's own sake; passes may need to all the same."""
         has_data = self.calibration is not None or self.evaluation is not None
-        return self.latency or has_data or self.verify in ("auto", "full")
+        return self.times_models or has_data or self.verify in ("auto", "full")
+
+    @property
+    def times_models(self) -> bool:
+        """Whether latency is measured."""
+        return self.latency is not False
+
+    def sparing(self, weight_bytes: int) -> Request:
+        """The same run without what nobody asked for that would take the memory of a very large model."""
+        if weight_bytes <= LARGEST_RUN:
+            return self
+        asked = self.verify != "auto" or self.tolerance is not None
+        verify = self.verify if asked else "structure"
+        return dataclasses.replace(self, verify=verify, latency=bool(self.latency))
 
     @property
     def session(self) -> dict[str, Any]:

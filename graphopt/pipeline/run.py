@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     from graphopt.targets import Target
 
 
+_SPARED = (
+    "comparing numbers and timing are skipped, because the weights take {:.1f} GB and running both models "
+    "several times that: --verify full and --latency do it all the same"
+)
+
+
 @dataclass(frozen=True)
 class Finished:
     """A run that came to its end: the model, what it wrote and what there is to report."""
@@ -63,10 +69,11 @@ class Run:
     def __init__(self, request: Request, registry: Registry | None = None) -> None:
         from graphopt import targets
 
-        self._ask = request
         self._stages = arrange(request.turns, registry or passes(), as_written=request.as_written)
         self._target: Target = targets.load(request.target)
         self._source, self._model = _open(request)
+        self._ask = request.sparing(self._model.weight_bytes)
+        self._is_spared = self._ask != request
         check_session(request.provider, request.custom_ops)
         _check_writable(request, self._source.path)
         self._inputs = Inputs(
@@ -77,7 +84,7 @@ class Run:
             shapes=request.shape,
             seed=request.seed,
             session=request.session,
-            try_sizes=request.runs_models,
+            try_sizes=self._ask.runs_models,
         )
         self._warnings: list[str] = []
 
@@ -86,6 +93,8 @@ class Run:
         ask, model = self._ask, self._model
         plans = Plans() if ask.plan is None else read_plans(ask.plan, self._source.sha256)
         self._announce_stages()
+        if self._is_spared:
+            self._warn(_SPARED.format(self._model.weight_bytes / 1e9))
         model.check()
         shapes = self._settle_shapes()
         before = measure.contents(model, shapes, measure.input_bytes(model), self._warn)

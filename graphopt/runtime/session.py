@@ -105,10 +105,11 @@ def _check_provider(provider: Provider) -> None:
 
 
 def load_runtime() -> Any:
-    """The onnxruntime module, imported on first use and told to keep quiet."""
+    """The onnxruntime module, imported on first use and told to keep quiet, also towards its makers."""
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(_FATAL)
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -17,24 +19,6 @@ from graphopt.cli import app
 pytestmark = pytest.mark.usefixtures("installed")
 
 Fails = Callable[..., str]
-
-
-@pytest.fixture
-def fails(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Fails:
-    """Call the command line, expect a code and no new file; returns stderr."""
-
-    def call(code: int, *arguments: object) -> str:
-        before = sorted(tmp_path.rglob("*"))
-        assert app.run([*map(str, arguments)]) == code
-        caught = capsys.readouterr()
-        assert sorted(tmp_path.rglob("*")) == before
-        assert caught.out == ""
-        assert "Traceback" not in caught.err
-        errors = [line for line in caught.err.splitlines() if line.startswith("error: ")]
-        assert len(errors) == 1
-        return caught.err
-
-    return call
 
 
 @pytest.mark.parametrize("command", ["optimize", "inspect", "evaluate", "compare"])
@@ -134,6 +118,30 @@ def test_a_folder_without_write_permission_is_told_before_the_work(
         (["--passes", "nothing", "--plan", "missing.json"], "cannot be read"),
         (["--passes", "nothing", "--recipe", "missing.toml"], "cannot be read"),
         (["--passes", "nothing", "--no-such-flag"], "no-such-flag"),
+        (["--passes", ""], "empty spec"),
+        (["--passes", "scale:factor=$F"], "factor=$F is not allowed"),
+        (["--passes", "scale:factor=nan"], "factor=nan is not allowed"),
+        (["--passes", "nothing", "--passes", "scale"], "--passes is given 2 times"),
+        (["--passes", "nothing", "--seed", "1", "--seed", "1"], "--seed is given 2 times"),
+        (["--passes", "nothing", "-o", "-"], "stdout carries the report"),
+        (["--passes", "nothing", "-o", ""], "not a path"),
+        (["--passes", "nothing", "--report", ""], "not a path"),
+        (["--passes", "nothing", "--cache", ""], "not a path"),
+        (["--passes", "nothing", "--plan-out", "plan.onnx"], ".json"),
+        (["--passes", "nothing", "--report", "r.json", "--plan-out", "r.json"], "name the same file"),
+        (["--passes", "nothing", "--threads", "99999999999"], "--threads"),
+        (["--passes", "nothing", "--tolerance", "nan"], "--tolerance"),
+        (["--passes", "nothing", "--tolerance", "inf"], "--tolerance"),
+        (["--passes", "nothing", "--max-drop", "nan"], "--max-drop"),
+        (["--passes", "nothing", "--shape", "x=2x4x4"], "contradicts the model"),
+        (["--passes", "nothing", "--shape", "x=0x2x4x4"], "a size of 0"),
+        (["--passes", "nothing", "--shape", "x=99999999999999999999x2x4x4"], "sizes go from 1"),
+        (["--passes", "nothing", "--provider", "tpu"], "--provider"),
+        (["--passes", "nothing", "--custom-ops", "missing.so"], "missing.so cannot be loaded"),
+        (
+            ["--passes", "nothing", "--custom-ops", "missing.so", "--verify", "off", "--no-latency"],
+            "missing.so cannot be loaded",
+        ),
     ],
 )
 def test_a_wrong_call(fails: Fails, tiny: Path, flags: list[str], says: str) -> None:
@@ -165,12 +173,99 @@ def test_passes_given_twice(fails: Fails, tiny: Path, tmp_path: Path) -> None:
         ("output = 3", "not a path"),
         ("shape = 5", "shape"),
         ("target = 5", "--target"),
+        ("calibration = 3", "names no samples"),
+        ("custom-ops = 3", "neither a text nor a list"),
+        ("custom-ops = [3]", "neither a text nor a list"),
+        ("report = [3]", "not a path"),
+        ("quiet = 1", "quiet"),
+        ("max-drop = inf", "--max-drop"),
+        ('shape = {x = [1, "a"]}', "is no size"),
+        ('shape = {x = "1x2"}', "not a list of sizes"),
+        ("shape = {x = 3}", "not a list of sizes"),
+        ("colour = 'red'", "no flag 'colour'"),
+        ("colour = ", "not TOML"),
     ],
 )
 def test_a_recipe_with_a_wrong_value(fails: Fails, tiny: Path, tmp_path: Path, line: str, says: str) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(f'{line}\n[[pass]]\nname = "nothing"\n')
     assert says in fails(2, "optimize", tiny, "--recipe", recipe)
+
+
+def test_a_recipe_whose_passes_are_no_text(fails: Fails, tiny: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("passes = 3\n")
+    assert "passes are a text" in fails(2, "optimize", tiny, "--recipe", recipe)
+
+
+def test_a_plan_for_another_model_names_both(fails: Fails, tiny: Path, tmp_path: Path) -> None:
+    own = hashlib.sha256(tiny.read_bytes()).hexdigest()
+    plan = _plan(tmp_path, "0" * 64, {"name": "scale", "index": 1, "items": []})
+    err = fails(2, "optimize", tiny, "--passes", "scale", "--plan", plan)
+    assert "0" * 64 in err and own in err
+
+
+@pytest.mark.parametrize("index", [-1, 0, 7])
+def test_a_plan_for_a_pass_that_is_not_there(fails: Fails, tiny: Path, tmp_path: Path, index: int) -> None:
+    own = hashlib.sha256(tiny.read_bytes()).hexdigest()
+    plan = _plan(tmp_path, own, {"name": "scale", "index": index, "items": []})
+    assert f"as pass {index}" in fails(2, "optimize", tiny, "--passes", "scale", "--plan", plan)
+
+
+def test_a_plan_edited_into_nonsense(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = hashlib.sha256(tiny.read_bytes()).hexdigest()
+    plan = _plan(tmp_path, own, {"name": "scale", "index": 1, "items": [{"node": "ghost", "factor": 2}]})
+    assert app.run(["optimize", str(tiny), "--passes", "scale", "--plan", str(plan)]) == 4
+    err = capsys.readouterr().err
+    assert "the plan that was given for scale cannot be carried out" in err and "ghost" in err
+    assert not tiny.with_name("tiny.opt.onnx").exists()
+
+
+def _plan(folder: Path, sha256: str, *passes: dict[str, object]) -> Path:
+    path = folder / "plan.json"
+    path.write_text(json.dumps({"schema": 1, "model_sha256": sha256, "passes": passes}))
+    return path
+
+
+def test_names_that_no_file_can_have(fails: Fails, tiny: Path) -> None:
+    long = "n" * 300 + ".onnx"
+    assert "too long" in fails(7, "optimize", tiny, "--passes", "misbehave", "-o", tiny.with_name(long))
+    assert "too long" in fails(3, "inspect", tiny.with_name(long))
+    assert "empty" in fails(2, "inspect", "")
+
+
+def test_an_output_that_is_no_regular_file(fails: Fails, tiny: Path) -> None:
+    assert "no regular file" in fails(
+        7, "optimize", tiny, "--passes", "misbehave", "-o", os.devnull, "--force"
+    )
+
+
+def test_json_files_that_cannot_be_written(fails: Fails, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.json").mkdir()
+    for flag in ("--report", "--plan-out"):
+        wrong = {"no/such.json": "does not exist", "folder.json": "is a folder"}
+        for name, says in wrong.items():
+            assert says in fails(7, "optimize", tiny, "--passes", "misbehave", flag, tmp_path / name)
+
+
+def test_a_cache_that_is_a_file(fails: Fails, tiny: Path) -> None:
+    assert "cannot be made" in fails(7, "optimize", tiny, "--passes", "misbehave", "--cache", tiny)
+
+
+def test_cuda_where_there_is_none(fails: Fails, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    flags = ("--provider", "cuda", "--verify", "structure", "--no-latency")
+    assert "no cuda provider" in fails(2, "optimize", tiny, "--passes", "nothing", *flags)
+
+
+def test_memory_that_does_not_suffice(fails: Fails, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError("Unable to allocate 4 TiB")
+
+    monkeypatch.setattr("graphopt.pipeline.run.machine", no_memory)
+    assert "4 TiB" in fails(3, "optimize", tiny, "--passes", "nothing", "--dry-run")
 
 
 def test_data_that_does_not_fit(fails: Fails, tiny: Path, tmp_path: Path) -> None:

@@ -80,3 +80,63 @@ def test_ctrl_c_ends_with_130(tmp_path: Path, tiny: Path) -> None:
         err = process.stderr.read()
     assert process.returncode == 130
     assert "interrupted" in err and "Traceback" not in err
+
+
+# Stops for a minute inside the draft's write, when half of it is on the disk.
+SLOW_WRITE = """
+import sys, time
+import graphopt.ir.save as save
+def slowly(file, payload, *rest):
+    file.write(bytes(payload)[: len(payload) // 2])
+    file.flush()
+    print('writing', file=sys.stderr, flush=True)
+    time.sleep(60)
+save._copy = slowly
+from graphopt.cli.app import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are another thing there")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_writing_leaves_nothing(tmp_path: Path, tiny: Path, number: int, code: int) -> None:
+    flags = ["--passes", "clean", "--verify", "structure", "--no-latency", "--quiet"]
+    arguments = [sys.executable, "-c", SLOW_WRITE, "optimize", str(tiny), *flags]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "writing\n"
+        assert len(list(tmp_path.iterdir())) == 2  # the model and a draft folder
+        process.send_signal(number)
+        err = process.stderr.read()
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == [tiny]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits are another thing there")
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, tiny: Path) -> None:
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))\n"
+        "from graphopt.cli.app import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    flags = ["--passes", "clean", "--verify", "structure", "--no-latency"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "optimize", tiny, *flags], capture_output=True, text=True
+    )
+    assert done.returncode == 7, done.stderr
+    assert "the output cannot be written" in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == [tiny]
+
+
+def test_names_that_stdout_cannot_show(tmp_path: Path, tiny: Path) -> None:
+    folder = tmp_path / "mod\u00e8les \u6a21\u578b"
+    folder.mkdir()
+    model = tiny.rename(folder / "n\u00e9t.onnx")
+    flags = ("--passes", "clean", "--no-latency", "--report", folder / "r\u00e9port.json")
+    done = run("optimize", model, *flags, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert (folder / "n\u00e9t.opt.onnx").exists() and (folder / "r\u00e9port.json").exists()
+    assert "written: " in done.stdout
