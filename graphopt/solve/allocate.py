@@ -59,7 +59,7 @@ def spend(curves: Sequence[Curve], use: Use, slopes: Slopes, budget: float) -> S
             high, best = middle, sizes
         else:
             low = middle
-    return Spending(_filled(curves, use, slopes, best, budget), True)
+    return Spending(fill(curves, use, slopes, best, budget), True)
 
 
 def _at(curves: Sequence[Curve], slopes: Slopes, multiplier: float) -> np.ndarray:
@@ -75,10 +75,8 @@ def _at(curves: Sequence[Curve], slopes: Slopes, multiplier: float) -> np.ndarra
     return sizes
 
 
-def _filled(
-    curves: Sequence[Curve], use: Use, slopes: Slopes, sizes: np.ndarray, budget: float
-) -> np.ndarray:
-    """Give back what the budget still has room for, the most cost for the least use first."""
+def fill(curves: Sequence[Curve], use: Use, slopes: Slopes, sizes: np.ndarray, budget: float) -> np.ndarray:
+    """Widen what the budget still has room for, the most cost saved for the least use first."""
     sizes = sizes.copy()
     while True:
         present = use(sizes)

@@ -11,6 +11,7 @@ damped squared error by exactly ``tr(W_p^T (H_pp)^-1 W_p)``, and both follow by 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -56,13 +57,25 @@ class Elimination:
         return max(cost, 0.0)
 
 
-Reader = tuple[Elimination, Sequence[tuple[int, np.ndarray]], float]
+class Reader(Protocol):
+    """What loses inputs: an Elimination, or something cheaper."""
+
+    def costs(self, blocks: np.ndarray, group: int = 0) -> np.ndarray:
+        """Return what leaving out each row of ``blocks`` (count, size) alone would cost."""
+        ...
+
+    def remove(self, inputs: np.ndarray, group: int = 0) -> float:
+        """Leave these inputs out and return what that costs together."""
+        ...
 
 
-def removal_curve(readers: Sequence[Reader], channels: int) -> tuple[np.ndarray, np.ndarray]:
+Reading: TypeAlias = "tuple[Reader, Sequence[tuple[int, np.ndarray]], float]"
+
+
+def removal_curve(readers: Sequence[Reading], channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Take all channels away, the cheapest first; return the order and what the first 0, 1, ... cost.
 
-    A reader is a layer, where it reads the channels, and by what its cost is multiplied; "where" lists
+    A reading is a layer, where it reads the channels, and by what its cost is multiplied; "where" lists
     (group, inputs) with inputs (channels, size): what is left out with each channel.  Costs add up over
     readers.  With many channels several go at a time.
     """

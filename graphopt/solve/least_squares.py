@@ -10,22 +10,53 @@ import numpy as np
 
 RELATIVE = 1e-3  # of the mean diagonal; results hardly change between 1e-5 and 1e-1
 RELATIVE_BIAS = 1e-9  # a bias is practically free
+ENOUGH = 10  # rows for each unknown that decide it
 
 
-def damping(gram: np.ndarray, relative: float = RELATIVE, *, bias: bool = False) -> np.ndarray:
+def damping(
+    gram: np.ndarray, relative: float = RELATIVE, *, bias: bool = False, rows: float = np.inf
+) -> np.ndarray:
     """Return how strongly each unknown is held, (groups, n), always positive.
 
     ``relative`` is in units of the mean diagonal of ``gram`` (groups, n, n).  With ``bias`` the last unknown
     multiplies a constant and is held by next to nothing.  Inputs that are always zero keep their weights.
+    ``rows`` is how many rows ``gram`` sums up: the fewer for each unknown, the more an input is held, in
+    units of its own variance, because with too few rows every target can be met and means nothing.
     """
     diagonal = np.diagonal(gram, axis1=1, axis2=2)
     inputs = diagonal[:, :-1] if bias else diagonal
     level = relative * inputs.mean(axis=1, keepdims=True) if inputs.size else np.ones((len(gram), 1))
     floor = np.finfo(np.float64).tiny ** 0.5
     held = np.repeat(np.where(level > floor, level, 1.0), diagonal.shape[1], axis=1)
+    held += _doubt(inputs.shape[1], rows) * _spread(gram, bias)
     if bias:
         held[:, -1] = np.maximum(RELATIVE_BIAS * diagonal[:, -1], floor)
     return held
+
+
+def shrunk(gram: np.ndarray, rows: float, *, bias: bool = False) -> np.ndarray:
+    """Return ``gram`` with the covariances of inputs drawn towards zero, the more the fewer ``rows`` it has.
+
+    Variances and means stay: without enough rows nothing is known of what inputs have in common.
+    """
+    spread = _spread(gram, bias)
+    much = _doubt(gram.shape[1] - bias, rows)
+    mean = gram[:, :, -1:] @ gram[:, -1:, :] / gram[:, -1:, -1:] if bias else 0.0 * gram
+    covariance: np.ndarray = gram - mean + much * spread[:, :, None] * np.eye(gram.shape[1])
+    return mean + covariance / (1.0 + much)
+
+
+def _doubt(unknowns: int, rows: float) -> float:
+    """How little so many rows tell about so many unknowns; nothing to doubt from ten rows for each."""
+    return max(unknowns / rows - 1.0 / ENOUGH, 0.0)
+
+
+def _spread(gram: np.ndarray, bias: bool) -> np.ndarray:
+    """The diagonal of a Gram matrix, about the mean when its last row tells the mean; (groups, n)."""
+    diagonal = np.diagonal(gram, axis1=1, axis2=2)
+    if not bias:
+        return diagonal
+    return np.maximum(diagonal - np.square(gram[:, -1]) / np.maximum(gram[:, -1, -1:], 1e-300), 0.0)
 
 
 def fit(gram: np.ndarray, cross: np.ndarray, current: np.ndarray, held: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,15 @@ class Patches:
         )
 
     # -- weights as matrices ------------------------------------------------------------------------------
+
+    def shape(self, weight: Sequence[int]) -> tuple[int, int, int]:
+        """Return (groups, inputs x kernel, outputs) for weights of this shape."""
+        if not self.op.startswith("Conv"):
+            return (1, weight[1], weight[0]) if self.flipped else (1, weight[0], weight[1])
+        taps = math.prod(self.kernel)
+        if self.op == "Conv":
+            return self.groups, weight[1] * taps, weight[0] // self.groups
+        return self.groups, weight[0] // self.groups * taps, weight[1]
 
     def matrix(self, weight: np.ndarray) -> np.ndarray:
         """Return weights as (groups, inputs x kernel, outputs), float64: what rows are multiplied with."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 HELD_OUT = 512  # samples at most; the standard error of a rate is then 2 points at worst
+FITTED = 256  # samples that a trial is fitted to at most; the result is fitted to all
 BATCH = 1  # the one size that every model takes
 
 
@@ -79,6 +80,11 @@ class Harm:
 def held_out(samples: Samples) -> Samples:
     """Return the second half of the samples, at most ``HELD_OUT``; all of them when there is only one."""
     return samples if len(samples) < 2 else samples.skip(len(samples) // 2).take(HELD_OUT)
+
+
+def trial_samples(samples: Samples) -> Samples:
+    """Return samples to fit to, none of which is held out while there are two."""
+    return samples if len(samples) < 2 else samples.take(min(len(samples) // 2, FITTED))
 
 
 def last_harmless(model: ir.Model, prune: Callable[[int], None], harm: Harm, limit: float, steps: int) -> int:

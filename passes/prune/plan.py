@@ -11,44 +11,11 @@ from graphopt.errors import PassError
 
 from .cells import Cell
 from .coupling import Coupling
-from .importance import Scores
 from .ledger import FIXED
 from .predict import Keep
 from .walk import label
 
 SEARCH_STEPS = 40  # bisections; the last ones are far below one channel of any layer
-
-
-def choose_ratio(coupling: Coupling, cells: Iterable[Cell], scores: Scores, ratio: float, least: int) -> Keep:
-    """Remove about ``ratio`` of the channels of each cell, the least important first.
-
-    The number kept is the allowed one nearest to (1 - ratio) x width; of two, the larger.
-    """
-    keep = coupling.keep_all()
-    for cell in cells:
-        total = len(cell.classes)
-        wanted = (1.0 - ratio) * total
-        width = min(cell.widths(least), key=lambda width: (abs(width - wanted), -width))
-        ranked = cell.classes[np.argsort(scores[cell.classes], kind="stable")]
-        keep[ranked[: total - width]] = False
-    return keep
-
-
-def choose_harm(coupling: Coupling, cells: Iterable[Cell], scores: Scores, harm: float, least: int) -> Keep:
-    """Remove from each cell as much as harms it by at most ``harm``, the least important first.
-
-    The harm of removing channels is the share of the squared importance of their cell that goes with them,
-    once for each layer that loses it: groups that many layers share lose fewer channels.
-    """
-    keep = coupling.keep_all()
-    for cell in cells:
-        total = len(cell.classes)
-        ranked = cell.classes[np.argsort(scores[cell.classes], kind="stable")]
-        energy = np.cumsum(np.square(np.maximum(scores[ranked], 0.0)))
-        lost = np.concatenate([[0.0], energy]) / (energy[-1] or 1.0) * len(cell.layers)
-        width = min(width for width in cell.widths(least) if width == total or lost[total - width] <= harm)
-        keep[ranked[: total - width]] = False
-    return keep
 
 
 def choose_dead(coupling: Coupling, cells: Iterable[Cell], dead: np.ndarray) -> Keep:
@@ -62,22 +29,20 @@ def choose_dead(coupling: Coupling, cells: Iterable[Cell], dead: np.ndarray) -> 
     return keep
 
 
-def smallest(
-    choose: Callable[[float], Keep], largest: float, good: Callable[[Keep], bool]
-) -> tuple[Keep, bool]:
-    """Return the choice for the smallest number that is ``good``, and whether there is one up to ``largest``.
+def smallest(good: Callable[[float], bool], largest: float) -> tuple[float, bool]:
+    """Return the smallest number that is ``good``, and whether there is one up to ``largest``.
 
-    ``good`` must stay true once the number is large enough; when it is never true, the largest choice comes.
+    ``good`` must stay true once the number is large enough; when it is never true, ``largest`` comes.
     """
     low, high = 0.0, largest
-    if good(choose(low)):
-        return choose(low), True
-    if not good(choose(high)):
-        return choose(high), False
+    if good(low):
+        return low, True
+    if not good(high):
+        return high, False
     for _ in range(SEARCH_STEPS):
         middle = (low + high) / 2
-        low, high = (low, middle) if good(choose(middle)) else (middle, high)
-    return choose(high), True
+        low, high = (low, middle) if good(middle) else (middle, high)
+    return high, True
 
 
 def write_items(

@@ -10,23 +10,28 @@ from graphopt import ir, runtime
 from graphopt.errors import UsageError
 from graphopt.pipeline import Contract, Plan, PlannedPass, option
 
-from .careful import Harm, last_harmless
-from .cells import Cell, find_cells
+from .careful import Harm, last_harmless, trial_samples
+from .cells import find_cells
+from .choice import Choice
 from .coupling import Coupling, couple
+from .curves import obs_rankings
 from .facts import Facts, gather_facts
-from .importance import Scores, dead_classes, l2_importance
-from .ledger import Ids
-from .plan import choose_dead, choose_harm, choose_ratio, read_items, smallest, write_items
+from .frontier import twin
+from .importance import dead_classes, l2_importance
+from .plan import read_items, write_items
 from .predict import Keep, Predictor
+from .ranking import l2_rankings
+from .repair import Repaired, kept_outputs, repair
 from .report import report
 from .surgery import remove_channels
 from .walk import label
 
 if TYPE_CHECKING:
+    from graphopt.data import Samples
     from graphopt.pipeline import Context
 
 GOALS = ("ratio", "macs", "params", "bytes")
-CAREFUL_STEPS = 64  # amounts of pruning that the careful default tells apart
+IMPORTANCE = ("auto", "obs", "l2")
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,9 @@ class Prune(PlannedPass):
     Channels of Conv, ConvTranspose, Gemm and MatMul are followed through the graph; those tied by residual
     additions, concatenations, depthwise convolutions and their like go together or not at all.  Whatever
     prune cannot follow stays whole, and the report says why.
+
+    With calibration data, what goes is what its readers can best do without, and afterwards the weights that
+    stay are fitted to what the original computed: unlabelled samples suffice.
 
     Batch normalisations are folded first: there are fewer cases, and the norm of a folded filter contains the
     scale that follows it.
@@ -60,7 +68,13 @@ class Prune(PlannedPass):
         None, "keep multiples of this many channels; none: what the target likes", minimum=1
     )
     min_channels: int = option(1, "keep at least this many channels of each group", minimum=1)
-    importance: str = option("l2", "what makes a channel important", choices=("l2",))
+    importance: str = option(
+        "auto",
+        "what makes a channel important: l2, the norm of its filters; obs, what its readers lose without it; "
+        "auto, obs with calibration data",
+        choices=IMPORTANCE,
+    )
+    repair: bool = option(True, "with calibration data, fit the remaining weights anew, layer by layer")
     exclude: tuple[str, ...] = option((), "nodes to leave alone, as patterns of their names")
     include: tuple[str, ...] = option((), "the only nodes to prune, as patterns of their names")
 
@@ -75,32 +89,45 @@ class Prune(PlannedPass):
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose the channels to remove; an item is one group of a layer's output channels."""
         facts = gather_facts(model, ctx)
-        choice = self._choice(model, facts, self._block(ctx))
+        choice = self._choice(model, facts, ctx)
         keep, rule = self._decide(model, facts, choice, ctx)
         if keep.all():
             ctx.warn(f"prune removed nothing ({rule})")
         return Plan(write_items(choice.coupling, choice.cells, keep, rule))
 
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
-        """Remove the channels that ``plan`` names, with all that is coupled to them."""
+        """Remove the channels that ``plan`` names with all that is coupled to them, and repair the rest."""
         coupling = couple(model, gather_facts(model, ctx))
         keep = read_items(coupling, plan.items)
         report(self._with_options(coupling), keep, self._block(ctx), ctx)
         if not keep.all():
-            remove_channels(model, coupling, keep)
+            samples = ctx.calibration if self._repairs(ctx) else None
+            for done in _carry_out(model, coupling, keep, samples, ctx):
+                ctx.changed(done.layer, done.what)
 
     def _block(self, ctx: Context) -> int:
         return ctx.target.block(runtime.machine()["isa"]) if self.round_to is None else self.round_to
 
-    def _choice(self, model: ir.Model, facts: Facts, block: int) -> Choice:
+    def _repairs(self, ctx: Context) -> bool:
+        return self.repair and not ctx.calibration_is_synthetic
+
+    def _by_obs(self, ctx: Context) -> bool:
+        return self.importance == "obs" or (self.importance == "auto" and not ctx.calibration_is_synthetic)
+
+    @property
+    def _goal(self) -> str:
+        return next((goal for goal in GOALS if getattr(self, goal) is not None), "")
+
+    def _choice(self, model: ir.Model, facts: Facts, ctx: Context) -> Choice:
         coupling = self._with_options(couple(model, facts))
-        return Choice(
-            coupling,
-            find_cells(coupling, block),
-            l2_importance(coupling),
-            dead_classes(coupling),
-            self.min_channels,
-        )
+        cells, dead = find_cells(coupling, self._block(ctx)), dead_classes(coupling)
+        if self._by_obs(ctx):
+            samples = ctx.calibration if self._goal else trial_samples(ctx.calibration)
+            rankings = obs_rankings(model, coupling, cells, dead, samples, ctx)
+            return Choice(coupling, rankings, dead, self.min_channels, True)
+        scores = l2_importance(coupling)
+        scores[dead] = -1.0
+        return Choice(coupling, l2_rankings(cells, scores), dead, self.min_channels, False)
 
     def _with_options(self, coupling: Coupling) -> Coupling:
         """Put up walls around the channels that the user wants left alone."""
@@ -122,72 +149,50 @@ class Prune(PlannedPass):
 
     def _decide(self, model: ir.Model, facts: Facts, choice: Choice, ctx: Context) -> tuple[Keep, str]:
         """Return the channels to keep, and the rule that chose them in words."""
+        first = "what its readers lose least by first" if choice.adds_up else "least L2 norm first"
         if self.ratio is not None:
-            return choice.by_ratio(self.ratio), f"ratio={self.ratio:g} of each group, least L2 norm first"
-        goal = next((name for name in GOALS if getattr(self, name) is not None), None)
-        if goal is not None:
-            return self._reach(goal, model, choice, ctx)
+            return choice.by_ratio(self.ratio), f"ratio={self.ratio:g} of each group, {first}"
+        if self._goal:
+            return self._reach(self._goal, model, choice, ctx), self._rule(choice, first)
         if ctx.calibration_is_synthetic:
             return choice.dead_only(), "no goal and no data: only channels that are always zero or never read"
         return self._careful(model, facts, choice, ctx)
 
-    def _reach(self, goal: str, model: ir.Model, choice: Choice, ctx: Context) -> tuple[Keep, str]:
-        """Let all groups come to the same harm, the smallest that leaves no more than the goal."""
+    def _rule(self, choice: Choice, first: str) -> str:
+        sharing = "the same price for every group" if choice.adds_up else "equal harm to every group"
+        return f"{self._goal}={getattr(self, self._goal):g} left, {sharing}, {first}"
+
+    def _reach(self, goal: str, model: ir.Model, choice: Choice, ctx: Context) -> Keep:
+        """Leave as much of what the goal counts as it allows."""
         fraction = float(getattr(self, goal))
         predictor = Predictor(model, choice.coupling)
-        limit = fraction * getattr(predictor.size(choice.coupling.keep_all()), goal)
-        most = float(max((len(cell.layers) for cell in choice.cells), default=0))
-        keep, reached = smallest(
-            choice.by_harm, most, lambda keep: getattr(predictor.size(keep), goal) <= limit
-        )
+        keep, reached = choice.by_goal(goal, fraction, predictor)
         if not reached:
-            least = getattr(predictor.size(keep), goal) * fraction / limit if limit else 1.0
+            total = getattr(predictor.size(choice.coupling.keep_all()), goal)
+            least = getattr(predictor.size(keep), goal) / (total or 1)
             ctx.goal_missed(f"prune can leave {least:.3g} of the {goal} at best, {fraction:g} was asked for")
-        return keep, f"{goal}={fraction:g} left, equal harm to every group, least L2 norm first"
+        return keep
 
     def _careful(self, model: ir.Model, facts: Facts, choice: Choice, ctx: Context) -> tuple[Keep, str]:
         """Prune as much as costs no more than ``max_drop`` points on held-out samples."""
-        harm = Harm(model, ctx)
+        harm, predictor = Harm(model, ctx), Predictor(model, choice.coupling)
+        steps = [choice.dead_only(), *(keep for keep in choice.steps(predictor))]
+        samples = trial_samples(ctx.calibration) if self._repairs(ctx) else None
 
         def prune(step: int) -> None:
-            remove_channels(model, couple(model, facts), choice.by_harm(_harm_at(step)))
+            _carry_out(model, couple(model, facts), steps[step], samples, ctx)
 
-        step = last_harmless(model, prune, harm, self.max_drop, CAREFUL_STEPS)
-        rule = f"no goal: the most that costs at most {self.max_drop:g} points ({harm.measure})"
-        return choice.by_harm(_harm_at(step)), rule
-
-
-def _harm_at(step: int) -> float:
-    """The harm that a step of the careful search does to each group; fine steps where harm is small."""
-    return float((step / CAREFUL_STEPS) ** 2)
+        step = last_harmless(model, prune, harm, self.max_drop, len(steps))
+        return steps[step], f"no goal: the most that costs at most {self.max_drop:g} points ({harm.measure})"
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What can be chosen from: the cells of a model and how much each channel matters."""
-
-    coupling: Coupling
-    cells: list[Cell]
-    scores: Scores
-    dead: Ids
-    least: int
-
-    def by_ratio(self, ratio: float) -> Keep:
-        """Remove about ``ratio`` of each cell, and dead channels in any case."""
-        pruned = choose_ratio(self.coupling, self.cells, self._dead_first(), ratio, self.least)
-        return pruned & self.dead_only()
-
-    def by_harm(self, harm: float) -> Keep:
-        """Remove from each cell what harms it by at most ``harm``, and dead channels in any case."""
-        pruned = choose_harm(self.coupling, self.cells, self._dead_first(), harm, self.least)
-        return pruned & self.dead_only()
-
-    def _dead_first(self) -> Scores:
-        """Scores that put dead channels first, so that what one rule removes contains what another does."""
-        scores = self.scores.copy()
-        scores[self.dead] = -1.0
-        return scores
-
-    def dead_only(self) -> Keep:
-        """Remove dead channels only."""
-        return choose_dead(self.coupling, self.cells, self.dead)
+def _carry_out(
+    model: ir.Model, coupling: Coupling, keep: Keep, samples: Samples | None, ctx: Context
+) -> list[Repaired]:
+    """Remove channels; with samples, fit the layers that are left to what they were."""
+    if samples is None:
+        remove_channels(model, coupling, keep)
+        return []
+    original, kept = twin(model), kept_outputs(coupling, keep)
+    remove_channels(model, coupling, keep)
+    return repair(original, model, kept, samples, ctx)

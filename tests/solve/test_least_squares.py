@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphopt.solve import Elimination, damping, fit, removal_curve, squared_error
+from graphopt.solve import Elimination, damping, fit, removal_curve, shrunk, squared_error
 
 
 def drawn(
@@ -131,3 +131,29 @@ def test_costs_of_several_readers_add_up() -> None:
     two = removal_curve([(Elimination(gram, weights), [(0, blocks)], s) for s in (1.0, 2.0)], 12)
     np.testing.assert_array_equal(one[0], two[0])
     np.testing.assert_allclose(one[1], two[1], rtol=1e-12)
+
+
+def test_too_few_rows_hold_the_weights() -> None:
+    """Eight rows for twelve unknowns meet any target; what they say must not win over the weights."""
+    x, t = drawn(8, rows=8)
+    current = np.random.default_rng(0).standard_normal((1, 12, 5))
+    gram, cross, _ = sums(x, t)
+    free = fit(gram, cross, current, damping(gram))
+    held = fit(gram, cross, current, damping(gram, rows=8))
+    assert np.abs(held - current).sum() < 0.7 * np.abs(free - current).sum()
+    np.testing.assert_array_equal(damping(gram, rows=120), damping(gram))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_too_few_rows_tell_variances_and_nothing_in_common(bias: bool) -> None:
+    x, _ = drawn(9, rows=8)
+    if bias:
+        x += 3.0
+        x[:, :, -1] = 1.0
+    gram = sums(x, x)[0]
+    few, many = shrunk(gram, 1e-9, bias=bias), shrunk(gram, 1e15, bias=bias)
+    np.testing.assert_allclose(many, gram, rtol=1e-9, atol=1e-9 * gram.max())
+    np.testing.assert_allclose(np.diagonal(few[0]), np.diagonal(gram[0]), rtol=1e-9)
+    mean = x[0].mean(axis=0) if bias else np.zeros(12)
+    off = ~np.eye(12, dtype=bool)
+    np.testing.assert_allclose(few[0][off], (8 * np.outer(mean, mean))[off], atol=1e-6 * gram.max())

@@ -64,6 +64,7 @@ def test_rows_times_weights_are_what_the_layer_computes(how: dict[str, Any]) -> 
     y = next(iter(Session(model).run({"x": x}).values()))
     every = np.arange(patches.places(x))
     matrix = patches.matrix(node.inputs[1].constant)
+    assert matrix.shape == patches.shape(node.inputs[1].constant.shape)
     computed, wanted = patches.rows(x, every) @ matrix, patches.outputs(y, every)
     assert computed.shape == wanted.shape
     np.testing.assert_allclose(computed, wanted, atol=1e-4)
@@ -84,6 +85,7 @@ def test_matrix_products(op: str, attributes: dict[str, int]) -> None:
     y = next(iter(Session(model).run({"x": values}).values()))
     weight = model.graph.nodes[0].inputs[1].constant
     rows = patches.rows(values, np.arange(3))
+    assert patches.matrix(weight).shape == patches.shape(weight.shape) == (1, 5, 4)
     np.testing.assert_allclose((rows @ patches.matrix(weight))[0], y, atol=1e-5)
     np.testing.assert_array_equal(patches.weight(patches.matrix(weight)), weight)
 

@@ -1,0 +1,98 @@
+"""What can be chosen, and the rules that choose: a ratio, a goal at equal harm or at the least total cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphopt.errors import GraphoptError
+from graphopt.solve import fill, spend
+
+from .cells import Cell
+from .coupling import Coupling
+from .ledger import Ids
+from .plan import choose_dead, smallest
+from .predict import Keep, Predictor
+from .ranking import Ranking, keep_of
+from .usage import Usage
+
+STEPS = 32  # amounts of pruning that a search by trial tells apart
+TRIES = 8  # budgets tried until the exact size meets the goal; constants of odd sharing cost a second one
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The ranked channels of a model; every method returns the channels to keep."""
+
+    coupling: Coupling
+    rankings: Sequence[Ranking]
+    dead: Ids
+    least: int  # channels to leave each cell at least
+    adds_up: bool  # whether costs of different cells may be added, or only compared
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells, in the order of the rankings."""
+        return [ranking.cell for ranking in self.rankings]
+
+    def by_ratio(self, ratio: float) -> Keep:
+        """Remove about ``ratio`` of each cell: the allowed width nearest to that; of two, the larger."""
+        widths = []
+        for cell in self.cells:
+            wanted = (1.0 - ratio) * len(cell.classes)
+            widths.append(min(cell.widths(self.least), key=lambda width: (abs(width - wanted), -width)))
+        return self._keep(widths)
+
+    def by_goal(self, goal: str, fraction: float, predictor: Predictor) -> tuple[Keep, bool]:
+        """Leave at most ``fraction`` of macs, params or bytes at the least cost; say if that is possible."""
+        total = float(getattr(predictor.size(self.coupling.keep_all()), goal))
+        usage = Usage(self.coupling, self.cells, goal, total or 1.0)
+        budget = fraction
+        for _ in range(TRIES):
+            widths, met = self._cheapest(usage, budget) if self.adds_up else self._evenest(usage, budget)
+            keep = self._keep(widths)
+            left = float(getattr(predictor.size(keep), goal)) / (total or 1.0)
+            if left <= fraction or not met:
+                return keep, left <= fraction
+            budget *= fraction / left
+        raise GraphoptError(f"prune cannot predict the {goal} of this model")
+
+    def steps(self, predictor: Predictor) -> list[Keep]:
+        """Return ever smaller choices, from fine steps to coarse ones, for a search by trial."""
+        amounts = [(step / STEPS) ** 1.5 for step in range(1, STEPS)]
+        if not self.adds_up:
+            return [self._keep(self._widths_at(amount)) for amount in amounts]
+        goal = "macs" if predictor.size(self.coupling.keep_all()).macs else "params"
+        return [self.by_goal(goal, 1.0 - amount, predictor)[0] for amount in amounts]
+
+    def dead_only(self) -> Keep:
+        """Remove dead channels only."""
+        return choose_dead(self.coupling, self.cells, self.dead)
+
+    def _cheapest(self, usage: Usage, budget: float) -> tuple[np.ndarray, bool]:
+        """Let all cells pay the same price for the last unit saved."""
+        curves = [ranking.curve(self.least) for ranking in self.rankings]
+        spending = spend(curves, usage.of, usage.along, budget)
+        return spending.sizes, spending.kept
+
+    def _evenest(self, usage: Usage, budget: float) -> tuple[np.ndarray, bool]:
+        """Let all cells come to the same harm, then give back what the budget has room for."""
+        most = max((float(ranking.costs[-1]) for ranking in self.rankings), default=0.0)
+        harm, met = smallest(lambda harm: usage.of(self._widths_at(harm)) <= budget, most)
+        widths = self._widths_at(harm)
+        if not met:
+            return widths, False
+        curves = [ranking.curve(self.least) for ranking in self.rankings]
+        return fill(curves, usage.of, usage.along, widths, budget), True
+
+    def _widths_at(self, harm: float) -> np.ndarray:
+        curves = [ranking.curve(self.least) for ranking in self.rankings]
+        widths = [
+            curve.sizes[(curve.costs <= harm) | (curve.sizes == curve.sizes[0])].min() for curve in curves
+        ]
+        return np.asarray(widths, np.int64)
+
+    def _keep(self, widths: Sequence[int] | np.ndarray) -> Keep:
+        return keep_of(self.coupling, self.rankings, widths) & self.dead_only()

@@ -1,0 +1,73 @@
+"""Rank channels by how much worse the layers that read them get, after the best repair (group OBS).
+
+For each layer that reads a cell the Gram matrix of its input says what every choice of channels costs; see
+``graphopt.solve``.  Costs are relative to the variance of what the layer goes into, the residual sum where
+there is one, and add up over the layers: the group score of OBSPA (X. Wang et al., 2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.solve import Elimination, removal_curve, shrunk
+
+from .cells import Cell
+from .coupling import Coupling
+from .ledger import Ids
+from .ranking import Ranking
+from .readers import Reader, find_readers
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.pipeline import Context
+
+SAMPLES = 512  # at most; more changed nothing
+
+
+class InputByInput:
+    """What leaving out inputs costs when nothing is known of how they go together: no repair."""
+
+    def __init__(self, squares: np.ndarray, weights: np.ndarray) -> None:
+        self._costs = squares * np.square(weights).sum(axis=2)  # (groups, n)
+
+    def costs(self, blocks: np.ndarray, group: int = 0) -> np.ndarray:
+        """Return what each row of ``blocks`` costs."""
+        return np.asarray(self._costs[group][blocks].sum(axis=1))
+
+    def remove(self, inputs: np.ndarray, group: int = 0) -> float:
+        """Return what these inputs cost."""
+        return float(self._costs[group][inputs].sum())
+
+
+def obs_rankings(
+    model: ir.Model, coupling: Coupling, cells: Sequence[Cell], dead: Ids, samples: Samples, ctx: Context
+) -> list[Ranking]:
+    """Rank the channels of each cell; classes in ``dead`` go first."""
+    if not cells:
+        return []
+    readers = find_readers(model, coupling, samples.take(SAMPLES), ctx)
+    weighed = ctx.progress("prune: weighing channels", cells, len(cells))
+    return [_ranking(coupling, cell, readers, dead) for cell in weighed]
+
+
+def _ranking(coupling: Coupling, cell: Cell, readers: Sequence[Reader], dead: Ids) -> Ranking:
+    used = [
+        (_eliminator(reader), places, reader.scale)
+        for reader in readers
+        if (places := reader.places(coupling, cell))
+    ]
+    order, costs = removal_curve(used, len(cell.classes))
+    classes = cell.classes[order]
+    gone = np.isin(classes, dead)
+    return Ranking(cell, np.concatenate([classes[gone], classes[~gone]]), costs)
+
+
+def _eliminator(reader: Reader) -> Elimination | InputByInput:
+    if reader.gram.ndim == 2:
+        return InputByInput(reader.gram, reader.weights)
+    gram = shrunk(reader.gram, max(reader.rows, 1), bias=reader.biased)
+    return Elimination(gram, reader.weights, bias=reader.biased)

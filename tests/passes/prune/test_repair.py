@@ -1,0 +1,253 @@
+"""Repair: each layer becomes the least-squares fit to what the original computed, and is never worse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graphopt import data, ir
+from graphopt.passes.fold_bn import FoldBN
+from graphopt.passes.prune import Prune, frontier
+from graphopt.passes.prune.coupling import couple
+from graphopt.passes.prune.facts import gather_facts
+from graphopt.passes.prune.frontier import Frontier, cut_before, part, twin
+from graphopt.passes.prune.repair import kept_outputs, repair
+from graphopt.passes.prune.surgery import remove_channels
+from graphopt.pipeline import Context, Plan
+from graphopt.runtime import Session
+from tests.corpus import random_cnn
+from tests.corpus._net import Net
+from tests.passes.prune.oracle import context, copy, load
+
+
+def samples_of(model: ir.Model, count: int = 64, seed: int = 3) -> data.Samples:
+    """Seeded samples that stand in for the user's."""
+    return data.synthetic(model.signature.inputs, dict(context(model).shapes), count, seed)
+
+
+def residual(seed: int = 0) -> ir.Model:
+    """Stem, a residual block, a depthwise block and a classifier on x[1,3,8,8]."""
+    net = Net(seed)
+    x = net.op("Relu", net.conv(net.input(), (12, 3, 3, 3), bias=True, pads=[1] * 4, name="stem"))
+    y = net.op("Relu", net.conv(x, (16, 12, 3, 3), bias=True, pads=[1] * 4, name="first"))
+    x = net.op("Relu", net.op("Add", x, net.conv(y, (12, 16, 3, 3), bias=True, pads=[1] * 4, name="second")))
+    y = net.op("Relu", net.conv(x, (24, 12, 1, 1), name="expand"))
+    y = net.op("Relu", net.conv(y, (24, 1, 3, 3), bias=True, group=24, pads=[1] * 4, name="depthwise"))
+    pooled = net.op("Flatten", net.op("GlobalAveragePool", y))
+    return load(net.model(net.gemm(pooled, (5, 24), bias=(5,), transB=1, name="fc")))
+
+
+def calibrated(model: ir.Model, **options: object) -> Context:
+    return context(model, calibration=samples_of(model, **options))  # type: ignore[arg-type]
+
+
+def outputs(model: ir.Model, samples: data.Samples) -> np.ndarray:
+    session = Session(model)
+    return np.concatenate([next(iter(session.run(sample.feeds).values())) for sample in samples])
+
+
+def error(model: ir.Model, original: ir.Model) -> float:
+    """Squared error of the output on fresh samples, relative to its variance."""
+    fresh = samples_of(original, 40, seed=99)
+    wanted = outputs(original, fresh)
+    return float(
+        np.square(outputs(model, fresh) - wanted).sum() / np.square(wanted - wanted.mean(axis=0)).sum()
+    )
+
+
+def applied(model: ir.Model, step: Prune, plan: Plan | None = None) -> tuple[ir.Model, Context, Plan]:
+    after = copy(model)
+    ctx = calibrated(after)
+    plan = step.plan(after, ctx) if plan is None else plan
+    step.apply(after, plan, ctx)
+    after.check()
+    return after, ctx, plan
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_repair_lowers_the_error_on_fresh_samples(seed: int) -> None:
+    model = residual(seed)
+    raw, _, plan = applied(model, Prune(ratio=0.3, round_to=1, repair=False))
+    repaired, ctx, _ = applied(model, Prune(ratio=0.3, round_to=1), plan)
+    assert error(repaired, model) < 0.5 * error(raw, model)
+    said = [change.what for change in ctx.changes if "fitted anew" in change.what]
+    assert len(said) >= 3
+
+
+def test_nothing_removed_is_nothing_changed() -> None:
+    model = residual()
+    after = copy(model)
+    Prune().apply(after, Plan(), calibrated(after))
+    assert after.to_bytes() == model.to_bytes()
+
+
+def test_the_same_plan_gives_the_same_bytes() -> None:
+    model = residual()
+    first, _, plan = applied(model, Prune(macs=0.6, round_to=1))
+    second, _, again = applied(model, Prune(macs=0.6, round_to=1))
+    assert plan == again and first.to_bytes() == second.to_bytes()
+    assert applied(model, Prune(), plan)[0].to_bytes() == first.to_bytes()  # replayed
+
+
+def test_without_real_samples_weights_are_only_cut() -> None:
+    model = residual()
+    _, _, plan = applied(model, Prune(ratio=0.3, round_to=1, importance="l2"))
+    blind, cut = copy(model), applied(model, Prune(repair=False), plan)[0]
+    Prune().apply(blind, plan, context(blind))
+    assert blind.to_bytes() == cut.to_bytes()
+
+
+def test_one_layer_is_numpys_least_squares() -> None:
+    """Two convs, channels of the first removed: the second is fitted to all 64 positions of all samples."""
+    net = Net(5)
+    hidden = net.op("Relu", net.conv(net.input(), (6, 3, 3, 3), bias=True, pads=[1] * 4, name="one"))
+    model = load(net.model(net.conv(hidden, (4, 6, 1, 1), bias=True, name="two")))
+    plan = Plan(({"group": "one", "tensor": "one.out", "remove": [1, 4]},))
+    after, _, _ = applied(model, Prune(), plan)
+    rows, wanted = [], []
+    old = Session(model, outputs=["two.out"])
+    new = Session(
+        after, outputs=[next(node for node in after.graph.nodes if node.name == "two").inputs[0].name]
+    )
+    for sample in samples_of(model):
+        values = next(iter(new.run(sample.feeds).values()))
+        rows.append(values.reshape(4, -1).T.astype(np.float64))
+        wanted.append(old.run(sample.feeds)["two.out"].reshape(4, -1).T.astype(np.float64))
+    x = np.concatenate(rows)
+    x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    weights, bias = (
+        node.constant for node in next(node for node in after.graph.nodes if node.name == "two").inputs[1:]
+    )
+    fitted = np.concatenate([weights.reshape(4, 4).T, bias[None]])
+    best = np.linalg.lstsq(x, np.concatenate(wanted), rcond=None)[0]
+
+    def loss(solution: np.ndarray) -> float:
+        return float(np.square(x @ solution - np.concatenate(wanted)).sum())
+
+    kept = [0, 2, 3, 5]
+    cut = model.graph.nodes[2].inputs[1].constant[:, kept].reshape(4, 4).T
+    unrepaired = np.concatenate([cut, model.graph.nodes[2].inputs[2].constant[None]])
+    assert loss(best) <= loss(fitted) <= loss(best) + 1e-3 * (loss(unrepaired) - loss(best))
+
+
+def test_a_channel_that_others_can_stand_in_for_is_free() -> None:
+    """Two equal filters of large norm: the norm sees two important channels, the readers need one."""
+    model = residual(1)
+    node = next(node for node in model.graph.nodes if node.name == "first")
+    for index in (1, 2):
+        values = np.array(node.inputs[index].constant)
+        values[9] = values[4]
+        if index == 1:
+            values[[4, 9]] *= 3
+        node.inputs[index] = model.graph.add_constant("double", values)
+    after, _, plan = applied(model, Prune(macs=0.97, round_to=1))
+    removed = {item["group"]: item["remove"] for item in plan.items}
+    assert removed["first"][:1] in ([4], [9])
+    assert error(after, model) < 1e-3
+    _, _, by_norm = applied(model, Prune(ratio=0.1, round_to=1, importance="l2"))
+    assert not {4, 9} & set(next(item["remove"] for item in by_norm.items if item["group"] == "first"))
+
+
+def test_the_residual_sum_is_the_target() -> None:
+    model = residual()
+    cut = cut_before(model.graph, [node for node in model.graph.nodes if node.name in ("second", "expand")])
+    from graphopt.passes.prune.repair import _wanted
+
+    second = next(node for node in model.graph.nodes if node.name == "second")
+    target, branch = _wanted(second, set(cut))
+    assert target.producer.op == "Add" and branch is not None and branch.producer.op == "Relu"
+    assert _wanted(second, set()) == (second.output, None)
+
+
+def test_shared_weights_are_not_fitted() -> None:
+    """Two branches with one weight: fitting one of them would make it a second constant."""
+    net = Net(2)
+    x = net.op("Relu", net.conv(net.input(), (8, 3, 3, 3), bias=True, pads=[1] * 4, name="stem"))
+    shared = net.random(6, 8, 1, 1, name="shared")
+    left = net.op("Conv", x, shared, name="left")
+    right = net.op("Conv", net.op("Sigmoid", x), shared, name="right")
+    model = load(net.model(net.op("Add", left, right)))
+    plan = Plan(({"group": "stem", "tensor": "stem.out", "remove": [0, 5]},))
+    after, _, _ = applied(model, Prune(), plan)
+    names = {node.inputs[1].name for node in after.graph.nodes if node.name in ("left", "right")}
+    assert len(names) == 1
+
+
+def test_half_precision_stays_half() -> None:
+    net = Net(4, np.float16)
+    hidden = net.op("Relu", net.conv(net.input(), (6, 3, 3, 3), bias=True, pads=[1] * 4, name="one"))
+    model = load(net.model(net.conv(hidden, (4, 6, 1, 1), bias=True, name="two")))
+    after, ctx, _ = applied(model, Prune(ratio=0.4, round_to=1))
+    assert all(t.dtype == np.float16 for node in after.graph.find("Conv") for t in node.inputs[1:])
+    assert any("fitted anew" in change.what for change in ctx.changes)
+
+
+@pytest.mark.parametrize("cache", [0, 2**28])
+@pytest.mark.parametrize("seed", range(12))
+def test_every_cut_gives_the_values_of_a_whole_run(
+    seed: int, cache: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frontier, "CACHE_BYTES", cache)
+    model = load(random_cnn(seed))
+    model.sort()
+    ctx = context(model)
+    samples = samples_of(model, 3)
+    layers = [node for node in model.graph.nodes if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul")]
+    names = [node.output.name for node in layers]
+    whole = [Session(model, outputs=names, optimization="disabled").run(sample.feeds) for sample in samples]
+    walk = Frontier(model, samples, ctx)
+    for number, node in enumerate(layers):
+        cut = cut_before(model.graph, layers[number:])
+        walk.advance(cut)
+        reads = node.inputs[0].name
+        assert reads in cut or node.inputs[0].producer is None
+        for found, wanted in zip(walk.stream([node.output.name]), whole, strict=True):
+            np.testing.assert_allclose(
+                found[node.output.name], wanted[node.output.name], rtol=2e-3, atol=2e-4
+            )
+
+
+def test_a_part_needs_only_what_is_known() -> None:
+    model = residual()
+    known = {
+        "second.out": np.zeros((1, 12, 8, 8), np.float32),
+        "stem.out": np.zeros((1, 12, 8, 8), np.float32),
+    }
+    made = part(model, known, ["expand.out"])
+    assert {tensor.name for tensor in made.graph.inputs} == set(known)
+    assert "first" not in {node.name for node in made.graph.nodes}
+    assert {node.name for node in model.graph.nodes} >= {"stem", "first", "fc"}  # the model itself is whole
+
+
+def test_a_twin_is_apart_from_its_model() -> None:
+    model = residual()
+    before = model.to_bytes()
+    other = twin(model)
+    assert other.to_bytes() == before
+    node = next(other.graph.find("Conv"))
+    other.graph.set_constant(node, 1, np.zeros_like(node.inputs[1].constant))
+    assert model.to_bytes() == before and other.to_bytes() != before
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_whatever_network_comes_no_layer_gets_worse(seed: int, tmp_path: Path) -> None:
+    """Random graphs: what repair says it did holds on its own samples, and the model stays valid."""
+    model = load(random_cnn(seed))
+    FoldBN().run(model, context(model))
+    original, ctx = twin(model), context(model)
+    coupling = couple(model, gather_facts(model, ctx))
+    step = Prune(ratio=0.4, round_to=1, importance="l2", repair=False)
+    plan = step.plan(model, ctx)
+    if not plan.items:
+        pytest.skip("nothing can be removed here")
+    from graphopt.passes.prune.plan import read_items
+
+    keep = read_items(coupling, plan.items)
+    kept = kept_outputs(coupling, keep)
+    remove_channels(model, coupling, keep)
+    for done in repair(original, model, kept, samples_of(original, 24), ctx):
+        assert 0 <= done.after < done.before
+    model.check()
+    Session(model, optimization="disabled").run(next(iter(ctx.inputs.check)).feeds)
