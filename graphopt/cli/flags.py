@@ -81,7 +81,10 @@ shape = click.option(
 )
 session = together(
     value(
-        "--threads", type=click.IntRange(1, 1024), help="Threads of onnxruntime. [default: all processors]"
+        "--threads",
+        metavar="N",
+        type=click.IntRange(1, 1024),
+        help="Threads of onnxruntime. [default: all processors]",
     ),
     value("--provider", type=click.Choice(["cpu", "cuda"]), help="Where models run. [default: cpu]"),
     click.option(

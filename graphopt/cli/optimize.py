@@ -16,7 +16,9 @@ _what = flags.together(
         "-o", "--output", metavar="OUT", help="Where to write. [default: MODEL.opt.onnx beside MODEL]"
     ),
     flags.value(
-        "--passes", metavar="SPEC", help="Passes in order: fold-bn,prune:macs=0.7:round_to=16,quant."
+        "--passes",
+        metavar="SPEC",
+        help="Passes in order, such as prune:macs=0.7,quant; graphopt passes lists them.",
     ),
     flags.value("--recipe", metavar="FILE.toml", help="A file with the passes and any of these flags."),
     flags.switch("--as-written", "Run exactly the passes given; add none that they need."),
@@ -38,8 +40,18 @@ _checks = flags.together(
         help="What to check: numbers after exact passes (auto), also at every optimisation level of ORT "
         "(full), graph and signature only (structure), nothing (off). [default: auto]",
     ),
-    flags.value("--tolerance", type=float, metavar="X", help="Relative difference allowed to exact passes."),
-    flags.value("--max-drop", type=float, metavar="POINTS", help="Goal: lose at most this much top-1."),
+    flags.value(
+        "--tolerance",
+        type=float,
+        metavar="X",
+        help="Relative difference allowed to exact passes. [default: 1e-4; 2e-2 for float16]",
+    ),
+    flags.value(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="Goal: lose at most so many points of top-1; needs --evaluation.",
+    ),
     flags.switch("--strict", "Write nothing and exit with 6 when a goal is missed or nothing changed."),
 )
 _results = flags.together(
@@ -52,7 +64,9 @@ _results = flags.together(
     flags.switch("--force", "Overwrite an existing OUT."),
 )
 _run = flags.together(
-    flags.value("--seed", type=click.IntRange(0), help="Seed of everything random. [default: 0]"),
+    flags.value(
+        "--seed", metavar="N", type=click.IntRange(0), help="Seed of everything random. [default: 0]"
+    ),
     flags.session,
     flags.value("--cache", metavar="DIR|off", help="Folder that keeps calibration results. [default: off]"),
     flags.switch("--verbose", "List every change and every skip."),
@@ -60,7 +74,16 @@ _run = flags.together(
 )
 
 
-@click.command("optimize", short_help="Make a model smaller and faster.")
+_EXAMPLES = """\b
+Examples:
+  graphopt optimize in.onnx --passes clean,fold-bn
+  graphopt optimize in.onnx --passes prune,quant --calibration photos/
+  graphopt optimize in.onnx --passes quant --calibration data.npz::256 \\
+    --evaluation data.npz::256: --max-drop 1 -o small.onnx
+"""
+
+
+@click.command("optimize", short_help="Make a model smaller and faster.", epilog=_EXAMPLES)
 @flags.model_argument
 @_what
 @_data

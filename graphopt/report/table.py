@@ -83,7 +83,7 @@ def _print_facts(record: Record) -> None:
         print_line(f"signal to noise of {output}: {decibel_text(ratio)}")
     calibration = record.calibration
     if calibration.samples:
-        print_line(f"calibration: {calibration.source}, {calibration.samples} samples")
+        print_line(f"calibration: {calibration.source}, {calibration.samples} samples", wrap=False)
     if calibration.shared_with_evaluation:
         text = f"{calibration.shared_with_evaluation} samples are in both calibration and evaluation"
         print_line(text, "loud")
@@ -93,7 +93,7 @@ def _print_facts(record: Record) -> None:
         print_line(f"warning: {text}", "warning")
     for text in record.missed:
         print_line(f"GOAL MISSED: {text}", "failure")
-    print_line(f"written: {record.output}" if record.output else "nothing was written")
+    print_line(f"written: {record.output}" if record.output else "nothing was written", wrap=False)
 
 
 def amount(value: float | None, unit: str = "") -> str:

@@ -18,8 +18,11 @@ NARROWEST = 6  # columns a cell keeps when a table has to shrink
 _STYLES = {"warning": "33", "loud": "1;33", "failure": "1;31"}  # ANSI: yellow, bold yellow, bold red
 
 
-def print_line(text: str, style: str = "") -> None:
-    """Print a line, wrapped between words; paths are never broken. Styles show on a terminal only."""
+def print_line(text: str, style: str = "", *, wrap: bool = True) -> None:
+    """Print a line, wrapped between words unless ``wrap`` is off. Styles show on a terminal only."""
+    if not wrap:
+        print(_styled(text, style))
+        return
     indent = " " * (len(text) - len(text.lstrip()) + 2)
     wrapped = textwrap.wrap(
         text, _width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
