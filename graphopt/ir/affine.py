@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphopt.ir.declared import Shape
 from graphopt.ir.facts import Facts
 from graphopt.ir.graph import Node
 from graphopt.ir.linear import LinearLayer, absorb_after, absorb_before, as_layer, is_padded
-from graphopt.ir.tensor import Shape, Tensor
+from graphopt.ir.tensor import Tensor
 from graphopt.ir.weights import Array
 
 OPERATORS = ("Mul", "Add", "Sub", "Div")

@@ -164,7 +164,7 @@ class Graph(gs.Graph):  # type: ignore[misc,name-defined]
         }
         if unused:
             self.initializers = [t for t in self.initializers if t not in unused]
-            self.inputs = [t for t in self.inputs if t not in unused]
+            self.inputs: list[Tensor] = [t for t in self.inputs if t not in unused]
         return len(unused)
 
     def remove(self, node: Node) -> None:
@@ -175,7 +175,7 @@ class Graph(gs.Graph):  # type: ignore[misc,name-defined]
         node.keep_attributes()
         node.inputs.clear()
         node.outputs.clear()
-        node.graph = None
+        node.graph = None  # type: ignore[assignment]
         self.owners.discard(node)
         self._has_removed = True
 

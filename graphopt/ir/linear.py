@@ -66,10 +66,8 @@ class LinearLayer:
 
     def per_channel(self, constant: Array) -> Array | None:
         """Return ``constant`` as one number for each output channel, when it broadcasts so; float64."""
-        if self.node.op == "MatMul":
-            limit = 1  # the rank of the output is not known here
-        else:
-            limit = self.trailing + 2
+        # The rank of a MatMul's output is not known here.
+        limit = 1 if self.node.op == "MatMul" else self.trailing + 2
         axis = constant.ndim - 1 - self.trailing
         others = [size for index, size in enumerate(constant.shape) if index != axis]
         if constant.ndim > limit or any(size != 1 for size in others):

@@ -199,7 +199,8 @@ class Model:
 
 
 def _port(tensor: Tensor) -> Port:
-    return Port(tensor.name, tensor.dtype, tensor.shape)
+    shape = tensor.shape
+    return Port(tensor.name, tensor.dtype, None if shape is None else tuple(shape))
 
 
 class _Metadata(MutableMapping[str, str]):

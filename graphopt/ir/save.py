@@ -129,7 +129,7 @@ def _complete_size(proto: ModelProto, weights: Weights) -> int:
 
 
 def _write_data(tensors: Sequence[TensorProto], weights: Weights, folder: Path, stem: str) -> Path:
-    """Write payloads one after the other and let their tensors refer to them; a shared one is written once."""
+    """Write each payload once, one after the other, and let the tensors refer to them."""
     draft = folder / f".{secrets.token_hex(4)}.{stem}.data"
     digest = hashlib.sha256()
     places: dict[tuple[str, ...], tuple[int, int]] = {}

@@ -139,9 +139,9 @@ def _python_slice(start: int, end: int, step: int, size: int) -> slice:
 def slice_bounds(node: Node, inputs: Sequence[Value | None]) -> dict[int, tuple[int, int, int]] | None:
     """Return {axis: (start, end, step)} of a Slice in any of its forms; None when not known."""
     if "starts" in node.attrs:
-        starts, ends = list(node.attrs["starts"]), list(node.attrs["ends"])
-        axes = list(node.attr("axes", range(len(starts))))
-        return {a: (s, e, 1) for a, s, e in zip(axes, starts, ends, strict=True)}
+        named = node.attr("axes", range(len(node.attrs["starts"])))
+        both = zip(named, node.attrs["starts"], node.attrs["ends"], strict=True)
+        return {axis: (start, end, 1) for axis, start, end in both}
     given = [inputs[i] if i < len(inputs) else None for i in range(1, 5)]
     present = [node.input(i) is not None for i in range(1, 5)]
     if any(here and not is_known(value) for here, value in zip(present, given, strict=True)):
