@@ -224,6 +224,8 @@ def _reduce_prod(node: Node, inputs: Sequence[Value | None]) -> Value | None:
     data, axes = inputs[0], axes_of(node, inputs)
     if data is None or not is_known(data) or data.ndim != 1 or not _all_integers([data]):
         return None
+    if data.size == 0:  # runtimes disagree about the product of nothing
+        return None
     if axes not in (None, [0], [-1]) or (axes is None and node.attr("noop_with_empty_axes", 0)):
         return None
     return np.asarray(np.prod(data, keepdims=bool(node.attr("keepdims", 1))))
