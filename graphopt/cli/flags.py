@@ -25,7 +25,7 @@ class _Once(click.Option):
     """An option with a value that may be given once: which of two values counts would be a guess."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, multiple=True, **kwargs)
+        super().__init__(*args, **{**kwargs, "multiple": True})
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
         values = super().process_value(ctx, value) or ()

@@ -139,7 +139,7 @@ def parse_shapes(texts: Sequence[str] | str | Mapping[str, Sequence[int]]) -> di
             raise UsageError(f"--shape {text} is not of the form NAME=1x3x640x640")
         if found["name"] in shapes:
             raise UsageError(f"--shape gives {found['name']} twice")
-        shapes[found["name"]] = _sizes([int(size) for size in found["sizes"].split("x")], text)
+        shapes[found["name"]] = _sizes([int(size) for size in found["sizes"].split("x")], str(text))
     return shapes
 
 

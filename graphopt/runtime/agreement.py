@@ -82,15 +82,16 @@ def classifier_output(outputs: Mapping[str, Any]) -> str | None:
 
 def declared_classes(outputs: Iterable[Port]) -> int | None:
     """How many classes a model tells apart: K of its only floating output [N, K, 1, ...], if declared."""
-    found = [port.shape for port in outputs if _declares_scores(port)]
-    return int(found[0][1]) if len(found) == 1 and found[0] is not None else None
+    found = [classes for port in outputs if (classes := _classes(port)) is not None]
+    return found[0] if len(found) == 1 else None
 
 
-def _declares_scores(port: Port) -> bool:
+def _classes(port: Port) -> int | None:
+    """K of a port that holds class scores, None for any other."""
     if port.dtype is None or port.dtype.kind != "f" or port.shape is None or len(port.shape) < 2:
-        return False
+        return None
     classes = port.shape[1]
-    return isinstance(classes, int) and classes > 1 and set(port.shape[2:]) <= {1}
+    return classes if isinstance(classes, int) and classes > 1 and set(port.shape[2:]) <= {1} else None
 
 
 def _is_scores(value: Any) -> bool:

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from graphopt import ir, runtime
 from graphopt.errors import DataError, ModelError, UsageError
+from graphopt.ir import Port
 from graphopt.runtime import source
 
 
@@ -181,3 +182,21 @@ def test_the_machine_is_named() -> None:
     machine = runtime.machine(threads=3)
     assert set(machine) == {"cpu", "isa", "threads", "onnxruntime"}
     assert machine["threads"] == 3 and machine["cpu"] and machine["isa"]
+
+
+@pytest.mark.parametrize(
+    ("ports", "classes"),
+    [
+        ([("y", "f4", (1, 7))], 7),
+        ([("y", "f4", ("N", 7, 1, 1))], 7),
+        ([("y", "f4", (1, 7)), ("boxes", "f4", (1, 7, 4))], 7),
+        ([("y", "f4", (1, 7)), ("z", "f4", (1, 3))], None),
+        ([("y", "f4", (1, "K"))], None),
+        ([("y", "i8", (1, 7))], None),
+        ([("y", "f4", (1, 1))], None),
+        ([("y", "f4", None), ("z", None, (1, 3))], None),
+    ],
+)
+def test_declared_classes(ports: list[tuple[str, str | None, Any]], classes: int | None) -> None:
+    made = [Port(name, None if dtype is None else np.dtype(dtype), shape) for name, dtype, shape in ports]
+    assert runtime.declared_classes(made) == classes
