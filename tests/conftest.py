@@ -11,10 +11,16 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx
 import pytest
+from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 
 from graphopt.errors import PassError
 from graphopt.pipeline import Context, Contract, Pass, Plan, PlannedPass, option
+
+# The same examples in every run: a test that fails now and then tells nobody what to mend.  To search for
+# new counterexamples: pytest --hypothesis-profile default
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
 
 
 def build_classifier(batch: int | str = 1, *, side: int | str = 4, seed: int = 0) -> onnx.ModelProto:
