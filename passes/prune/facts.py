@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +43,7 @@ class Facts:
 
     shapes: dict[str, tuple[int, ...]]
     values: dict[str, ir.Array]
+    runs: bool = True  # whether the model can be run at all
 
     def shape(self, tensor: ir.Tensor) -> tuple[int, ...] | None:
         """Return the shape of a tensor, or None when nobody knows it."""
@@ -75,6 +76,7 @@ def gather_facts(model: ir.Model, ctx: Context) -> Facts:
     except (ModelError, DataError) as error:
         ctx.warn(f"prune cannot run the model to learn its inner sizes, so more of it stays whole: {error}")
         _infer(model, facts, feeds)
+        return replace(facts, runs=False)
     return facts
 
 

@@ -42,8 +42,9 @@ class Prune(PlannedPass):
     additions, concatenations, depthwise convolutions and their like go together or not at all.  Whatever
     prune cannot follow stays whole, and the report says why.
 
-    With calibration data, what goes is what its readers can best do without, and afterwards the weights that
-    stay are fitted to what the original computed: unlabelled samples suffice.
+    What goes is what its readers can best do without on the calibration samples, and afterwards the weights
+    that stay are fitted to what the original computed: unlabelled samples suffice, and even synthetic ones
+    are much better than none.
 
     Batch normalisations are folded first: there are fewer cases, and the norm of a folded filter contains the
     scale that follows it.
@@ -71,10 +72,10 @@ class Prune(PlannedPass):
     importance: str = option(
         "auto",
         "what makes a channel important: l2, the norm of its filters; obs, what its readers lose without it; "
-        "auto, obs with calibration data",
+        "auto, obs where there are samples to go by",
         choices=IMPORTANCE,
     )
-    repair: bool = option(True, "with calibration data, fit the remaining weights anew, layer by layer")
+    repair: bool = option(True, "fit the remaining weights to the calibration samples, layer by layer")
     exclude: tuple[str, ...] = option((), "nodes to leave alone, as patterns of their names")
     include: tuple[str, ...] = option((), "the only nodes to prune, as patterns of their names")
 
@@ -97,22 +98,26 @@ class Prune(PlannedPass):
 
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
         """Remove the channels that ``plan`` names with all that is coupled to them, and repair the rest."""
-        coupling = couple(model, gather_facts(model, ctx))
+        facts = gather_facts(model, ctx)
+        coupling = couple(model, facts)
         keep = read_items(coupling, plan.items)
         report(self._with_options(coupling), keep, self._block(ctx), ctx)
         if not keep.all():
-            samples = ctx.calibration if self._repairs(ctx) else None
+            samples = ctx.calibration if self.repair and self._may_fit(facts, ctx) else None
+            if samples is not None and ctx.calibration_is_synthetic:
+                ctx.warn("prune fitted weights to synthetic samples; real calibration data would do better")
             for done in _carry_out(model, coupling, keep, samples, ctx):
                 ctx.changed(done.layer, done.what)
 
     def _block(self, ctx: Context) -> int:
         return ctx.target.block(runtime.machine()["isa"]) if self.round_to is None else self.round_to
 
-    def _repairs(self, ctx: Context) -> bool:
-        return self.repair and not ctx.calibration_is_synthetic
+    def _may_fit(self, facts: Facts, ctx: Context) -> bool:
+        """Whether there are samples to fit to: real ones, or made-up ones where a goal must be met."""
+        return facts.runs and (bool(self._goal) or not ctx.calibration_is_synthetic)
 
-    def _by_obs(self, ctx: Context) -> bool:
-        return self.importance == "obs" or (self.importance == "auto" and not ctx.calibration_is_synthetic)
+    def _by_obs(self, facts: Facts, ctx: Context) -> bool:
+        return self.importance != "l2" and self._may_fit(facts, ctx)
 
     @property
     def _goal(self) -> str:
@@ -121,7 +126,7 @@ class Prune(PlannedPass):
     def _choice(self, model: ir.Model, facts: Facts, ctx: Context) -> Choice:
         coupling = self._with_options(couple(model, facts))
         cells, dead = find_cells(coupling, self._block(ctx)), dead_classes(coupling)
-        if self._by_obs(ctx):
+        if self._by_obs(facts, ctx):
             samples = ctx.calibration if self._goal else trial_samples(ctx.calibration)
             rankings = obs_rankings(model, coupling, cells, dead, samples, ctx)
             return Choice(coupling, rankings, dead, self.min_channels, True)
@@ -177,7 +182,7 @@ class Prune(PlannedPass):
         """Prune as much as costs no more than ``max_drop`` points on held-out samples."""
         harm, predictor = Harm(model, ctx), Predictor(model, choice.coupling)
         steps = [choice.dead_only(), *(keep for keep in choice.steps(predictor))]
-        samples = trial_samples(ctx.calibration) if self._repairs(ctx) else None
+        samples = trial_samples(ctx.calibration) if self.repair and self._may_fit(facts, ctx) else None
 
         def prune(step: int) -> None:
             _carry_out(model, couple(model, facts), steps[step], samples, ctx)

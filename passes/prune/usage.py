@@ -40,8 +40,10 @@ class Usage:
                     [_shares(axis, cells) for axis in on] + [np.zeros(len(cells))] * (AXES - len(on))
                 )
         self._factors = np.asarray(factors, np.float64)  # (terms,)
-        self._counts = np.asarray(counts, np.float64).reshape(-1, AXES)
-        self._shares = np.asarray(shares, np.float64).reshape(-1, AXES, len(cells))  # channels on an axis
+        self._counts = np.asarray(counts, np.float64).reshape(len(factors), AXES)
+        self._shares = np.asarray(shares, np.float64).reshape(
+            len(factors), AXES, len(cells)
+        )  # channels on an axis
         self._touched = [np.flatnonzero(self._shares[:, :, c].any(axis=1)) for c in range(len(cells))]
         self._total = total
         self._fixed = total - float((self._factors * self._counts.prod(axis=1)).sum())

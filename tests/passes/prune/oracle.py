@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -58,7 +58,11 @@ class Pruned:
 def prune(
     model: ir.Model, step: Prune, sizes: Mapping[str, tuple[int, ...]] | None = None, **inputs: object
 ) -> Pruned:
-    """Plan and apply on a copy of ``model``; the result is checked and keeps the signature."""
+    """Plan and apply on a copy of ``model``; the result is checked and keeps the signature.
+
+    Weights are cut and not fitted anew, so that the twin can tell; without data the norm decides.
+    """
+    step = replace(step, repair=False, importance=step.importance if "calibration" in inputs else "l2")
     after = copy(model)
     ctx = context(after, shapes=sizes, **inputs)
     plan = step.plan(after, ctx)

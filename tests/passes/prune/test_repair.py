@@ -91,12 +91,22 @@ def test_the_same_plan_gives_the_same_bytes() -> None:
     assert applied(model, Prune(), plan)[0].to_bytes() == first.to_bytes()  # replayed
 
 
-def test_without_real_samples_weights_are_only_cut() -> None:
+def test_without_data_or_goal_weights_are_only_cut() -> None:
     model = residual()
     _, _, plan = applied(model, Prune(ratio=0.3, round_to=1, importance="l2"))
     blind, cut = copy(model), applied(model, Prune(repair=False), plan)[0]
     Prune().apply(blind, plan, context(blind))
     assert blind.to_bytes() == cut.to_bytes()
+
+
+def test_with_a_goal_synthetic_samples_stand_in() -> None:
+    model = residual()
+    fitted = copy(model)
+    ctx = context(fitted)
+    Prune(macs=0.6, round_to=1).run(fitted, ctx)
+    cut, _, _ = applied(model, Prune(macs=0.6, round_to=1, importance="l2", repair=False))
+    assert error(fitted, model) < 0.5 * error(cut, model)
+    assert any("synthetic" in text for text in ctx.warnings)
 
 
 def test_one_layer_is_numpys_least_squares() -> None:

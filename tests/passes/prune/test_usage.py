@@ -19,6 +19,7 @@ from graphopt.passes.prune.predict import Predictor
 from graphopt.passes.prune.ranking import keep_of, l2_rankings
 from graphopt.passes.prune.usage import Usage
 from tests.corpus import random_cnn
+from tests.corpus._net import Net
 from tests.passes.prune.oracle import context, copy, load, prune
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -63,3 +64,14 @@ def test_narrow_networks_do_not_lose_far_more_than_asked(importance: str, fracti
     left /= cost.measure(pruned.before, dict(pruned.ctx.shapes)).macs
     assert fraction - 0.07 < left <= fraction
     assert copy(pruned.after).signature == model.signature
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_a_goal_without_anything_to_remove_is_missed(calibrated: bool) -> None:
+    net = Net()
+    model = load(net.model(net.conv(net.input(), (4, 3, 1, 1), name="only")))
+    samples = data.synthetic(model.signature.inputs, dict(context(model).shapes), 8, 0)
+    ctx = context(model, calibration=samples) if calibrated else context(model)
+    Prune(macs=0.5).run(model, ctx)
+    assert len(ctx.missed) == 1 and "at best" in ctx.missed[0]
+    assert not ctx.changes
