@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 HELD_OUT = 512  # samples at most; the standard error of a rate is then 2 points at worst
 FITTED = 256  # samples that a trial is fitted to at most; the result is fitted to all
+SAME_ANSWER = 0.9  # share of samples with the same class above which classes tell nothing
 BATCH = 1  # the one size that every model takes
 
 
@@ -23,7 +25,9 @@ class Harm:
     """Measures how much worse the model gets, in points, on a held-out half of the calibration samples.
 
     With labels it is the loss of top-1 accuracy; for a classifier without labels the share of samples that
-    get another class; for any other model the noise power of its worst output in percent of the signal's.
+    get another class.  For any other model, and for a classifier that gives nearly all samples the same
+    class and so would hide any harm, it is the noise power of the worst output in percent of the power with
+    which that output varies from sample to sample.
     """
 
     def __init__(self, model: ir.Model, ctx: Context) -> None:
@@ -35,13 +39,15 @@ class Harm:
         self._labelled = self._samples.labelled and self._scores is not None
         if self._labelled:
             ctx.used_labels()
+        elif self._scores is not None and self._hardly_varies(self._scores):
+            self._scores = None
 
     @property
     def measure(self) -> str:
         """What is measured, in words."""
         if self._labelled:
             return f"top-1 loss on {len(self._samples)} held-out samples"
-        kind = "disagreement with the original" if self._scores else "noise in percent of the signal"
+        kind = "disagreement with the original" if self._scores else "noise in percent of the variation"
         return f"{kind} on {len(self._samples)} held-out samples"
 
     def of(self, model: ir.Model) -> float:
@@ -61,8 +67,17 @@ class Harm:
             return 100.0 * ((before.top1 or 0.0) - (after.top1 or 0.0))
         return 100.0 * (1.0 - (agreement.rate or 0.0))
 
+    def _hardly_varies(self, scores: str) -> bool:
+        """Whether nearly all samples get the same class."""
+        answers = Counter(
+            int(answer)
+            for batch in self._samples.batches(BATCH)
+            for answer in self._original.run(batch.feeds)[scores].argmax(axis=1)
+        )
+        return max(answers.values()) > SAME_ANSWER * answers.total()
+
     def _noise(self, candidate: Session) -> float:
-        signal: dict[str, float] = {}
+        signal: dict[str, Variation] = {}
         noise: dict[str, float] = {}
         for batch in self._ctx.progress("prune: measuring harm", self._samples.batches(BATCH)):
             old, new = self._original.run(batch.feeds), candidate.run(batch.feeds)
@@ -72,9 +87,36 @@ class Harm:
                 if value.shape != new[name].shape:
                     return 100.0  # data-dependent sizes: the result is a different one
                 was = value.astype(np.float64)
-                signal[name] = signal.get(name, 0.0) + float(np.square(was).sum())
+                signal.setdefault(name, Variation()).add(was)
                 noise[name] = noise.get(name, 0.0) + float(np.square(new[name] - was).sum())
-        return max((100.0 * noise[name] / (signal[name] or 1.0) for name in noise), default=100.0)
+        return max((100.0 * noise[name] / (signal[name].power or 1.0) for name in noise), default=100.0)
+
+
+class Variation:
+    """Power of an output around its mean over the samples; around zero where its shape changes."""
+
+    def __init__(self) -> None:
+        self._squares = 0.0
+        self._sum: np.ndarray | None = None
+        self._count = 0
+        self._same_shape = True
+
+    def add(self, value: np.ndarray) -> None:
+        """Take one sample's output, float64."""
+        self._squares += float(np.square(value).sum())
+        self._count += 1
+        if self._sum is None:
+            self._sum = np.zeros_like(value)
+        self._same_shape = self._same_shape and self._sum.shape == value.shape
+        if self._same_shape:
+            self._sum += value
+
+    @property
+    def power(self) -> float:
+        """Sum of squares over all samples and elements."""
+        if self._sum is None or not self._same_shape or self._count < 2:
+            return self._squares
+        return max(self._squares - float(np.square(self._sum).sum()) / self._count, 0.0)
 
 
 def held_out(samples: Samples) -> Samples:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
+
+from graphopt import ir
 from graphopt.passes.prune import Prune
 from graphopt.passes.prune.coupling import Coupling, couple
 from graphopt.passes.prune.facts import Facts, gather_facts
 from graphopt.passes.prune.plan import read_items
 from graphopt.passes.prune.predict import Keep
-
-from graphopt import ir
 from graphopt.pipeline import Context, Plan
 from graphopt.pipeline.inputs import Inputs
 from graphopt.runtime import Session

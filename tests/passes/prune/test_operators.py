@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-from graphopt.passes.prune import Prune
 
+from graphopt.passes.prune import Prune
 from tests.corpus._net import Net, ints
 from tests.passes.prune.oracle import Pruned, assert_twin, load, prune
 

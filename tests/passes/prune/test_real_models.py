@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from graphopt.passes.clean import Clean
-from graphopt.passes.fold_bn import FoldBN
-from graphopt.passes.prune import Prune
 from onnx import numpy_helper
 
 from graphopt import cost, ir
+from graphopt.passes.clean import Clean
+from graphopt.passes.fold_bn import FoldBN
+from graphopt.passes.prune import Prune
 from tests.passes.prune.oracle import Pruned, assert_twin, context, prune
 
 CORPUS = Path(__file__).parents[4] / "shared" / "corpus" / "models"
