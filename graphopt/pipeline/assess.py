@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from graphopt.ir import Model
 
 
+SLOWER = 1.05  # times the input's latency; less is within what two measurements differ by
+
+
 @dataclass(frozen=True)
 class Assessment:
     """A model before and after a run, and how far both agree."""
@@ -77,15 +80,22 @@ class Assessor:
     ) -> Assessment:
         watched = self._ask.progress("comparing with the original", samples, len(samples))
         scores = measure.answer(candidate, watched, reference, labelled=self._inputs.evaluation)
-        times: tuple[float | None, float | None] = (None, None)
+        times: tuple[float, float] | tuple[None, None] = (None, None)
         if self._ask.times_models:
             with self._ask.busy("timing both models"):
                 times = measure.paired_latency(reference, candidate, samples)
+            self._warn_if_slower(*times)
         return Assessment(
             dataclasses.replace(before, latency_ms=times[0], metrics=self._metrics(scores.reference)),
             dataclasses.replace(after, latency_ms=times[1], metrics=self._metrics(scores.candidate)),
             scores.to_agreement(),
         )
+
+    def _warn_if_slower(self, before: float, after: float) -> None:
+        if after > SLOWER * before:
+            self._warn(
+                f"the result is slower than the input on this machine: {after:.3g} ms instead of {before:.3g} ms"
+            )
 
     def _has_same_ports(self, model: Model) -> bool:
         """Whether the samples of the input model fit the result, and the results can be compared."""

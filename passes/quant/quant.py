@@ -28,7 +28,7 @@ from .items import (
 )
 from .parameters import activation_parameters
 from .placement import Placement, place
-from .ranges import measure_ranges
+from .ranges import measure_ranges, widen_pools
 from .rules import LAYERS, weight_axis, weight_shape
 
 OPSET = 13  # the first whose DequantizeLinear has a scale for each channel
@@ -107,6 +107,7 @@ class Quant(PlannedPass):
 
     def _items(self, model: Model, placement: Placement, ctx: Context) -> Iterator[Item]:
         ranges = measure_ranges(model, dict.fromkeys(s.source.name for s in placement.stored), ctx)
+        widen_pools(ranges, (stored.source for stored in placement.stored))
         for stored in placement.stored:
             parameters = activation_parameters(*ranges[stored.source.name], stored.bounds)
             readers = None if stored.readers is None else tuple(node_id(node) for node in stored.readers)

@@ -6,10 +6,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from graphopt import stats
-from graphopt.ir import Model
+from graphopt.ir import Model, Tensor
+
+from .parameters import SMALLEST_SPAN
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
+
+POOLS = ("GlobalAveragePool", "AveragePool")
+FURTHEST = 4096.0  # between the spans of a pool's input and output; the kernels give up at 256 * positions
 
 
 def measure_ranges(model: Model, tensors: Iterable[str], ctx: Context) -> dict[str, tuple[float, float]]:
@@ -29,6 +34,26 @@ def measure_ranges(model: Model, tensors: Iterable[str], ctx: Context) -> dict[s
         custom_ops=ctx.settings.custom_ops,
     )
     return {name: _interval(found) for name, (found,) in results.items()}
+
+
+def widen_pools(ranges: dict[str, tuple[float, float]], tensors: Iterable[Tensor]) -> None:
+    """Give an average pool the range of its input where its own is a vanishing part of that.
+
+    onnxruntime's integer pools refuse to run when the two scales are too far apart; a mean that small is
+    zero beside what it is the mean of.
+    """
+    for tensor in tensors:
+        pool = tensor.producer
+        if pool is None or pool.op not in POOLS or pool.inputs[0].name not in ranges:
+            continue
+        whole, own = ranges[pool.inputs[0].name], _span(ranges[tensor.name])
+        if own < SMALLEST_SPAN or own * FURTHEST < _span(whole):
+            ranges[tensor.name] = whole
+
+
+def _span(interval: tuple[float, float]) -> float:
+    """Width of an interval that is made to contain zero."""
+    return max(interval[1], 0.0) - min(interval[0], 0.0)
 
 
 def _interval(found: stats.Range) -> tuple[float, float]:
