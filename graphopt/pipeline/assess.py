@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from graphopt.ir import Model
 
 
-SLOWER, NOTICEABLE = 1.05, 0.05  # times the input's latency, and ms; less is what two measurements differ by
+SLOWER, NOTICEABLE = 1.05, 0.05  # times the input's latency, and ms; less is what measurements differ by
 
 
 @dataclass(frozen=True)

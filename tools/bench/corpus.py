@@ -52,6 +52,7 @@ def _fashion(model: str) -> Job:
 
 
 PHOTOS = "{data}/imagenet-dev"
+UNLABELLED = f"{PHOTOS}/images"  # the same photos, for models with other classes
 LITE0 = Job("efficientnet_lite0_bn", f"{PHOTOS}::64", f"{PHOTOS}::64:", IMAGENET)
 JOBS = (
     LITE0,
@@ -61,11 +62,11 @@ JOBS = (
     _cifar("cifar_resnet20_dynamo_opt"),
     _fashion("fashion_resnet14_bn"),
     _fashion("fashion_mnv2_bn"),
-    Job("ppocr_v4_det", f"{PHOTOS}::32", "", f"size=320;{TEXT}", flags=("--shape=x=1x3x320x320",)),
-    Job("ppocr_v2_cls", f"{PHOTOS}::32", "", f"size=48x192;{TEXT}", flags=("--shape=x=1x3x48x192",)),
-    Job("ulfd_rfb320", f"{PHOTOS}::32", "", FACES, "clean:freeze=true,fold-bn,prune,quant"),
-    Job("mtcnn_onet", f"{PHOTOS}::32", "", f"size=48;{FACES}"),
-    Job("paddle_mobilenet_v1_rand", f"{PHOTOS}::32", "", IMAGENET),
+    Job("ppocr_v4_det", f"{UNLABELLED}::32", "", f"size=320;{TEXT}", flags=("--shape=x=1x3x320x320",)),
+    Job("ppocr_v2_cls", f"{UNLABELLED}::32", "", f"size=48x192;{TEXT}", flags=("--shape=x=1x3x48x192",)),
+    Job("ulfd_rfb320", f"{UNLABELLED}::32", "", FACES, "clean:freeze=true,fold-bn,prune,quant"),
+    Job("mtcnn_onet", f"{UNLABELLED}::32", "", f"size=48;{FACES}"),
+    Job("paddle_mobilenet_v1_rand", f"{UNLABELLED}::32", "", IMAGENET),
     Job("silero_vad"),
 )
 AGREEMENT, POINTS, SPEED = 0.97, 1.0, 1.8  # of Lite0 in INT8
