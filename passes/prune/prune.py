@@ -172,9 +172,9 @@ class Prune(PlannedPass):
         fraction = float(getattr(self, goal))
         predictor = Predictor(model, choice.coupling)
         keep, reached = choice.by_goal(goal, fraction, predictor)
-        if not reached:
-            total = getattr(predictor.size(choice.coupling.keep_all()), goal)
-            least = getattr(predictor.size(keep), goal) / (total or 1)
+        total = getattr(predictor.size(choice.coupling.keep_all()), goal)
+        if not reached or not total:
+            least = getattr(predictor.size(keep), goal) / total if total else 1.0
             ctx.goal_missed(f"prune can leave {least:.3g} of the {goal} at best, {fraction:g} was asked for")
         return keep
 

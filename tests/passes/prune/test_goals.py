@@ -256,3 +256,11 @@ def test_an_edited_plan_is_carried_out() -> None:
     )
     assert widths(pruned) == {"conv0": 8, "conv1": 6, "fc": 5}
     assert isinstance(onnx.load_from_string(pruned.to_bytes()), onnx.ModelProto)
+
+
+def test_a_goal_for_a_model_without_layers_is_missed() -> None:
+    net = Net(0)
+    model = load(net.model(net.op("Relu", net.input())))
+    ctx = context(model)
+    Prune(macs=0.5).plan(model, ctx)
+    assert "prune can leave 1 of the macs at best" in ctx.missed[0]
