@@ -46,8 +46,10 @@ def _declare(graph: Graph, constant: Constant) -> None:
 
 def fold_constants(graph: Graph, view: View, limit: int) -> None:
     """Replace what can be computed now by its value."""
-    _fold_small(graph, view)
-    nodes = _foldable(graph, view, limit)
+    if any(True for _ in graph.find("Shape", "Size")):  # where shape arithmetic starts
+        for node in graph.find():
+            _fold_known(graph, node, view)
+    nodes = [node for node in _foldable(graph, view, limit) if not _fold_known(graph, node, view)]
     if not nodes:
         return
     members = set(nodes)
@@ -57,21 +59,14 @@ def fold_constants(graph: Graph, view: View, limit: int) -> None:
         _replace(graph, tensor, values[tensor.name], view)
 
 
-def _fold_small(graph: Graph, view: View) -> None:
-    """Fold the shape arithmetic whose values the facts already hold; all of it starts at a size."""
-    if not any(True for _ in graph.find("Shape", "Size")):
-        return
-    for node in graph.find():
-        if (
-            node.op in NEVER_FOLDED
-            or not node.is_standard
-            or len(node.outputs) != 1
-            or isinstance(node.output, Constant)
-        ):
-            continue
-        value = view.facts.known_value(node.output)
-        if value is not None:
-            _replace(graph, node.output, value, view)
+def _fold_known(graph: Graph, node: Node, view: View) -> bool:
+    """Fold a node whose value the facts already hold; that takes no runtime."""
+    if node.op in NEVER_FOLDED or not node.is_standard or len(node.outputs) != 1:
+        return False
+    if isinstance(node.output, Constant) or (value := view.facts.known_value(node.output)) is None:
+        return False
+    _replace(graph, node.output, value, view)
+    return True
 
 
 def _replace(graph: Graph, tensor: Tensor, value: np.ndarray, view: View) -> None:
