@@ -18,7 +18,7 @@ from .predict import Keep, Predictor
 from .ranking import Ranking, keep_of
 from .usage import Usage
 
-STEPS = 32  # amounts of pruning that a search by trial tells apart
+STEPS = 64  # amounts of pruning that a search by trial tells apart
 TRIES = 8  # budgets tried until the exact size meets the goal; constants of odd sharing cost a second one
 
 
