@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from graphopt import ir, runtime
 from graphopt.errors import UsageError
 from graphopt.pipeline import Contract, Plan, PlannedPass, option
+from graphopt.pipeline.harm import Harm, last_harmless, trial_samples
 
-from .careful import Harm, last_harmless, trial_samples
 from .cells import find_cells
 from .choice import Choice
 from .coupling import Coupling, couple

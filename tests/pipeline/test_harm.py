@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from graphopt import data, ir
-from graphopt.passes.prune.careful import Harm, Variation
 from graphopt.pipeline import Context
+from graphopt.pipeline.harm import Harm, Variation
 from graphopt.pipeline.inputs import Inputs
 
 

@@ -1,4 +1,4 @@
-"""How far pruning may go by itself: what it costs on samples that nothing else was fitted to."""
+"""How far a pass may go by itself: what it costs on samples that nothing else was fitted to."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphopt import ir
 from graphopt.runtime import Accuracy, Agreement, Session, classifier_output
 
 if TYPE_CHECKING:
+    from graphopt import ir
     from graphopt.data import Samples
-    from graphopt.pipeline import Context
+    from graphopt.pipeline.context import Context
 
 HELD_OUT = 512  # samples at most; the standard error of a rate is then 2 points at worst
 FITTED = 256  # samples that a trial is fitted to at most; the result is fitted to all
@@ -56,7 +56,7 @@ class Harm:
         if self._scores is None:
             return self._noise(candidate)
         agreement, before, after = Agreement(), Accuracy(), Accuracy()
-        for batch in self._ctx.progress("prune: measuring harm", self._samples.batches(BATCH)):
+        for batch in self._ctx.progress("measuring harm", self._samples.batches(BATCH)):
             old = self._original.run(batch.feeds)[self._scores]
             new = candidate.run(batch.feeds)[self._scores]
             agreement.update(old, new)
@@ -79,7 +79,7 @@ class Harm:
     def _noise(self, candidate: Session) -> float:
         signal: dict[str, Variation] = {}
         noise: dict[str, float] = {}
-        for batch in self._ctx.progress("prune: measuring harm", self._samples.batches(BATCH)):
+        for batch in self._ctx.progress("measuring harm", self._samples.batches(BATCH)):
             old, new = self._original.run(batch.feeds), candidate.run(batch.feeds)
             for name, value in old.items():
                 if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
@@ -129,17 +129,19 @@ def trial_samples(samples: Samples) -> Samples:
     return samples if len(samples) < 2 else samples.take(min(len(samples) // 2, FITTED))
 
 
-def last_harmless(model: ir.Model, prune: Callable[[int], None], harm: Harm, limit: float, steps: int) -> int:
+def last_harmless(
+    model: ir.Model, compress: Callable[[int], None], harm: Harm, limit: float, steps: int
+) -> int:
     """Return the last of the steps 0..``steps`` - 1 whose harm is within ``limit``, by bisection.
 
-    ``prune`` prunes ``model`` up to a step; after each trial the model is put back, with new nodes.
+    ``compress`` compresses ``model`` up to a step; after each trial the model is put back, with new nodes.
     """
     good, bad = 0, steps
     while bad - good > 1:
         middle = (good + bad) // 2
         before = model.snapshot()
         try:
-            prune(middle)
+            compress(middle)
             harmless = harm.of(model) <= limit
         finally:
             model.restore(before)
