@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from graphopt.report.figure import Figure, make_figure
 from graphopt.report.record import Change, Skip
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Context:
         self.skips: list[Skip] = []
         self.warnings: list[str] = []
         self.missed: list[str] = []
+        self.figures: list[Figure] = []
 
     # -- what the pass says -------------------------------------------------------------------------------
 
@@ -76,6 +78,13 @@ class Context:
     def skipped(self, node: Node | str, reason: str) -> None:
         """Record that ``node`` stays as it is, and why, in words a user understands."""
         self.skips.append(Skip(_name(node), reason))
+
+    def figure(self, kind: str, title: str, data: Mapping[str, Any], node: Node | str = "") -> None:
+        """Leave a plot for the report; ``graphopt.report.figure.Figure`` tells the kinds and their data.
+
+        Raises ValueError when ``data`` is not of the kind.
+        """
+        self.figures.append(make_figure(kind, title, data, node and _name(node)))
 
     def warn(self, text: str) -> None:
         """Tell the user something that is neither a change nor a skip; repeated texts are kept once."""

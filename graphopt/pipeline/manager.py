@@ -165,4 +165,5 @@ def _record(
         max_abs_diff=check.max_abs_diff,
         snr_db=check.snr_db,
         plan=plan.items if plan is not None else None,
+        figures=tuple(ctx.figures),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graphopt.errors import OutputError
+from graphopt.report.figure import Figure
 
 SCHEMA = 1
 
@@ -72,6 +73,7 @@ class PassRecord:
     max_abs_diff: float | None = None  # of an exact pass that was compared
     snr_db: float | None = None  # of an approximate pass that was compared: the worst output
     plan: tuple[Mapping[str, Any], ...] | None = None
+    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,8 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _pass_json(entry: dict[str, Any]) -> dict[str, Any]:
-    optional = ("max_abs_diff", "snr_db", "plan")
-    return {key: value for key, value in entry.items() if key not in optional or value is not None}
+    optional = ("max_abs_diff", "snr_db", "plan", "figures")
+    return {key: value for key, value in entry.items() if key not in optional or value not in (None, ())}
 
 
 def plain(value: Any) -> Any:
