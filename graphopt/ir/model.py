@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,20 @@ class Model:
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot.  Nodes and tensors held from before are no longer part of the model."""
         self._import(ModelProto.FromString(snapshot.message))
+
+    def copy(self) -> Model:
+        """Return a model of its own that shares the weights."""
+        return Model(self.proto(), self.weights, self.path)
+
+    def part(self, known: Mapping[str, np.ndarray], wanted: Sequence[str]) -> Model:
+        """Return the part that computes the tensors ``wanted`` from values of other tensors.
+
+        ``known`` holds such values by name; what the part reads of them becomes its inputs, with their type
+        and number of axes.  It declares no outputs: a session asks for them by name.
+        """
+        from graphopt.ir.extract import part
+
+        return Model(part(self, known, wanted), self.weights, self.path)
 
     def replace(self, proto: ModelProto) -> None:
         """Become another weightless proto that refers to the same weight store."""

@@ -3,6 +3,7 @@
 from graphopt.stats.channels import ChannelMoments
 from graphopt.stats.engine import collect
 from graphopt.stats.extremes import Range
+from graphopt.stats.frontier import Frontier, cuts
 from graphopt.stats.gram import Gram, Patches
 from graphopt.stats.histogram import Histogram
 from graphopt.stats.statistic import Factory, State, Statistic
@@ -12,6 +13,7 @@ __all__ = [
     "ChannelMoments",
     "CompensatedSum",
     "Factory",
+    "Frontier",
     "Gram",
     "Histogram",
     "Patches",
@@ -19,4 +21,5 @@ __all__ = [
     "State",
     "Statistic",
     "collect",
+    "cuts",
 ]

@@ -16,7 +16,6 @@ from .choice import Choice
 from .coupling import Coupling, couple
 from .curves import obs_rankings
 from .facts import Facts, gather_facts
-from .frontier import twin
 from .importance import dead_classes, l2_importance
 from .plan import read_items, write_items
 from .predict import Keep, Predictor
@@ -198,6 +197,6 @@ def _carry_out(
     if samples is None:
         remove_channels(model, coupling, keep)
         return []
-    original, kept = twin(model), kept_outputs(coupling, keep)
+    original, kept = model.copy(), kept_outputs(coupling, keep)
     remove_channels(model, coupling, keep)
     return repair(original, model, kept, samples, ctx)

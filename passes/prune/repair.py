@@ -17,10 +17,9 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.solve import damping, fit, squared_error
-from graphopt.stats import Gram, Patches
+from graphopt.stats import Frontier, Gram, Patches, cuts
 
 from .coupling import Coupling
-from .frontier import Frontier, cut_before
 from .predict import Keep
 from .walk import label
 
@@ -90,10 +89,10 @@ def repair(
     samples = samples.take(SAMPLES)
     pruned.sort()
     nodes = [node for node in pruned.graph.nodes if node.output.name in kept]
-    old, new = Frontier(original, samples, ctx), Frontier(pruned, samples, ctx)
+    old, new = Frontier(original, samples, ctx.session), Frontier(pruned, samples, ctx.session)
     done = []
-    for number, node in enumerate(ctx.progress("prune: fitting layers anew", nodes, len(nodes))):
-        cut = cut_before(pruned.graph, nodes[number:])
+    steps = zip(nodes, cuts(pruned.graph, nodes), strict=True)
+    for node, cut in ctx.progress("prune: fitting layers anew", steps, len(nodes)):
         task = _task(node, kept[node.output.name], set(cut))
         if isinstance(task, str):
             continue

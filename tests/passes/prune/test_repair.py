@@ -9,14 +9,14 @@ import pytest
 
 from graphopt import data, ir
 from graphopt.passes.fold_bn import FoldBN
-from graphopt.passes.prune import Prune, frontier
+from graphopt.passes.prune import Prune
 from graphopt.passes.prune.coupling import couple
 from graphopt.passes.prune.facts import gather_facts
-from graphopt.passes.prune.frontier import Frontier, cut_before, part, twin
 from graphopt.passes.prune.repair import kept_outputs, repair
 from graphopt.passes.prune.surgery import remove_channels
 from graphopt.pipeline import Context, Plan
 from graphopt.runtime import Session
+from graphopt.stats import cuts
 from tests.corpus import random_cnn
 from tests.corpus._net import Net
 from tests.passes.prune.oracle import context, copy, load
@@ -162,7 +162,8 @@ def test_a_channel_that_others_can_stand_in_for_is_free() -> None:
 
 def test_the_residual_sum_is_the_target() -> None:
     model = residual()
-    cut = cut_before(model.graph, [node for node in model.graph.nodes if node.name in ("second", "expand")])
+    layers = [node for node in model.graph.nodes if node.name in ("second", "expand")]
+    cut = next(cuts(model.graph, layers))
     from graphopt.passes.prune.repair import _wanted
 
     second = next(node for node in model.graph.nodes if node.name == "second")
@@ -194,59 +195,12 @@ def test_half_precision_stays_half() -> None:
     assert any("fitted anew" in change.what for change in ctx.changes)
 
 
-@pytest.mark.parametrize("cache", [0, 2**28])
-@pytest.mark.parametrize("seed", range(12))
-def test_every_cut_gives_the_values_of_a_whole_run(
-    seed: int, cache: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(frontier, "CACHE_BYTES", cache)
-    model = load(random_cnn(seed))
-    model.sort()
-    ctx = context(model)
-    samples = samples_of(model, 3)
-    layers = [node for node in model.graph.nodes if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul")]
-    names = [node.output.name for node in layers]
-    whole = [Session(model, outputs=names, optimization="disabled").run(sample.feeds) for sample in samples]
-    walk = Frontier(model, samples, ctx)
-    for number, node in enumerate(layers):
-        cut = cut_before(model.graph, layers[number:])
-        walk.advance(cut)
-        reads = node.inputs[0].name
-        assert reads in cut or node.inputs[0].producer is None
-        for found, wanted in zip(walk.stream([node.output.name]), whole, strict=True):
-            np.testing.assert_allclose(
-                found[node.output.name], wanted[node.output.name], rtol=2e-3, atol=2e-4
-            )
-
-
-def test_a_part_needs_only_what_is_known() -> None:
-    model = residual()
-    known = {
-        "second.out": np.zeros((1, 12, 8, 8), np.float32),
-        "stem.out": np.zeros((1, 12, 8, 8), np.float32),
-    }
-    made = part(model, known, ["expand.out"])
-    assert {tensor.name for tensor in made.graph.inputs} == set(known)
-    assert "first" not in {node.name for node in made.graph.nodes}
-    assert {node.name for node in model.graph.nodes} >= {"stem", "first", "fc"}  # the model itself is whole
-
-
-def test_a_twin_is_apart_from_its_model() -> None:
-    model = residual()
-    before = model.to_bytes()
-    other = twin(model)
-    assert other.to_bytes() == before
-    node = next(other.graph.find("Conv"))
-    other.graph.set_constant(node, 1, np.zeros_like(node.inputs[1].constant))
-    assert model.to_bytes() == before and other.to_bytes() != before
-
-
 @pytest.mark.parametrize("seed", range(16))
 def test_whatever_network_comes_no_layer_gets_worse(seed: int, tmp_path: Path) -> None:
     """Random graphs: what repair says it did holds on its own samples, and the model stays valid."""
     model = load(random_cnn(seed))
     FoldBN().run(model, context(model))
-    original, ctx = twin(model), context(model)
+    original, ctx = model.copy(), context(model)
     coupling = couple(model, gather_facts(model, ctx))
     step = Prune(ratio=0.4, round_to=1, importance="l2", repair=False)
     plan = step.plan(model, ctx)

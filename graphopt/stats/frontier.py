@@ -1,0 +1,90 @@
+"""Walk through a network once while its layers are changed one by one: activations are kept at a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.ir.extract import reads
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.runtime import Session
+
+CACHE_BYTES = 256 * 2**20  # activations kept of all samples together; what exceeds it is computed again
+
+Arrays: TypeAlias = "dict[str, np.ndarray]"
+Open: TypeAlias = "Callable[[ir.Model, Sequence[str]], Session]"
+
+
+class Frontier:
+    """The activations of a model at a cut through its graph, for a fixed set of samples.
+
+    Everything behind the cut can be computed from them without running what lies before it, while layers
+    behind it change.  As long as no cut fits ``CACHE_BYTES``, the cut stays where it is, at first at the
+    model's inputs.  ``open_session(model, outputs)`` opens a part of the model: ``Context.session`` does.
+    """
+
+    def __init__(self, model: ir.Model, samples: Samples, open_session: Open) -> None:
+        self._model = model
+        self._samples = samples
+        self._open = open_session
+        self._kept: list[Arrays] | None = None
+
+    def advance(self, names: Sequence[str]) -> None:
+        """Move the cut to these tensors, if their values fit."""
+        stream = self.stream(names)
+        first = next(stream)
+        if not all(isinstance(value, np.ndarray) for value in first.values()):
+            return  # a sequence or a map: nothing a model can be given
+        if sum(value.nbytes for value in first.values()) * len(self._samples) > CACHE_BYTES:
+            return
+        self._kept = [first, *stream]
+
+    def stream(self, names: Sequence[str]) -> Iterator[Arrays]:
+        """Yield the values of these tensors for each sample."""
+        start = self._start()
+        example = next(start)
+        computed = [name for name in names if name not in example]
+        session = self._open(self._model.part(example, computed), computed) if computed else None
+        for known in (example, *start):
+            made = {}
+            if session is not None:
+                made = session.run({name: known[name] for name in session.input_names})
+            yield {name: made[name] if name in made else known[name] for name in names}
+
+    def _start(self) -> Iterator[Arrays]:
+        if self._kept is not None:
+            yield from self._kept
+        else:
+            yield from (sample.feeds for sample in self._samples)
+
+
+def cuts(graph: ir.Graph, layers: Sequence[ir.Node]) -> Iterator[list[str]]:
+    """Yield for each layer the tensors that no layer from it on leads to, and that are read by what one does.
+
+    So the cut of a layer holds all that is final once the layers before it are.  ``layers`` stand in the
+    topological order of the sorted ``graph``.  The cost is linear in the nodes and in what is yielded.
+    """
+    order = {layer: number for number, layer in enumerate(layers, 1)}
+    final: dict[ir.Tensor, int] = {}  # how many layers must be done until the tensor is final
+    needed: dict[ir.Tensor, int] = {}  # how many must be done until all that reads it is
+    for node in graph.nodes:
+        inputs = [tensor for tensor in reads(node) if tensor.name and tensor.constant is None]
+        stage = max([order.get(node, 0), *(final.get(tensor, 0) for tensor in inputs)])
+        final.update((tensor, stage) for tensor in node.outputs)
+        for tensor in inputs:
+            needed[tensor] = max(needed.get(tensor, 0), stage)
+    own = {tensor for node in graph.nodes for tensor in node.outputs}
+    own |= {tensor for tensor in graph.inputs if tensor not in graph.initializers}
+    starting: dict[int, list[ir.Tensor]] = {}
+    for tensor, last in needed.items():
+        if tensor in own and last > final.get(tensor, 0):
+            starting.setdefault(final.get(tensor, 0), []).append(tensor)
+    live: list[ir.Tensor] = []
+    for number in range(len(layers)):
+        live = [tensor for tensor in (*live, *starting.get(number, ())) if needed[tensor] > number]
+        yield [tensor.name for tensor in live]
