@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -86,6 +86,19 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What one thing alone would do: ``graphopt sensitivity`` carries each out on the untouched model.
+
+    ``item`` names what is changed (a group, a layer, a tensor), ``level`` how far, e.g. the fraction of its
+    channels removed or of its rank left; ``plan`` changes only that.
+    """
+
+    item: str
+    level: float
+    plan: Plan
+
+
+@dataclass(frozen=True)
 class PlannedPass(Pass):
     """A pass that decides first and then acts: ``plan`` reads the model, ``apply`` is mechanical surgery."""
 
@@ -96,6 +109,16 @@ class PlannedPass(Pass):
     @abstractmethod
     def apply(self, model: Model, plan: Plan, ctx: Context) -> None:
         """Carry out ``plan``, one made here or one read from a file."""
+
+    def trials(self, model: Model, ctx: Context) -> Iterator[Trial]:
+        """Yield what ``graphopt sensitivity`` should try.
+
+        By default each item of the plan alone, at level 1, called after its first value that is a text; a
+        pass that can do a thing more or less overrides this.
+        """
+        for number, item in enumerate(self.plan(model, ctx).items):
+            name = next((value for value in item.values() if isinstance(value, str)), str(number))
+            yield Trial(name, 1.0, Plan((item,)))
 
     def run(self, model: Model, ctx: Context) -> None:
         """Plan, then apply."""
