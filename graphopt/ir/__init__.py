@@ -1,5 +1,6 @@
 """The intermediate representation: a live graphsurgeon graph over kept protos and mapped weights."""
 
+from graphopt.ir.blank import blank
 from graphopt.ir.check import structure_errors
 from graphopt.ir.declared import Shape
 from graphopt.ir.graph import Graph, Node
@@ -22,6 +23,7 @@ __all__ = [
     "Snapshot",
     "Tensor",
     "Variable",
+    "blank",
     "convert_opset",
     "from_bytes",
     "infer_shapes",

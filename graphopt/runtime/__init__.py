@@ -9,6 +9,7 @@ from graphopt.runtime.fold import evaluate
 from graphopt.runtime.fusion import optimized
 from graphopt.runtime.host import Machine, machine
 from graphopt.runtime.probe import tensor_shapes
+from graphopt.runtime.profile import Kernel, ProfiledSession
 from graphopt.runtime.session import Session, check_session
 from graphopt.runtime.source import fingerprint
 from graphopt.runtime.timing import Latency, PairedLatency, latency, paired_latency
@@ -19,9 +20,11 @@ __all__ = [
     "Agreement",
     "Comparison",
     "Difference",
+    "Kernel",
     "Latency",
     "Machine",
     "PairedLatency",
+    "ProfiledSession",
     "Session",
     "TrialShapes",
     "Verdict",

@@ -49,7 +49,7 @@ class Session:
         custom_ops: Sequence[str] = (),
     ) -> None:
         self._source = Source(model, outputs or ())  # keeps a temporary file alive as long as the session
-        options = session_options(optimization, threads, custom_ops)
+        options = self._options(optimization, threads, custom_ops)
         self._session = _open(self._source, options, provider, custom_ops)
         self.input_names: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
         own = (o.name for o in self._session.get_outputs())
@@ -66,6 +66,12 @@ class Session:
         except runtime_errors() as error:
             raise run_error(error, self._source.label) from error
         return dict(zip(self.output_names, values, strict=True))
+
+    def _options(
+        self, optimization: Optimization, threads: int, custom_ops: Sequence[str]
+    ) -> ort.SessionOptions:
+        """What onnxruntime opens this session with."""
+        return session_options(optimization, threads, custom_ops)
 
 
 def session_options(
