@@ -40,7 +40,9 @@ class ArrayFeeder:
                 column.input: column.to_feed(row, f"row {index} of {column.rows.where}")
                 for column, row in zip(varying, raw, strict=True)
             }
-            yield Row(index, {**constants, **feeds}, content_key(*raw))
+            places = [column.placement(row) for column, row in zip(varying, raw, strict=True)]
+            placed = next((place for place in places if place is not None), None)
+            yield Row(index, {**constants, **feeds}, content_key(*raw), placed)
 
     def keys(self, rows: np.ndarray) -> Iterator[str]:
         """Yield the content hashes of `rows`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphopt.data.placement import Placement, placement
 from graphopt.data.ports import IMAGE_CHANNELS, Dims, fits, shape_text
 from graphopt.data.preprocess import Preprocess
 from graphopt.data.rows import ArrayRows, FileRows, Rows, read_all
@@ -29,6 +30,14 @@ class Column:
     to_feed: ToFeed
     constant: np.ndarray | None = None
     recipe: Preprocess | None = None  # what the rows go through, for images and uint8
+    channel_axis: int | None = None  # of a row that is an image
+
+    def placement(self, row: np.ndarray) -> Placement | None:
+        """Where the pixels of a raw row lie in its feed, for images."""
+        if self.recipe is None or self.channel_axis is None:
+            return None
+        height, width = row.shape[1:] if self.channel_axis == 0 and row.ndim == 3 else row.shape[:2]
+        return placement((height, width), self.recipe)
 
 
 def fit(port: Port, dims: Dims | None, batched: bool, rows: Rows, recipe: Preprocess | None) -> Column:
@@ -165,7 +174,7 @@ def _image_column(port: Port, dims: Dims | None, rows: Rows, recipe: Preprocess 
             return transform(row[:, :, None], where)
         return transform(np.ascontiguousarray(row.transpose(1, 2, 0) if axis == 0 else row), where)
 
-    return Column(port.name, rows, to_feed, None, settled)
+    return Column(port.name, rows, to_feed, None, settled, axis)
 
 
 def _channel_axis(shape: tuple[int, ...], channels: int | None, layout: str) -> int | None:

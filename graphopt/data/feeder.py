@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from graphopt.data.placement import Placement
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,6 +20,7 @@ class Row:
     index: int
     feeds: dict[str, np.ndarray]
     key: str
+    placement: Placement | None = None  # of the image in its feed; None for what is no image
 
 
 class Feeder(Protocol):

@@ -13,6 +13,7 @@ import numpy as np
 from graphopt.data.feeder import Row, content_key
 from graphopt.data.files import ImageFiles
 from graphopt.data.labels import image_labels
+from graphopt.data.placement import placement
 from graphopt.data.ports import Dims, shape_text
 from graphopt.data.preprocess import Preprocess
 from graphopt.data.transform import Transform, resolve
@@ -41,8 +42,10 @@ class ImageFeeder:
         """Yield `rows` as feeds in the order of the files."""
         for index, content in self.files.read([int(row) for row in rows]):
             where = f"image {self.names[index]} of {self.files.where}"
-            feed = self.transform(decode(content, where), where)
-            yield Row(index, {self.transform.input: feed}, content_key(content))
+            pixels = decode(content, where)
+            feed = self.transform(pixels, where)
+            placed = placement((pixels.shape[0], pixels.shape[1]), self.transform.recipe)
+            yield Row(index, {self.transform.input: feed}, content_key(content), placed)
 
     def keys(self, rows: np.ndarray) -> Iterator[str]:
         """Yield the hashes of the files' bytes."""

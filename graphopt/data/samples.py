@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from graphopt.data.feeder import Feeder, Row, content_key
+from graphopt.data.placement import Placement
 from graphopt.data.preprocess import Preprocess
 from graphopt.errors import DataError
 
@@ -18,13 +19,16 @@ class Sample:
 
     `feeds` maps input names to arrays with a leading batch dimension of 1, or of N for a model whose batch is
     fixed to N: then the sample is N rows, `label` is None and `labels` has all of them.
-    `key` is the hash of the raw content before preprocessing.
+    `key` is the hash of the raw content before preprocessing, `rows` are the numbers of its rows in the data
+    and `placements` say where the pixels of its images lie in the feed (None for what is no image).
     """
 
     feeds: dict[str, np.ndarray]
     label: int | None
     key: str
     labels: tuple[int, ...] | None = None
+    rows: tuple[int, ...] = ()
+    placements: tuple[Placement | None, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,10 +121,13 @@ class Samples:
         labels = None
         if self.feeder.labels is not None:
             labels = tuple(int(self.feeder.labels[row.index]) for row in rows)
+        numbers, places = tuple(row.index for row in rows), tuple(row.placement for row in rows)
         if len(rows) == 1:
-            return Sample(rows[0].feeds, labels[0] if labels else None, rows[0].key, labels)
+            label = labels[0] if labels else None
+            return Sample(rows[0].feeds, label, rows[0].key, labels, numbers, places)
         feeds = _concatenated([row.feeds for row in rows])
-        return Sample(feeds, None, content_key(*(row.key.encode() for row in rows)), labels)
+        key = content_key(*(row.key.encode() for row in rows))
+        return Sample(feeds, None, key, labels, numbers, places)
 
 
 def shared(first: Samples, second: Samples) -> int:

@@ -160,9 +160,14 @@ def _scale_to(pixels: np.ndarray, size: Size, interpolation: str) -> np.ndarray:
 def _place(pixels: np.ndarray, size: Size, fill: int) -> np.ndarray:
     """Centre on a canvas of `size`; an odd pixel goes to the bottom and right, as Ultralytics rounds it."""
     canvas = np.full((*size, pixels.shape[2]), fill, np.uint8)
-    top, left = ((have - need) // 2 for have, need in zip(size, pixels.shape[:2], strict=True))
+    top, left = letterbox_corner(size, (pixels.shape[0], pixels.shape[1]))
     canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return canvas
+
+
+def letterbox_corner(canvas: Size, image: Size) -> Size:
+    """Where (top, left) an image lies on its canvas."""
+    return (canvas[0] - image[0]) // 2, (canvas[1] - image[1]) // 2
 
 
 def _center_crop(pixels: np.ndarray, size: Size) -> np.ndarray:
@@ -170,8 +175,21 @@ def _center_crop(pixels: np.ndarray, size: Size) -> np.ndarray:
     lacking = [max(0, want - have) for want, have in zip(size, pixels.shape[:2], strict=True)]
     if any(lacking):
         pixels = np.pad(pixels, (*((lack // 2, (lack + 1) // 2) for lack in lacking), (0, 0)))
-    top, left = (round((have - want) / 2.0) for have, want in zip(pixels.shape[:2], size, strict=True))
+    top, left = (_crop_start(have, want) for have, want in zip(pixels.shape[:2], size, strict=True))
     return pixels[top : top + size[0], left : left + size[1]]
+
+
+def crop_corner(image: Size, size: Size) -> Size:
+    """Where (top, left) the cut out part begins in the image; negative where the image was padded."""
+    top, left = (
+        _crop_start(have, want) if have >= want else -((want - have) // 2)
+        for have, want in zip(image, size, strict=True)
+    )
+    return top, left
+
+
+def _crop_start(have: int, want: int) -> int:
+    return round((have - want) / 2.0)
 
 
 def _values(pixels: np.ndarray, recipe: Preprocess, dtype: np.dtype, where: str) -> np.ndarray:
