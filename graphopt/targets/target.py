@@ -1,4 +1,4 @@
-"""What a backend can do with a quantised or pruned model: plain data, read from one TOML file each."""
+"""What a backend can do with a quantized or pruned model: plain data, read from one TOML file each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Grid:
-    """How numbers are quantised.
+    """How numbers are quantized.
 
     ``symmetric`` grids have their zero point in the middle (0 for signed types); ``narrow`` ones leave out
     the lowest integer, so that the grid is the same on both sides.
@@ -48,7 +48,7 @@ class WeightGrid(Grid):
 
 @dataclass(frozen=True)
 class Operators:
-    """How the backend treats quantised operators; what stands in no list stays float.
+    """How the backend treats quantized operators; what stands in no list stays float.
 
     ``integer`` run on integers with scales of their own; ``pass_through`` need the same scale before and
     after; ``shared_scale`` want equal scales on all inputs; ``absorbed`` melt into their producer when the
@@ -60,27 +60,64 @@ class Operators:
     shared_scale: tuple[str, ...] = ()
     absorbed: tuple[str, ...] = ()
     structural: Mapping[str, tuple[float, float]] | None = None
+    fixed_16: Mapping[str, tuple[float, int]] | None = None  # scale and zero point of 16-bit results
+
+    @property
+    def known(self) -> frozenset[str]:
+        """All operators that can run on integers."""
+        return frozenset((*self.integer, *self.pass_through, *self.absorbed))
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a user may choose for a backend: integer types, and zero points in the middle or anywhere."""
+
+    activations: tuple[str, ...]
+    weights: tuple[str, ...]
+    symmetric: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
 class Target:
     """One backend.
 
-    ``placement`` says where quantisation nodes stand: at the inputs of integer operators, or at both inputs
+    ``placement`` says where quantization nodes stand: at the inputs of integer operators, or at both inputs
     and outputs.  ``bias`` is the type of biases in integer layers.  ``min_range`` is the smallest width of a
     range.  ``channel_block`` is the number of channels the kernels work on at a time, by instruction set.
+
+    ``runtime`` is what messages call the backend; ``checked`` says whether its results are run here or only
+    held against its rules.  ``whole``: every tensor is stored, graph outputs too.  ``tails``: what stays
+    ``float`` before an output.  ``residual``: ``skip`` stores only the operand of an Add that no layer makes.
+    ``walls``: the runtime quantizes float layers between integers unless the file prevents it.
+    ``zero_point`` is the only one allowed.
+    ``attributes`` and ``weight_rank`` are what operators need to be integer.  ``rewrites`` are tried on the
+    graph first.
     """
 
     name: str
     summary: str
+    runtime: str
+    checked: str
     opset_min: int
     placement: str
     bias: str
     min_range: float
+    allowed: Allowed
     activation: Grid
     weight: WeightGrid
     operators: Operators
     channel_block: Mapping[str, int]
+    rewrites: tuple[str, ...] = ()
+    whole: bool = False
+    tails: str = "integer"
+    residual: str = "both"
+    walls: bool = False
+    static_shapes: bool = False
+    least_channels: int = 1
+    depthwise_block: int = 1
+    zero_point: int | None = None
+    attributes: Mapping[str, Mapping[str, tuple[Any, ...]]] | None = None
+    weight_rank: Mapping[str, tuple[int, ...]] | None = None
 
     def block(self, isa: str) -> int:
         """Channels per block on a machine; ``isa`` as ``runtime.machine()`` names it."""
@@ -109,6 +146,7 @@ def load(name: str) -> Target:
 def _target(name: str, table: Mapping[str, Any]) -> Target:
     parts = {
         "name": name,
+        "allowed": _strict(Allowed, table["allowed"]),
         "activation": _strict(Grid, table["activation"]),
         "weight": _strict(WeightGrid, table["weight"]),
         "operators": _strict(Operators, table["operators"]),

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from graphopt.errors import PassError
 from graphopt.ir import Array, Constant, Graph, Node, Tensor, Variable
 
-from .items import GateItem, Item, PadItem, ScalarItem, TensorItem, WallItem, WeightItem, nodes_by_id
-from .parameters import LEVELS, Bounds, Parameters, activation_parameters
+from .items import (
+    GateItem,
+    Item,
+    PadItem,
+    RescaleItem,
+    ScalarItem,
+    TensorItem,
+    WallItem,
+    WeightItem,
+    nodes_by_id,
+)
+from .parameters import Bounds, Parameters, activation_parameters
 from .rules import gate, layer_bias, weight_axis
 from .weights import QuantizedWeight, least_scale, quantize_bias, quantize_weight
 
@@ -28,7 +39,9 @@ def insert(graph: Graph, items: Iterable[Item]) -> None:
         if isinstance(item, TensorItem):
             pairs.insert(item)
     for item in items:
-        if isinstance(item, PadItem):
+        if isinstance(item, RescaleItem):
+            pairs.rescale(nodes[item.node])
+        elif isinstance(item, PadItem):
             pairs.pad(nodes[item.node])
         elif isinstance(item, ScalarItem):
             pairs.scalar(nodes[item.node])
@@ -56,13 +69,36 @@ class _Pairs:
         if item.readers is not None:
             chosen = {self.nodes[name] for name in item.readers}
             readers = [node for node in readers if node in chosen]
-        scale, zero_point = self._constants(item.parameters, tensor.name)
-        name = tensor.name
-        stored = self._node("QuantizeLinear", [tensor, scale, zero_point], f"{name}_quantized", np.uint8)
-        read = self._node("DequantizeLinear", [stored, scale, zero_point], f"{name}_dequantized", np.float32)
-        stored.shape = read.shape = tensor.shape
+        name, constants = tensor.name, self._constants(item.parameters, tensor.name)
+        source = self._before_output(tensor) if item.readers is None else tensor
+        dtype = np.dtype(item.parameters.dtype)
+        stored = self._node("QuantizeLinear", [source, *constants], f"{name}_quantized", dtype)
+        stored.shape = tensor.shape
+        if source is not tensor:
+            self.graph.add_node("DequantizeLinear", [stored, *constants], outputs=[tensor], name=name)
+            return
+        read = self._node("DequantizeLinear", [stored, *constants], f"{name}_dequantized", np.float32)
+        read.shape = tensor.shape
         for node in readers:
             node.inputs = [read if t is tensor else t for t in node.inputs]
+
+    def _before_output(self, tensor: Tensor) -> Tensor:
+        """What is stored of a tensor: of an output a new one, so that the output keeps its name."""
+        node = tensor.producer
+        if not self.graph.is_output(tensor) or node is None:
+            return tensor
+        made = Variable(self.graph.names.unique(f"{tensor.name}_float"), tensor.dtype, tensor.shape)
+        node.outputs = [made if t is tensor else t for t in node.outputs]
+        return made
+
+    def rescale(self, node: Node) -> None:
+        """Let the readers of a product read the integers of its operand; their scale has the factor."""
+        (value,) = [tensor for tensor in node.inputs if tensor.constant is None]
+        after, before = node.output.consumers[0], value.producer
+        self.graph.replace_uses(after.output, before.inputs[0])
+        self.graph.remove(after)
+        self.graph.remove(node)
+        self._drop_unread(before)
 
     def pad(self, node: Node) -> None:
         """Let a Pad read and write what is stored, and pad with the zero point."""
@@ -101,15 +137,19 @@ class _Pairs:
     def scalar(self, node: Node) -> None:
         """Store the number that an Add or Mul adds or multiplies with."""
         (old,) = [tensor for tensor in node.inputs if tensor.constant is not None]
-        new = self._exact_constant(old.constant, old.name)
+        (value,) = [tensor for tensor in node.inputs if tensor is not old]
+        dtype = str(value.producer.inputs[2].dtype)
+        new = self._exact_constant(old.constant, old.name, dtype)
         node.inputs = [new if tensor is old else tensor for tensor in node.inputs]
         drop_constant(self.graph, old)
 
-    def _exact_constant(self, value: Array, name: str) -> Variable:
+    def _exact_constant(self, value: Array, name: str, dtype: str = "uint8") -> Variable:
         """A stored single number, of any shape: its integer lies as far from the zero point as can be."""
         number = float(value.item())
-        parameters = Parameters(float(np.float32(abs(number) / LEVELS)), 0 if number > 0 else LEVELS)
-        integer = np.full(value.shape, LEVELS - parameters.zero_point, np.uint8)
+        low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+        zero, far = (low, high) if number > 0 else (high, low)
+        parameters = Parameters(float(np.float32(abs(number) / (high - low))), zero, dtype)
+        integer = np.full(value.shape, far, dtype)
         stored = self.graph.add_constant(f"{name}_quantized", integer)
         return self._node("DequantizeLinear", [stored, *self._constants(parameters, name)], name, np.float32)
 
@@ -119,7 +159,8 @@ class _Pairs:
         stored, scale, zero_point = before.inputs
         name = f"{node.inputs[0].name}_by_channel"
         scales = self.graph.add_constant(f"{name}_scale", np.full(channels, scale.values, np.float32))
-        zeros = self.graph.add_constant(f"{name}_zero_point", np.full(channels, zero_point.values, np.uint8))
+        same = np.full(channels, zero_point.values, zero_point.values.dtype)
+        zeros = self.graph.add_constant(f"{name}_zero_point", same)
         read = self._node("DequantizeLinear", [stored, scales, zeros], name, np.float32, axis=1)
         read.shape = node.inputs[0].shape
         node.inputs = [read, *node.inputs[1:]]
@@ -134,11 +175,13 @@ class _Pairs:
         if parameters not in self.constants:
             self.constants[parameters] = (
                 self.graph.add_constant(f"{name}_scale", np.asarray(parameters.scale, np.float32)),
-                self.graph.add_constant(f"{name}_zero_point", np.asarray(parameters.zero_point, np.uint8)),
+                self.graph.add_constant(
+                    f"{name}_zero_point", np.asarray(parameters.zero_point, parameters.dtype)
+                ),
             )
         return self.constants[parameters]
 
-    def _node(self, op: str, inputs: list[Tensor], name: str, dtype: type, **attrs: int) -> Variable:
+    def _node(self, op: str, inputs: list[Tensor], name: str, dtype: Any, **attrs: int) -> Variable:
         result = Variable(self.graph.names.unique(name), dtype)
         self.graph.add_node(op, inputs, attrs, outputs=[result], name=name)
         return result
@@ -154,22 +197,24 @@ class _Weights:
 
     def insert(self, items: list[WeightItem]) -> None:
         """Store the weights of all items, then drop the float ones that nobody reads any more."""
-        groups: dict[tuple[str, int | None, int], list[Node]] = {}
+        groups: dict[tuple[str, int | None, int, str], list[Node]] = {}
         for item in items:
-            groups.setdefault((item.weight, item.axis, item.limit), []).append(self.nodes[item.node])
+            key = (item.weight, item.axis, item.limit, item.bias)
+            groups.setdefault(key, []).append(self.nodes[item.node])
         replaced: dict[Tensor, None] = {}
-        for (_, axis, limit), layers in groups.items():
+        for (_, axis, limit, bias_type), layers in groups.items():
             for layer in layers:
-                bias = layer_bias(layer)
+                bias = layer_bias(layer) if bias_type == "int32" else None
                 replaced |= dict.fromkeys([layer.inputs[1], *([bias.tensor] if bias else [])])
-            self._store(layers, axis, limit)
+            self._store(layers, axis, limit, bias_type)
         for tensor in replaced:
             drop_constant(self.graph, tensor)
 
-    def _store(self, layers: list[Node], axis: int | None, limit: int) -> None:
+    def _store(self, layers: list[Node], axis: int | None, limit: int, bias_type: str) -> None:
         tensor = layers[0].inputs[1]
         weight = tensor.constant
-        biases = {layer: bias for layer in layers if (bias := _bias(layer)) is not None}
+        stored = layers if bias_type == "int32" else []
+        biases = {layer: bias for layer in stored if (bias := _bias(layer)) is not None}
         least = [least_scale(bias, self._input_scale(layer)) for layer, bias in biases.items()]
         quantized = quantize_weight(weight, axis, limit, np.max(least, axis=0) if least else 0.0)
         read = self._dequantized(tensor.name, quantized.values, quantized.scale, axis)
@@ -216,6 +261,8 @@ def _bias(layer: Node) -> Array | None:
     if bias is None:
         return None
     channels = layer.inputs[1].constant.shape[weight_axis(layer)]
+    if layer.op == "ConvTranspose":
+        channels *= int(layer.attr("group", 1))
     return np.broadcast_to(bias.values.ravel(), (channels,))
 
 

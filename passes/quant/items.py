@@ -14,21 +14,34 @@ from graphopt.errors import PassError
 from graphopt.ir import Graph, Node
 from graphopt.pipeline import Plan
 
-from .parameters import LEVELS, Parameters
+from .parameters import Parameters, scaled
 
 
 @dataclass(frozen=True)
 class TensorItem:
-    """Store a tensor in uint8; ``readers`` read what was stored (None: all nodes that read the tensor)."""
+    """Store a tensor in integers; ``readers`` read what was stored (None: all nodes that read the tensor).
+
+    ``like`` names the tensor whose parameters it shares, times ``factor``: edit those there.  ``absorbed``
+    are the Relu and Clip nodes whose work the storing does.
+    """
 
     tensor: str
     parameters: Parameters
     readers: tuple[str, ...] | None = None
+    like: str | None = None
+    factor: float = 1.0
+    absorbed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        item: dict[str, Any] = {"tensor": self.tensor, "scale": self.parameters.scale}
-        item |= {"zero_point": self.parameters.zero_point, "dtype": "uint8"}
-        return item if self.readers is None else {**item, "readers": list(self.readers)}
+        item: dict[str, Any] = {"tensor": self.tensor}
+        if self.like is None:
+            item |= {"scale": self.parameters.scale, "zero_point": self.parameters.zero_point}
+            item["dtype"] = self.parameters.dtype
+        else:
+            item |= {"like": self.like} | ({} if self.factor == 1.0 else {"factor": self.factor})
+        if self.readers is not None:
+            item["readers"] = list(self.readers)
+        return item | ({"absorbed": list(self.absorbed)} if self.absorbed else {})
 
 
 @dataclass(frozen=True)
@@ -39,10 +52,11 @@ class WeightItem:
     weight: str
     axis: int | None
     limit: int
+    bias: str = "int32"
 
     def to_json(self) -> dict[str, Any]:
         item: dict[str, Any] = {"weight": self.weight, "node": self.node, "axis": self.axis}
-        return {**item, "dtype": "int8", "limit": self.limit}
+        return {**item, "dtype": "int8", "limit": self.limit, "bias": self.bias}
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,27 @@ class GateItem:
 
 
 @dataclass(frozen=True)
+class RescaleItem:
+    """Multiply with a positive number by reading the stored integers with another scale."""
+
+    node: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"rescale": self.node}
+
+
+@dataclass(frozen=True)
+class RewriteItem:
+    """Replace a node by what the target computes on integers, before anything is stored."""
+
+    node: str
+    kind: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"rewrite": self.kind, "node": self.node}
+
+
+@dataclass(frozen=True)
 class WallItem:
     """Keep onnxruntime from quantizing a float layer: let it read its input by channels."""
 
@@ -86,7 +121,7 @@ class WallItem:
         return {"float_layer": self.node, "channels": self.channels}
 
 
-Item = TensorItem | WeightItem | PadItem | ScalarItem | GateItem | WallItem
+Item = TensorItem | WeightItem | PadItem | ScalarItem | GateItem | WallItem | RescaleItem | RewriteItem
 
 
 def to_plan(items: Iterable[Item]) -> Plan:
@@ -96,40 +131,75 @@ def to_plan(items: Iterable[Item]) -> Plan:
 
 def from_plan(plan: Plan) -> list[Item]:
     """The items of a plan, one made here or read from a file.  Raises PassError for items of another kind."""
-    items = []
+    items: list[Item] = []
+    known: dict[str, Parameters] = {}
     for number, item in enumerate(plan.items):
         try:
-            items.append(_item(item))
+            made = _item(item, known)
         except (KeyError, TypeError, ValueError) as error:
             raise PassError(
                 f"item {number} of the plan is not one of quant's: {type(error).__name__} {error}",
                 pass_name="quant",
             ) from error
+        if isinstance(made, TensorItem):
+            known.setdefault(made.tensor, made.parameters)
+        items.append(made)
     return items
 
 
-def _item(item: Mapping[str, Any]) -> Item:
+def _item(item: Mapping[str, Any], known: Mapping[str, Parameters]) -> Item:
     if "tensor" in item:
-        readers = item.get("readers")
-        return TensorItem(item["tensor"], _parameters(item), None if readers is None else tuple(readers))
+        return _tensor_item(item, known)
     if "weight" in item:
         _expect(item["dtype"] == "int8", "dtype must be int8")
         _expect(0 < item["limit"] <= 127, "limit must be from 1 to 127")
-        return WeightItem(item["node"], item["weight"], item["axis"], int(item["limit"]))
-    if "integer_pad" in item:
-        return PadItem(item["integer_pad"])
-    if "integer_scalar" in item:
-        return ScalarItem(item["integer_scalar"])
-    if "integer_gate" in item:
-        return GateItem(item["integer_gate"])
+        bias = item.get("bias", "int32")
+        _expect(bias in ("int32", "float32"), "bias must be int32 or float32")
+        return WeightItem(item["node"], item["weight"], item["axis"], int(item["limit"]), bias)
+    if "rewrite" in item:
+        return RewriteItem(item["node"], item["rewrite"])
+    for key, kind in _BY_NODE.items():
+        if key in item:
+            return kind(item[key])
     return WallItem(item["float_layer"], int(item["channels"]))
 
 
+_BY_NODE: dict[str, type[PadItem] | type[ScalarItem] | type[GateItem] | type[RescaleItem]] = {
+    "integer_pad": PadItem,
+    "integer_scalar": ScalarItem,
+    "integer_gate": GateItem,
+    "rescale": RescaleItem,
+}
+
+
+def _tensor_item(item: Mapping[str, Any], known: Mapping[str, Parameters]) -> TensorItem:
+    like, factor = item.get("like"), float(item.get("factor", 1.0))
+    if like is None:
+        parameters = _parameters(item)
+    else:
+        _expect(like in known, f"like names {like}, which no earlier item stores")
+        _expect(factor > 0, "factor must be positive")
+        parameters = scaled(known[like], factor)
+    readers = item.get("readers")
+    return TensorItem(
+        item["tensor"],
+        parameters,
+        None if readers is None else tuple(readers),
+        like,
+        factor,
+        tuple(item.get("absorbed", ())),
+    )
+
+
 def _parameters(item: Mapping[str, Any]) -> Parameters:
-    scale, zero_point = float(item["scale"]), int(item["zero_point"])
-    _expect(item["dtype"] == "uint8", "dtype must be uint8")
-    _expect(scale > 0 and 0 <= zero_point <= LEVELS, "scale must be positive, zero_point from 0 to 255")
-    return Parameters(scale, zero_point)
+    scale, zero_point, dtype = float(item["scale"]), int(item["zero_point"]), str(item["dtype"])
+    _expect(dtype in ("uint8", "int8", "uint16", "int16"), "dtype must be uint8, int8, uint16 or int16")
+    made = Parameters(scale, zero_point, dtype)
+    in_range = made.lowest <= zero_point <= made.highest
+    _expect(
+        scale > 0 and in_range, f"scale must be positive, zero_point from {made.lowest} to {made.highest}"
+    )
+    return made
 
 
 def _expect(holds: bool, otherwise: str) -> None:

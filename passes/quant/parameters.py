@@ -102,3 +102,11 @@ def _inside(parameters: Parameters, bounds: Bounds) -> Parameters:
         if candidate.low >= bounds.low and candidate.high <= bounds.high:
             return candidate
         scale = np.nextafter(scale, np.float32(0))
+
+
+def scaled(parameters: Parameters, factor: float) -> Parameters:
+    """The parameters of a tensor ``factor`` times another, whose integers it shares."""
+    if factor == 1.0:
+        return parameters
+    scale = float(np.float32(parameters.scale * factor))
+    return Parameters(scale, parameters.zero_point, parameters.dtype)

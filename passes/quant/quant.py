@@ -13,26 +13,28 @@ from graphopt.errors import ModelError, UsageError
 from graphopt.ir import Model, Node
 from graphopt.pipeline import Context, Contract, Plan, PlannedPass, option
 
+from .decisions import tensor_items
 from .insertion import insert
 from .items import (
     GateItem,
     Item,
     PadItem,
+    RescaleItem,
+    RewriteItem,
     ScalarItem,
-    TensorItem,
     WallItem,
     WeightItem,
     from_plan,
     node_id,
     to_plan,
 )
-from .parameters import activation_parameters
 from .placement import Placement, place
 from .ranges import measure_ranges, widen_pools
-from .rules import LAYERS, weight_axis, weight_shape
+from .rewrites import carry_out, find_rewrites
+from .rules import LAYERS, weight_shape
+from .scheme import OPSET, Scheme, opset_of, raise_opset, resolve
+from .validation import refuse_violations
 
-OPSET = 13  # the first whose DequantizeLinear has a scale for each channel
-TARGETS = ("ort-cpu", "generic")
 ISLANDS = 4  # more than one island for so many layers is worth a warning
 FULL, REDUCED = 127, 63  # largest stored weight in 8 and in 7 bits
 # Without these dot products, pairs of u8 * s8 are summed in 16 bits, which saturates on 8-bit weights.
@@ -58,6 +60,14 @@ class Quant(PlannedPass):
     calibrator: str = option(
         "minmax", "how the range of an activation follows from its values", choices=("minmax",)
     )
+    activations: str | None = option(
+        None,
+        "integers that activations become; none: what the target likes best",
+        choices=("uint8", "int8", "uint16", "int16"),
+    )
+    symmetric: bool | None = option(
+        None, "activations with their zero point in the middle; none: as the target likes it"
+    )
     per_channel: bool = option(True, "one weight scale for each output channel instead of one for all")
     include: tuple[str, ...] = option((), "only these layers: names, * and ? stand for any characters")
     exclude: tuple[str, ...] = option((), "nodes that stay float: names, * and ? stand for any characters")
@@ -71,55 +81,70 @@ class Quant(PlannedPass):
             ctx.skipped("model", reason)
             return Plan()
         self._refuse_unmatched(model)
-        before = model.snapshot() if model.opset < OPSET else None
+        scheme = resolve(ctx.target, self.activations, self.symmetric, self.per_channel)
+        before = model.snapshot()
         try:
-            ir.convert_opset(model, OPSET)
+            scheme = raise_opset(model, scheme, ctx.warn)
+            return self._plan(model, scheme, ctx)
         except ModelError as error:
             ctx.skipped("model", str(error))
             return Plan()
-        try:
-            return self._plan(model, ctx)
         finally:
-            if before is not None:
-                model.restore(before)
+            model.restore(before)
 
     def apply(self, model: Model, plan: Plan, ctx: Context) -> None:
-        """Put the pairs of a plan into the model, at opset 13 or later."""
+        """Put the pairs of a plan into the model, at the opset that they need."""
         if not plan.items:
             return
         items = from_plan(plan)
-        ir.convert_opset(model, OPSET)
+        ir.convert_opset(model, opset_of(items))
+        carry_out(model, items, ctx.target)
         labels = {node_id(node): node for node in model.graph.nodes if node.op in LAYERS}
         for item in items:
             if isinstance(item, WeightItem) and item.node in labels:
                 ctx.changed(labels[item.node], "int8")
         insert(model.graph, items)
+        refuse_violations(model, ctx.target)
 
-    def _plan(self, model: Model, ctx: Context) -> Plan:
-        placement = place(model, self._exclusion)
+    def _plan(self, model: Model, scheme: Scheme, ctx: Context) -> Plan:
+        rewrites = self._rewrites(model, scheme)
+        placement = place(model, self._exclusion, scheme.target)
         for node, reason in placement.skips:
             ctx.skipped(node, reason)
         if not placement.layers:
             ctx.skipped("model", "it has no layer that can run on integers")
             return Plan()
         _warn(placement, ctx)
-        return to_plan(self._items(model, placement, ctx))
+        return to_plan([*rewrites, *self._items(model, placement, scheme, ctx)])
 
-    def _items(self, model: Model, placement: Placement, ctx: Context) -> Iterator[Item]:
+    def _rewrites(self, model: Model, scheme: Scheme) -> list[RewriteItem]:
+        """Rewrite what then runs on integers, and leave the rest as it was."""
+        before = model.snapshot()
+        found = find_rewrites(model, scheme.target, self._exclusion)
+        if not found:
+            return []
+        placement = place(model, self._exclusion, scheme.target)
+        useful = {node_id(n) for n in placement.integer} | {node_id(n) for n in placement.absorbed}
+        kept = [item for item in found if item.node in useful]
+        if len(kept) < len(found):
+            model.restore(before)
+            carry_out(model, list(kept), scheme.target)
+        return kept
+
+    def _items(self, model: Model, placement: Placement, scheme: Scheme, ctx: Context) -> Iterator[Item]:
         ranges = measure_ranges(model, dict.fromkeys(s.source.name for s in placement.stored), ctx)
         widen_pools(ranges, (stored.source for stored in placement.stored))
-        for stored in placement.stored:
-            parameters = activation_parameters(*ranges[stored.source.name], stored.bounds)
-            readers = None if stored.readers is None else tuple(node_id(node) for node in stored.readers)
-            yield TensorItem(stored.tensor.name, parameters, readers)
+        yield from tensor_items(placement, ranges, scheme)
         limit = self._weight_limit()
         for node in placement.layers:
-            axis = weight_axis(node) if self.per_channel else None
-            yield WeightItem(node_id(node), node.inputs[1].name, axis, limit)
+            name = node_id(node)
+            yield WeightItem(name, node.inputs[1].name, scheme.axis(node), limit, scheme.target.bias)
+        yield from (RescaleItem(node_id(node)) for node in placement.rescaled)
         yield from (PadItem(node_id(node)) for node in placement.pads)
         yield from (ScalarItem(node_id(node)) for node in placement.scalars)
         yield from (GateItem(node_id(node)) for node in placement.gates)
-        yield from (WallItem(node_id(node), _input_channels(node)) for node in placement.walls)
+        if scheme.opset >= OPSET:
+            yield from (WallItem(node_id(node), _input_channels(node)) for node in placement.walls)
 
     def _weight_limit(self) -> int:
         reduce = self.reduce_range
@@ -157,10 +182,8 @@ def _warn(placement: Placement, ctx: Context) -> None:
             f"quant: {islands} operators run in float between {len(placement.layers)} integer layers, "
             "which may cost more than it gains: compare the latency"
         )
-    if ctx.target.name not in TARGETS:
-        ctx.warn(
-            f"quant: pairs stand where onnxruntime's CPU kernels want them, not yet as {ctx.target.name} does"
-        )
+    if ctx.target.checked == "rules":
+        ctx.warn(f"quant: the result is checked against the rules of {ctx.target.name}, not run there")
 
 
 def _matches(node: Node, pattern: str) -> bool:

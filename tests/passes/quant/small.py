@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from graphopt import data, ir, runtime
+from graphopt import data, ir, runtime, targets
 from graphopt.passes.clean import Clean
 from graphopt.passes.fold_bn import FoldBN
 from graphopt.passes.quant import Quant
@@ -37,12 +37,14 @@ def prepared(model: ir.Model) -> ir.Model:
     return model
 
 
-def quantized(proto: onnx.ModelProto | ir.Model, **options: Any) -> tuple[ir.Model, Context]:
+def quantized(
+    proto: onnx.ModelProto | ir.Model, target: str = "ort-cpu", **options: Any
+) -> tuple[ir.Model, Context]:
     """Run quant on a model with synthetic samples; the result is valid and keeps its signature."""
     model = proto if isinstance(proto, ir.Model) else ir.from_bytes(proto.SerializeToString())
     signature = model.signature
     few = data.synthetic(model.signature.inputs, Inputs(model).shapes, SAMPLES, 0)
-    ctx = Context(Inputs(model, calibration=few))
+    ctx = Context(Inputs(model, calibration=few), target=targets.load(target))
     Quant(**options).run(model, ctx)
     model.check()
     assert model.signature == signature

@@ -112,7 +112,7 @@ def test_it_runs_on_integers(name: str, opset: int) -> None:
 def test_an_integer_gate_is_within_two_steps(op: str) -> None:
     net = Net(12)
     x = net.conv(net.input(), (8, 3, 3, 3), name="first")
-    big = net.op("Mul", x, net.array(8.0))
+    big = net.op("Mul", x, net.array(-8.0))
     proto = between_convs(net, net.op(op, big, name="gate"))
     model, ctx = quantized(proto)
     shown = runtime.Session(ir.from_bytes(proto.SerializeToString()), outputs=["gate.out"]).run(feeds(ctx))
@@ -137,7 +137,7 @@ STAYS: dict[str, tuple[Middle, str]] = {
     ),
     "pad": (lambda n, x: n.op("Pad", x, ints([0] * 6 + [1, 1]), n.array(1)), "does not pad with zero"),
     "tanh": (lambda n, x: n.op("Tanh", x), "no integer kernel for Tanh"),
-    "add": (lambda n, x: n.op("Add", x, n.random(1, 8, 1, 1)), "more than one number"),
+    "add": (lambda n, x: n.op("Add", x, n.random(1, 8, 1, 8)), "more than one number"),
     "clip": (lambda n, x: n.op("Clip", x, n.array(0.1), n.array(6)), "do not contain zero"),
     "two": (lambda n, x: n.op("Tanh", n.op("Sub", x, n.array(0.1))), "no integer kernel for Sub"),
     "conv_transpose": (lambda n, x: n.conv(x, (8, 8, 2, 2), op="ConvTranspose"), "kernel for ConvTranspose"),

@@ -32,13 +32,13 @@ def small(opset: int = 17, dims: tuple[Any, ...] = (1, 3, 12, 12)) -> onnx.Model
 
 def run_plan(proto: onnx.ModelProto, plan: Plan) -> bytes:
     model = ir.from_bytes(proto.SerializeToString())
-    Quant().apply(model, plan, Context(Inputs(model)))
+    Quant().apply(model, plan, Context(Inputs(model), target=targets.load("ort-cpu")))
     return model.to_bytes()
 
 
 def make_plan(proto: onnx.ModelProto, **options: Any) -> tuple[Plan, Context]:
     model = ir.from_bytes(proto.SerializeToString())
-    ctx = Context(Inputs(model))
+    ctx = Context(Inputs(model), target=targets.load("ort-cpu"))
     before = model.to_bytes()
     plan = Quant(**options).plan(model, ctx)
     assert model.to_bytes() == before, "planning changes nothing"
@@ -155,7 +155,7 @@ def test_a_plan_that_stores_a_weight_but_not_the_input_is_refused() -> None:
 def test_a_quantized_model_is_left_alone() -> None:
     model, _ = quantized(small())
     before = model.to_bytes()
-    ctx = Context(Inputs(model))
+    ctx = Context(Inputs(model), target=targets.load("ort-cpu"))
     Quant().run(model, ctx)
     assert model.to_bytes() == before
     assert ctx.changes == []
@@ -291,12 +291,17 @@ def test_a_model_that_no_converter_understands_is_left_alone() -> None:
     assert [s.reason for s in ctx.skips if "cannot be converted from opset 7 to 13" in s.reason]
 
 
-def test_float_islands_and_foreign_targets_are_warned_about() -> None:
+def test_float_islands_are_warned_about() -> None:
     net = Net(9)
     x = net.conv(net.op("Tanh", first_conv(net)), (8, 8, 1, 1))
     proto = between_convs(net, net.op("Tanh", x))
     model = ir.from_bytes(proto.SerializeToString())
-    ctx = Context(Inputs(model), target=targets.load("tensorrt"))
+    ctx = Context(Inputs(model), target=targets.load("ort-cpu"))
     Quant().run(model, ctx)
     assert [text for text in ctx.warnings if "2 operators" in text and "float" in text]
-    assert [text for text in ctx.warnings if "tensorrt" in text]
+
+
+@pytest.mark.parametrize("target", ["generic", "qnn", "tensorrt"])
+def test_what_was_not_run_on_its_target_says_so(target: str) -> None:
+    _, ctx = quantized(small(), target)
+    assert [text for text in ctx.warnings if f"the rules of {target}, not run there" in text]

@@ -1,0 +1,80 @@
+"""What a float graph is turned into so that more of it runs on integers.
+
+A rewrite keeps the float function: exactly, or within the rounding of one float32 operation.  It is found
+while planning, becomes an item of the plan, and is carried out before anything is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from graphopt.errors import PassError
+from graphopt.ir import Graph, Model, Node, Shape, infer_shapes
+from graphopt.targets import Target
+
+from ..items import Item, RewriteItem, node_id, nodes_by_id
+from .arithmetic import divide, mean, prelu, subtract
+from .blocks import Widening
+from .channels import affine
+from .shortcut import shortcut
+
+Shapes = Mapping[str, Shape]
+Rewrite = Callable[[Node, Shapes], bool]
+
+REWRITES: dict[str, Rewrite] = {
+    "reduce-mean": mean,
+    "subtraction": subtract,
+    "division": divide,
+    "prelu": prelu,
+    "shortcut": shortcut,
+    "channel-constant": affine,
+}
+
+
+def find_rewrites(model: Model, target: Target, refused: Callable[[Node], str | None]) -> list[RewriteItem]:
+    """Carry out every rewrite of the target that fits, and return what was done; not of refused nodes."""
+    done: list[RewriteItem] = []
+    shapes = infer_shapes(model)
+    for kind in target.rewrites:
+        rewrite = _rewrite(kind, target)
+        if rewrite is None:
+            continue  # carried out while the pairs are put in
+        for node in list(model.graph.nodes):
+            if node.graph is not model.graph or not node.outputs or not node.is_standard or refused(node):
+                continue
+            name = node_id(node)
+            if rewrite(node, shapes):
+                done.append(RewriteItem(name, kind))
+    tidy(model.graph)
+    return done
+
+
+def carry_out(model: Model, items: list[Item], target: Target) -> None:
+    """Carry out the rewrites of a plan.  Raises PassError for one that does not fit the model."""
+    wanted = [item for item in items if isinstance(item, RewriteItem)]
+    if not wanted:
+        return
+    shapes = infer_shapes(model)
+    for item in wanted:
+        rewrite = _rewrite(item.kind, target)
+        node = nodes_by_id(model.graph).get(item.node) if rewrite is not None else None
+        if rewrite is None or node is None or not rewrite(node, shapes):
+            raise PassError(
+                f"the plan asks for the rewrite {item.kind} of {item.node}, which the model does not allow",
+                hint="make the plan anew for this model",
+                pass_name="quant",
+            )
+    tidy(model.graph)
+
+
+def tidy(graph: Graph) -> None:
+    """Drop what rewrites left behind."""
+    graph.remove_dead()
+    graph.remove_unused_initializers()
+    graph.sort()
+
+
+def _rewrite(kind: str, target: Target) -> Rewrite | None:
+    if kind == "depthwise-block":
+        return Widening(target.depthwise_block)
+    return REWRITES.get(kind)
