@@ -29,7 +29,10 @@ class Console:
             click.echo(text, err=True)
 
     def progress(self, description: str, items: Iterable[T], total: int | None = None) -> Iterable[T]:
-        """Iterate over ``items``; a bar appears when that takes more than two seconds."""
+        """Iterate over ``items``; a bar appears when that takes more than two seconds.
+
+        A description whose text changes, by its ``__str__``, is shown as it is at the moment.
+        """
         return items if self._quiet else self._watched(description, items, total)
 
     @contextmanager
@@ -68,6 +71,7 @@ class _Bar:
 
     def __init__(self, description: str, total: int | None) -> None:
         self._bar: Any = None
+        self._description = description
         if not sys.stderr.isatty():
             click.echo(f"{description} ...", err=True)
             return
@@ -75,12 +79,12 @@ class _Bar:
         from rich.progress import Progress
 
         self._bar = Progress(console=RichConsole(stderr=True), transient=True)
-        self._task = self._bar.add_task(description, total=total)
+        self._task = self._bar.add_task(str(description), total=total)
         self._bar.start()
 
     def show(self, done: int) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, completed=done)
+            self._bar.update(self._task, completed=done, description=str(self._description))
 
     def close(self) -> None:
         if self._bar is not None:

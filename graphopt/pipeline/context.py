@@ -107,6 +107,11 @@ class Context:
     # -- what the pass may use ----------------------------------------------------------------------------
 
     @property
+    def original(self) -> Model:
+        """A copy of the model as the run began with it: what later passes may draw their result to."""
+        return self.inputs.original
+
+    @property
     def calibration(self) -> Samples:
         """The calibration samples: the user's, else seeded synthetic ones."""
         return self.inputs.calibration

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
-    from graphopt.ir import Model
+    from graphopt.ir import Model, Snapshot
     from graphopt.runtime import TrialShapes
 
 SYNTHETIC_SAMPLES = 64
@@ -48,6 +48,19 @@ class Inputs:
         self.calibration_used = False
         self.labels_used = False
         self.training_used = False
+        self._original: Snapshot | None = None
+
+    def remember(self) -> None:
+        """Keep the model as it is now: the original of the run, which passes may ask for."""
+        self._original = self._model.snapshot()
+
+    @property
+    def original(self) -> Model:
+        """A copy of the model as the run began with it."""
+        model = self._model.copy()
+        if self._original is not None:
+            model.restore(self._original)
+        return model
 
     @property
     def is_synthetic(self) -> bool:

@@ -76,6 +76,7 @@ class Manager:
             VerificationError: the model is not what a pass promised.
         """
         outcome = Outcome()
+        self._inputs.remember()
         shared = self._context()
         verifier = Verifier(model, shared, self._verify, self._tolerance)
         try:
