@@ -2,9 +2,9 @@
 
 Every axis that carries channels holds an array of channel ids.  Operators that move data are carried out on
 these arrays; operators that combine tensors tie ids; weighted operators issue fresh ids and own the axes of
-their parameters; anything else walls the ids that reach it off, with a sentence that says why.  After one
-walk in topological order a class of tied ids is one removable unit (the method is DepGraph's and SPA's
-grouping, with ids in place of index maps).
+their parameters; groups that must stay equally wide lose one channel each (bundles.py); anything else walls
+the ids that reach it off, with a sentence that says why.  After one walk in topological order a class of tied
+ids is one removable unit (the method is DepGraph's and SPA's grouping, with ids in place of index maps).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 
 from graphopt import ir
 
-from . import movers, pointwise, sizes, weighted
+from . import movers, norms, pointwise, sizes, weighted
+from .bundles import bundle
 from .facts import Facts
 from .ledger import FIXED, Ids
 from .walk import Edit, Layer, Slot, Walk
@@ -28,8 +29,11 @@ RULES: dict[str, Rule] = {
     "ConvTranspose": weighted.conv_transpose,
     "Gemm": weighted.gemm,
     "MatMul": weighted.matmul,
-    "BatchNormalization": pointwise.normalise,
-    "InstanceNormalization": pointwise.normalise,
+    "BatchNormalization": norms.normalise,
+    "GroupNormalization": norms.group_norm,
+    "InstanceNormalization": norms.normalise,
+    "LayerNormalization": norms.layer_norm,
+    "RMSNormalization": norms.layer_norm,
     "Concat": movers.concat,
     "DepthToSpace": movers.depth_to_space,
     "Expand": movers.expand,
@@ -40,17 +44,19 @@ RULES: dict[str, Rule] = {
     "Resize": movers.resize,
     "Shape": sizes.shape_of,
     "Slice": movers.slice_,
+    "SpaceToDepth": movers.space_to_depth,
     "Split": movers.split,
     "Squeeze": movers.reshape,
+    "Tile": movers.tile,
     "Transpose": movers.transpose,
     "Unsqueeze": movers.reshape,
     "Upsample": movers.resize,
     **dict.fromkeys(pointwise.UNARY_KEEPING_ZERO + pointwise.UNARY, pointwise.unary),
     **dict.fromkeys(pointwise.ADDING + pointwise.SCALING + pointwise.COMBINING, pointwise.combine),
     **dict.fromkeys(pointwise.POOLING, pointwise.pool),
-    **dict.fromkeys(
-        ["ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"], pointwise.reduce
-    ),
+    **dict.fromkeys(pointwise.REDUCING, pointwise.reduce),
+    **dict.fromkeys(["Softmax", "LogSoftmax", "Hardmax", "LpNormalization", "CumSum"], norms.over_an_axis),
+    **dict.fromkeys(["GridSample", "RoiAlign", "MaxRoiPool"], pointwise.sample),
 }
 
 
@@ -65,6 +71,7 @@ class Coupling:
     edits: tuple[Edit, ...]
     layers: tuple[Layer, ...]
     axes: tuple[Ids, ...]  # the classes along every distinct axis that carries channels
+    inexact: frozenset[int] = frozenset()  # classes that are normalised together with others
 
     def on(self, ids: Ids) -> Ids:
         """Return the classes of some ids."""
@@ -84,8 +91,9 @@ def couple(model: ir.Model, facts: Facts) -> Coupling:
     model.sort()
     walk = Walk(model.graph, facts)
     for node in model.graph.nodes:
-        if not sizes.follow(walk, node):
+        if node not in walk.routed and not sizes.follow(walk, node):
             _rule(walk, node)(walk, node)
+    bundle(walk.ledger, walk.balances, walk.slots)
     classes = walk.ledger.classes()
     return Coupling(
         classes,
@@ -95,6 +103,7 @@ def couple(model: ir.Model, facts: Facts) -> Coupling:
         tuple(walk.edits),
         tuple(walk.layers),
         _distinct_axes(walk, classes),
+        frozenset(classes[np.concatenate(walk.parted)].tolist()) if walk.parted else frozenset(),
     )
 
 

@@ -32,6 +32,7 @@ SIZE_INPUTS: dict[str, tuple[int, ...]] = {
     "Resize": (3,),
     "Slice": (1, 2, 3, 4),
     "Split": (1,),
+    "Tile": (1,),
     "Squeeze": (1,),
     "Unsqueeze": (1,),
 }
@@ -44,6 +45,7 @@ class Facts:
     shapes: dict[str, tuple[int, ...]]
     values: dict[str, ir.Array]
     runs: bool = True  # whether the model can be run at all
+    allow_inexact: bool = False  # whether channels that are normalised together may be parted
 
     def shape(self, tensor: ir.Tensor) -> tuple[int, ...] | None:
         """Return the shape of a tensor, or None when nobody knows it."""

@@ -7,8 +7,9 @@ import numpy as np
 from graphopt import ir
 
 from .ledger import FIXED, Ids
+from .routes import find_route, sizes_are_constant
 from .sizes import follows, slice_of
-from .walk import Channels, Walk, axis_of, describe
+from .walk import Channels, Route, Walk, axis_of, describe
 
 
 def transpose(walk: Walk, node: ir.Node) -> None:
@@ -78,12 +79,25 @@ def slice_(walk: Walk, node: ir.Node) -> None:
     if walk.same(taken, found.ids):
         walk.carry(node.output, found.axis, found.ids)
         return
-    if window.step != 1 or any(
-        node.input(i) is not None and node.inputs[i].constant is None for i in (1, 2, 3, 4)
-    ):
+    if window.step != 1 and sizes_are_constant(node) and _cuts_only(walk, node, found.axis):
+        order = np.arange(len(found.ids), dtype=np.int64)[window]
+        walk.route(Route(node.inputs[0], node.output, order), found)
+        return
+    if window.step != 1 or not sizes_are_constant(node):
         walk.wall(node, "takes channels by a rule that pruning cannot rewrite")
     walk.carry(node.output, found.axis, taken)
     walk.edit("slice", node, found, Channels(found.axis, taken), place=place)
+
+
+def _cuts_only(walk: Walk, node: ir.Node, axis: int) -> bool:
+    """Whether a Slice leaves all other axes as they are."""
+    old, new = walk.shape(node.input(0)), walk.shape(node.output)
+    if old is None or new is None:
+        return False
+    cuts = (slice_of(walk, node, len(old), at) for at in range(len(old)) if at != axis)
+    return all(cut is not None and cut[0].step in (None, 1) for cut in cuts) and all(
+        old[at] == new[at] for at in range(len(old)) if at != axis
+    )
 
 
 def gather(walk: Walk, node: ir.Node) -> None:
@@ -99,11 +113,14 @@ def gather(walk: Walk, node: ir.Node) -> None:
         walk.carry(node.output, found.axis + (len(indices) - 1 if axis < found.axis else 0), found.ids)
         return
     chosen = node.inputs[1].constant
-    if chosen is None or chosen.ndim != 1:
-        walk.wall(node, "picks channels by a calculation or a single one")
+    if chosen is None or chosen.ndim > 1:
+        walk.wall(node, "picks channels by a calculation or a table")
         return
-    taken = found.ids[chosen]
-    walk.carry(node.output, axis, taken)
+    taken = np.atleast_1d(found.ids[chosen])
+    if chosen.ndim:
+        walk.carry(node.output, axis, taken)
+    else:
+        walk.ledger.wall(taken, f"{describe(node)} picks this very channel")
     walk.edit("gather", node, found, Channels(axis, taken))
 
 
@@ -179,8 +196,11 @@ def reshape(walk: Walk, node: ir.Node) -> None:
         return
     after = None
     if found is not None and old is not None and new is not None:
-        spread = np.broadcast_to(walk.ledger.canonical(along(found, len(old))), old)
-        after = settle(walk, node, spread.reshape(new))
+        spread = np.broadcast_to(walk.ledger.canonical(along(found, len(old))), old).reshape(new)
+        varying = [axis for axis in range(spread.ndim) if np.any(spread != spread.take([0], axis))]
+        if len(varying) > 1 and find_route(walk, node, found):
+            return
+        after = settle(walk, node, spread, varying)
     if node.op == "Reshape":
         follows(walk, node, 1, found, after)
     elif node.op == "Flatten" and found is not None and after is None:
@@ -209,10 +229,13 @@ def resize(walk: Walk, node: ir.Node) -> None:
         walk.wall(node, "resizes the axis that carries channels, a region, or a tensor of unknown size")
         return
     after = walk.carry(node.output, found.axis, found.ids)
-    if node.op == "Resize" and node.input(3) is not None:
-        if node.attr("axes") is not None:
-            walk.wall(node, "gives its sizes for named axes")
+    axes = node.attr("axes")
+    if node.op != "Resize" or node.input(3) is None:
+        return
+    if axes is None:
         follows(walk, node, 3, found, after)
+    elif found.axis in (int(axis) % len(old) for axis in axes):
+        walk.wall(node, "gives a size for the axis that carries channels")
 
 
 def depth_to_space(walk: Walk, node: ir.Node) -> None:
@@ -235,24 +258,48 @@ def depth_to_space(walk: Walk, node: ir.Node) -> None:
     walk.carry(node.output, 1, table[0])
 
 
+def space_to_depth(walk: Walk, node: ir.Node) -> None:
+    """Each input channel becomes blocksize^2 output channels, which go with it."""
+    found = walk.channels(node.input(0))
+    if found is None:
+        return
+    if found.axis != 1:
+        walk.wall(node, "moves space into an axis that carries no channels")
+        return
+    walk.carry(node.output, 1, np.tile(found.ids, int(node.attr("blocksize")) ** 2))
+
+
+def tile(walk: Walk, node: ir.Node) -> None:
+    """Copies side by side carry the same channels."""
+    found, repeats = walk.channels(node.input(0)), walk.facts.value(node.input(1))
+    if found is None:
+        return
+    if repeats is None or repeats.ndim != 1:
+        walk.wall(node, "calculates how often to repeat")
+        return
+    walk.carry(node.output, found.axis, np.tile(found.ids, int(repeats[found.axis])))
+
+
 def along(found: Channels, rank: int) -> Ids:
     """Return the ids as an array of ``rank`` dimensions that broadcasts to the tensor."""
     return found.ids.reshape([-1 if axis == found.axis else 1 for axis in range(rank)])
 
 
-def settle(walk: Walk, node: ir.Node, spread: Ids) -> Channels | None:
+def settle(walk: Walk, node: ir.Node, spread: Ids, varying: list[int]) -> Channels | None:
     """Find the one axis that carries channels in a table of ids of the tensor's shape.
 
-    Where several axes do (a channel shuffle splits C into groups x C/groups), the widest one stays and the
-    others are tied: one place goes in all groups.
+    Where several axes do (``varying``; a channel split into groups x C/groups), one stays and the others are
+    tied: one place goes in all groups.  It is the widest, but in front of an InstanceNormalization it
+    is the axis that normalises each of its entries alone, as a decomposed GroupNormalization wants it.
     """
-    varying = [axis for axis in range(spread.ndim) if np.any(spread != spread.take([0], axis))]
     if not varying:
         walk.ledger.wall(
             spread.reshape(-1)[:1], f"{describe(node)} leaves no axis that carries channels alone"
         )
         return None
     kept = max(varying, key=lambda axis: spread.shape[axis])
+    if 1 in varying and {reader.op for reader in node.output.consumers} == {"InstanceNormalization"}:
+        kept = 1
     rows = np.moveaxis(spread, kept, -1).reshape(-1, spread.shape[kept])
     rows = np.unique(rows, axis=0) if len(varying) > 1 else rows[:1]
     for row in rows[1:]:

@@ -6,12 +6,17 @@ import numpy as np
 
 from graphopt import ir
 
+from .norms import means_over_channels
 from .walk import Channels, Role, Walk, describe
 
 UNARY_KEEPING_ZERO = [
     "Abs",
     "Cast",
     "Ceil",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
     "Celu",
     "Clip",
     "Dropout",
@@ -30,13 +35,29 @@ UNARY_KEEPING_ZERO = [
     "Shrink",
     "Sign",
     "Sin",
+    "Sinh",
     "Softsign",
     "Sqrt",
     "Swish",
+    "Tan",
     "Tanh",
     "ThresholdedRelu",
 ]
-UNARY = ["Exp", "HardSigmoid", "Log", "Not", "Reciprocal", "Sigmoid", "Softplus", "Cos"]
+UNARY = [
+    "Acos",
+    "Acosh",
+    "Cos",
+    "Cosh",
+    "Exp",
+    "HardSigmoid",
+    "IsInf",
+    "IsNaN",
+    "Log",
+    "Not",
+    "Reciprocal",
+    "Sigmoid",
+    "Softplus",
+]
 ADDING = ["Add", "Sub", "Sum", "Mean", "Max", "Min"]
 SCALING = ["Mul", "Div", "PRelu"]
 COMBINING = [
@@ -52,6 +73,19 @@ COMBINING = [
     "Less",
     "LessOrEqual",
 ]
+REDUCING_ZERO_TO_ZERO = [
+    "ArgMax",
+    "ArgMin",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
+]
+REDUCING = [*REDUCING_ZERO_TO_ZERO, "ReduceLogSum", "ReduceLogSumExp"]
 POOLING = ["AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"]
 
 
@@ -79,17 +113,18 @@ def pool(walk: Walk, node: ir.Node) -> None:
     walk.carry(node.output, 1, found.ids)
 
 
-def normalise(walk: Walk, node: ir.Node) -> None:
-    """BatchNormalization and InstanceNormalization: one entry of each parameter for each channel."""
+def sample(walk: Walk, node: ir.Node) -> None:
+    """Sampling in space, GridSample and RoiAlign: channels on axis 1 pass, positions carry none."""
     found = walk.channels(node.input(0))
+    for tensor in list(node.inputs)[1:]:
+        other = walk.channels(tensor)
+        if other is not None:
+            walk.ledger.wall(other.ids, f"{describe(node)} takes positions from them")
     if found is None:
         return
-    parameters = [node.input(index) for index in range(1, len(node.inputs))]
-    if found.axis != 1 or len(node.outputs) > 1 or any(t is None or t.constant is None for t in parameters):
-        walk.wall(node, "is in training mode or computes its parameters in the graph")
+    if found.axis != 1:
+        walk.wall(node, f"samples along axis {found.axis}, which carries channels")
         return
-    for index, role in zip(range(1, len(node.inputs)), ("scale", "shift", "shift", "scale"), strict=False):
-        walk.slot(node, index, 0, found.ids, role)  # type: ignore[arg-type]
     walk.carry(node.output, 1, found.ids)
 
 
@@ -164,17 +199,22 @@ def _clip_keeps_zero(node: ir.Node) -> bool:
 
 
 def reduce(walk: Walk, node: ir.Node) -> None:
-    """ReduceMean and its like over axes that carry no channels."""
+    """ReduceMean, ArgMax and their like over axes that carry no channels."""
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
         return
     axes = node.attr("axes") if node.input(1) is None else walk.facts.value(node.input(1))
+    if node.op.startswith("Arg"):
+        axes = [node.attr("axis", 0)]
     if axes is None or shape is None or len(axes) == 0:  # without axes all are reduced
         walk.wall(node, "reduces over all axes")
         return
     reduced = {int(axis) % len(shape) for axis in axes}
     if found.axis in reduced:
-        walk.wall(node, "reduces over the axis that carries channels")
+        if not means_over_channels(walk, node, found):
+            walk.wall(node, "reduces over the axis that carries channels")
         return
     before = 0 if node.attr("keepdims", 1) else sum(axis < found.axis for axis in reduced)
+    if node.op not in REDUCING_ZERO_TO_ZERO:
+        walk.ledger.stir(found.ids)
     walk.carry(node.output, found.axis - before, found.ids)

@@ -44,14 +44,14 @@ class Predictor:
         factors: dict[tuple[ir.Node, int], int] = {}
         for key, slots in self._slots.items():
             tensor = key[0].inputs[key[1]]
-            masks = [(slot.axis, self._coupling.kept(slot.ids, keep)) for slot in slots]
+            masks = [(slot, self._coupling.kept(slot.ids, keep)) for slot in slots]
             values = tensor.constant
             assert values is not None
             shape = list(values.shape)
-            for axis, mask in masks:
-                shape[axis] = int(mask.sum())
+            for slot, mask in masks:
+                shape[slot.axis] = slot.width(mask)
             factors[key] = int(np.prod(shape))
-            copy = tuple((axis, mask.tobytes()) for axis, mask in sorted(masks, key=lambda pair: pair[0]))
+            copy = tuple(sorted((slot.axis, mask.tobytes()) for slot, mask in masks))
             sizes[id(tensor), copy] = (factors[key], factors[key] * values.itemsize)
         for layer in self._coupling.layers:
             key = (layer.node, layer.weight)

@@ -40,13 +40,13 @@ class Reader:
 
     def places(self, coupling: Coupling, cell: Cell) -> list[tuple[int, np.ndarray]]:
         """Where the channels of a cell are read, as (group, rows of the matrix (channels, size))."""
-        classes = coupling.on(self.slot.ids)
-        where = [np.flatnonzero(classes == one) for one in cell.classes.tolist()]
-        if not len(where[0]):
+        classes, groups = coupling.on(self.slot.ids), self.patches.groups
+        own = np.flatnonzero(np.isin(classes, cell.classes))
+        if not len(own):
             return []
-        channels, groups = np.stack(where), self.patches.groups
-        if self.patches.op != "ConvTranspose":  # every group reads at the same place
-            return [(group, self._rows(channels)) for group in range(groups)]
+        rank = {one: number for number, one in enumerate(cell.classes.tolist())}
+        order = np.argsort([rank[one] for one in classes[own].tolist()], kind="stable")
+        channels = own[order].reshape(len(cell.classes), -1)  # each class lies here equally often
         inside = len(classes) // groups
         return [
             (group, self._rows(channels[channels // inside == group].reshape(len(channels), -1) % inside))

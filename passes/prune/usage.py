@@ -77,7 +77,8 @@ def _factor(slots: Sequence[Slot], coupling: Coupling, goal: str) -> float:
     node, index = slots[0].node, slots[0].index
     values = node.inputs[index].constant
     assert values is not None
-    rest = math.prod(size for axis, size in enumerate(values.shape) if axis not in {s.axis for s in slots})
+    others = (size for axis, size in enumerate(values.shape) if axis not in {slot.axis for slot in slots})
+    rest = math.prod(others) / math.prod(slot.groups for slot in slots)  # axes count all groups' channels
     if goal == "macs":
         layers = (layer for layer in coupling.layers if layer.node is node and layer.weight == index)
         return float(rest * sum(layer.positions for layer in layers))

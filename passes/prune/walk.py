@@ -11,10 +11,10 @@ from graphopt import ir
 
 from .facts import Facts
 from .ledger import FIXED, Ids, Ledger
+from .slots import Role as Role
+from .slots import Slot as Slot
 
-# out: makes the channel; in: reads it; scale: keeps a zero channel zero; shift: adds to it
-Role = Literal["out", "in", "scale", "shift"]
-EditKind = Literal["groups", "pad", "slice", "split", "gather", "sizes"]
+EditKind = Literal["groups", "pad", "slice", "split", "gather", "sizes", "route", "norm_groups"]
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,23 @@ class Channels:
 
 
 @dataclass(frozen=True)
-class Slot:
-    """An axis of a constant input that has one entry for each channel."""
+class Balance:
+    """Channels in blocks that must stay equally wide: the groups of a convolution.
 
-    node: ir.Node
-    index: int
-    axis: int
-    ids: Ids  # (constant.shape[axis],)
-    role: Role
+    Which channels of the blocks go together is free; see bundles.py.
+    """
+
+    blocks: Ids  # (groups, channels of a group)
+    reason: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """Nodes that together only pick channels of ``source`` and put them in another order as ``end``."""
+
+    source: ir.Tensor
+    end: ir.Tensor
+    order: Ids  # where each entry of the end comes from on the source
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,8 @@ class Edit:
     node: ir.Node
     before: Channels
     after: tuple[Channels, ...]  # one for each output
-    place: int  # where the channel axis stands in the list of sizes, pads or starts
+    place: int = 0  # where the channel axis stands in the list of sizes, pads or starts
+    route: Route | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,9 @@ class Walk:
     carried: dict[ir.Tensor, Channels] = field(default_factory=dict)
     slots: list[Slot] = field(default_factory=list)
     edits: list[Edit] = field(default_factory=list)
+    balances: list[Balance] = field(default_factory=list)
+    parted: list[Ids] = field(default_factory=list)  # channels that are normalised together
+    routed: set[ir.Node] = field(default_factory=set)  # nodes inside a route, see routes.py
     layers: list[Layer] = field(default_factory=list)
     shared: dict[ir.Tensor, tuple[Ids, Ids]] = field(default_factory=dict)  # weights -> in, out
     references: dict[ir.Tensor, ir.Array] = field(default_factory=dict)  # see sizes.py
@@ -109,14 +122,29 @@ class Walk:
             if found is not None:
                 self.ledger.wall(found.ids, f"{describe(node)} {why}")
 
-    def slot(self, node: ir.Node, index: int, axis: int, ids: Ids, role: Role) -> None:
+    def slot(self, node: ir.Node, index: int, axis: int, ids: Ids, role: Role, groups: int = 1) -> None:
         """Let an axis of a constant input follow ``ids``."""
         if np.any(ids != FIXED):
-            self.slots.append(Slot(node, index, axis, ids, role))
+            self.slots.append(Slot(node, index, axis, ids, role, groups))
+
+    def inexact(self, ids: Ids) -> None:
+        """Note that removing some of these channels changes what the others become."""
+        self.parted.append(ids)
+
+    def balance(self, ids: Ids, groups: int, reason: str) -> None:
+        """Let ``groups`` equal stretches of an axis stay equally wide."""
+        if groups > 1 and np.any(ids != FIXED):
+            self.balances.append(Balance(ids.reshape(groups, -1), reason))
 
     def edit(self, kind: EditKind, node: ir.Node, before: Channels, *after: Channels, place: int = 0) -> None:
         """Let an attribute or size input follow the channels."""
         self.edits.append(Edit(kind, node, before, after, place))
+
+    def route(self, route: Route, found: Channels) -> None:
+        """Carry what a route makes of the channels of its source; the surgery replaces it by a Gather."""
+        after = self.carry(route.end, found.axis, found.ids[route.order])
+        if after is not None and route.end.producer is not None:
+            self.edits.append(Edit("route", route.end.producer, found, (after,), route=route))
 
 
 def label(node: ir.Node) -> str:

@@ -22,9 +22,11 @@ def conv(walk: Walk, node: ir.Node) -> None:
     if groups > 1 and weights.shape[1] == 1:
         _depthwise(walk, node, source, weights.shape[0] // groups)
         return
-    inside = _same_in_every_group(walk, node, source, groups)
-    made = _fresh(walk, node, inside, weights.shape[0] // groups)
-    _own(walk, node, inside, 1, np.tile(made, groups), 0)
+    made = _fresh(walk, node, source, weights.shape[0])
+    _balance(walk, node, source, made, groups)
+    walk.slot(node, 1, 0, made, "out")
+    walk.slot(node, 1, 1, source, "in", groups)
+    _bias_and_output(walk, node, made, 1)
 
 
 def conv_transpose(walk: Walk, node: ir.Node) -> None:
@@ -34,14 +36,14 @@ def conv_transpose(walk: Walk, node: ir.Node) -> None:
         return
     groups = int(node.attr("group", 1))
     source = _entering(walk, node, 1, weights.shape[0])
-    if groups > 1 and weights.shape[:2] == (groups, 1):
-        _depthwise(walk, node, source, 1)
+    if groups > 1 and weights.shape[0] == groups:
+        _depthwise(walk, node, source, weights.shape[1])
         return
-    inside = _same_in_every_group(walk, node, source, groups)
-    made = _fresh(walk, node, np.tile(inside, groups), weights.shape[1])
-    walk.slot(node, 1, 1, made, "out")
-    walk.slot(node, 1, 0, np.tile(inside, groups), "in")
-    _bias_and_output(walk, node, np.tile(made, groups), 1)
+    made = _fresh(walk, node, source, weights.shape[1] * groups)
+    _balance(walk, node, source, made, groups)
+    walk.slot(node, 1, 1, made, "out", groups)
+    walk.slot(node, 1, 0, source, "in")
+    _bias_and_output(walk, node, made, 1)
 
 
 def gemm(walk: Walk, node: ir.Node) -> None:
@@ -104,29 +106,26 @@ def _entering(walk: Walk, node: ir.Node, axis: int, count: int) -> Ids:
     return np.full(count, FIXED, np.int64)
 
 
-def _same_in_every_group(walk: Walk, node: ir.Node, source: Ids, groups: int) -> Ids:
-    """Couple the channels at the same place of every group, so that all groups shrink alike."""
-    table = source.reshape(groups, -1)
+def _balance(walk: Walk, node: ir.Node, source: Ids, made: Ids, groups: int) -> None:
+    """All groups of a convolution read equally many channels, and make equally many."""
     reason = f"{describe(node)} has groups that must stay equally wide"
-    for row in table[1:]:
-        walk.ledger.tie(table[0], row, reason)
-    # A place that is fixed in one group is fixed in all.
-    return np.where((table == FIXED).any(axis=0), FIXED, table[0])
+    walk.balance(source, groups, reason)
+    walk.balance(made, groups, reason)
 
 
-def _fresh(walk: Walk, node: ir.Node, inside: Ids, count: int) -> Ids:
+def _fresh(walk: Walk, node: ir.Node, source: Ids, count: int) -> Ids:
     """Return new output channels; nodes that share their weights share their channels."""
     made = walk.ledger.fresh(count)
     weights = node.inputs[1]
     if weights not in walk.shared:
-        walk.shared[weights] = (inside, made)
+        walk.shared[weights] = (source, made)
         return made
     reason = f"{describe(node)} shares its weights with another node"
-    old_inside, old_made = walk.shared[weights]
-    if len(old_made) != count or len(old_inside) != len(inside):
-        walk.ledger.wall(np.concatenate([inside, made, old_inside, old_made]), reason)
+    old_source, old_made = walk.shared[weights]
+    if len(old_made) != count or len(old_source) != len(source):
+        walk.ledger.wall(np.concatenate([source, made, old_source, old_made]), reason)
         return made
-    walk.ledger.tie(old_inside, inside, reason)
+    walk.ledger.tie(old_source, source, reason)
     walk.ledger.tie(old_made, made, reason)
     return made
 
@@ -154,7 +153,7 @@ def _bias_and_output(walk: Walk, node: ir.Node, made: Ids, axis: int, own: bool 
 def _depthwise(walk: Walk, node: ir.Node, source: Ids, multiplier: int) -> None:
     """One filter, or ``multiplier`` of them, for each channel: the input's channels live on."""
     made = np.repeat(source, multiplier)
-    walk.slot(node, 1, 0, made, "scale")
+    walk.slot(node, 1, 0, made if node.op == "Conv" else source, "scale")
     _bias_and_output(walk, node, made, 1, own=False)
     walk.edit("groups", node, Channels(1, source), Channels(1, made))
 

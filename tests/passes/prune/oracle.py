@@ -81,8 +81,7 @@ def masked_twin(pruned: Pruned) -> ir.Model:
     for slot in couple(twin, pruned.facts).slots:
         removed = ~pruned.coupling.kept(slot.ids, pruned.keep)
         if slot.role == "in" and removed.any():
-            values = np.array(slot.node.inputs[slot.index].constant)
-            np.moveaxis(values, slot.axis, 0)[removed] = 0
+            values = slot.zeroed(slot.values, removed)
             slot.node.inputs[slot.index] = twin.graph.add_constant("masked", values)
     return twin
 
