@@ -67,6 +67,8 @@ class Context:
         self.skips: list[Skip] = []
         self.warnings: list[str] = []
         self.missed: list[str] = []
+        self.summary = ""
+        self.details: dict[str, Any] = {}
         self.figures: list[Figure] = []
 
     # -- what the pass says -------------------------------------------------------------------------------
@@ -90,6 +92,11 @@ class Context:
         """Tell the user something that is neither a change nor a skip; repeated texts are kept once."""
         if text not in self.warnings:
             self.warnings.append(text)
+
+    def reported(self, summary: str, **details: Any) -> None:
+        """Put one line under the table of the run, and plain values behind it into the report."""
+        self.summary = summary
+        self.details |= details
 
     def goal_missed(self, text: str) -> None:
         """Say that a goal the user stated was not reached: exit code 6, and nothing written with --strict."""

@@ -165,6 +165,8 @@ def _record(
         bytes=after.bytes,
         max_abs_diff=check.max_abs_diff,
         snr_db=check.snr_db,
+        summary=ctx.summary,
+        details=ctx.details,
         plan=plan.items if plan is not None else None,
         figures=tuple(ctx.figures),
     )

@@ -74,6 +74,8 @@ class PassRecord:
     snr_db: float | None = None  # of an approximate pass that was compared: the worst output
     plan: tuple[Mapping[str, Any], ...] | None = None
     figures: tuple[Figure, ...] = ()
+    summary: str = ""  # one line for the table
+    details: Mapping[str, Any] = field(default_factory=dict)  # plain values, as the pass calls them
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _pass_json(entry: dict[str, Any]) -> dict[str, Any]:
+    entry = {key: value for key, value in entry.items() if value or key not in ("summary", "details")}
     optional = ("max_abs_diff", "snr_db", "plan", "figures")
     return {key: value for key, value in entry.items() if key not in optional or value not in (None, ())}
 

@@ -24,6 +24,8 @@ def _print_passes(passes: Sequence[PassRecord], verbose: bool) -> None:
     header = ("pass", "changed", "skipped", "nodes", "weights", "seconds", "check")
     print_table(header, map(_pass_cells, passes), right=range(1, 6))
     for entry in passes:
+        if entry.summary:
+            print_line(f"{entry.name}: {entry.summary}")
         if not entry.changes:
             print_line(f"{entry.name} CHANGED NOTHING.", "loud")
         if verbose or not entry.changes:
