@@ -62,12 +62,12 @@ class Facts:
         return self.values.get(tensor.name) if constant is None else constant
 
 
-def gather_facts(model: ir.Model, ctx: Context) -> Facts:
+def gather_facts(model: ir.Model, ctx: Context, allow_inexact: bool = False) -> Facts:
     """Infer all shapes, and look at one run for what inference cannot tell.
 
     A model that does not run costs facts, which become walls, never the call.
     """
-    facts = Facts({}, {})
+    facts = Facts({}, {}, allow_inexact=allow_inexact)
     feeds: dict[str, np.ndarray] = {}
     try:
         feeds = next(iter(ctx.inputs.check)).feeds

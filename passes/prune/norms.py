@@ -60,7 +60,6 @@ def layer_norm(walk: Walk, node: ir.Node) -> None:
     if found.axis >= first:
         if not walk.facts.allow_inexact or not _parameters_are_constant(node):
             walk.wall(node, f"normalises over them, so removing one changes the rest ({INEXACT})")
-            return
         walk.inexact(found.ids)
         walk.ledger.stir(found.ids)
         _affine(walk, node, found.ids, None, found.axis - len(shape))

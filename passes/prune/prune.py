@@ -77,6 +77,9 @@ class Prune(PlannedPass):
     repair: bool = option(True, "fit the remaining weights to the calibration samples, layer by layer")
     exclude: tuple[str, ...] = option((), "nodes to leave alone, as patterns of their names")
     include: tuple[str, ...] = option((), "the only nodes to prune, as patterns of their names")
+    allow_inexact: bool = option(
+        False, "also part channels that one normalisation spans, as LayerNormalization does: what stays changes"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,7 +91,7 @@ class Prune(PlannedPass):
 
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose the channels to remove; an item is one group of a layer's output channels."""
-        facts = gather_facts(model, ctx)
+        facts = gather_facts(model, ctx, self.allow_inexact)
         choice = self._choice(model, facts, ctx)
         keep, rule = self._decide(model, facts, choice, ctx)
         if keep.all():
@@ -97,7 +100,7 @@ class Prune(PlannedPass):
 
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
         """Remove the channels that ``plan`` names with all that is coupled to them, and repair the rest."""
-        facts = gather_facts(model, ctx)
+        facts = gather_facts(model, ctx, self.allow_inexact)
         coupling = couple(model, facts)
         keep = read_items(coupling, plan.items)
         report(self._with_options(coupling), keep, self._block(ctx), ctx)
