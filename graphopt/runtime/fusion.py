@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graphopt.ir import from_bytes
 from graphopt.runtime.failures import load_error, runtime_errors
 from graphopt.runtime.session import load_runtime, session_options
 from graphopt.runtime.source import Source
@@ -34,3 +35,13 @@ def optimized(
         except runtime_errors() as error:
             raise load_error(error, source.label, custom_ops) from error
         return path.read_bytes()
+
+
+def kernels(model: ModelLike, *, custom_ops: Sequence[str] = ()) -> dict[str, str]:
+    """Which operator makes each tensor once onnxruntime has fused what it can, by the tensor's name.
+
+    Layouts are left alone, which keeps the names; whether an operator runs on integers is decided by then.
+    Raises ModelError when onnxruntime refuses the model.
+    """
+    graph = from_bytes(optimized(model, optimization="extended", custom_ops=custom_ops)).graph
+    return {tensor.name: node.op for node in graph.nodes for tensor in node.outputs if tensor.name}
