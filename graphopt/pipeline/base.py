@@ -120,6 +120,14 @@ class PlannedPass(Pass):
             name = next((value for value in item.values() if isinstance(value, str)), str(number))
             yield Trial(name, 1.0, Plan((item,)))
 
+    def for_trials(self) -> Self:
+        """The pass that applies the trials' plans.
+
+        Itself by default; a pass that mends a whole network after each change overrides this to leave that
+        out, since hundreds of trials are carried out.
+        """
+        return self
+
     def run(self, model: Model, ctx: Context) -> None:
         """Plan, then apply."""
         self.apply(model, self.plan(model, ctx), ctx)

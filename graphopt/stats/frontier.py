@@ -34,6 +34,11 @@ class Frontier:
         self._open = open_session
         self._kept: list[Arrays] | None = None
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The tensors at the cut; empty while it stands at the model's inputs."""
+        return tuple(self._kept[0]) if self._kept is not None else ()
+
     def advance(self, names: Sequence[str]) -> None:
         """Move the cut to these tensors, if their values fit."""
         stream = self.stream(names)
