@@ -6,7 +6,7 @@ The only room that touches onnxruntime, which is imported when something first r
 from graphopt.runtime.agreement import Accuracy, Agreement, classifier_output, declared_classes
 from graphopt.runtime.difference import Comparison, Difference, Verdict, differences
 from graphopt.runtime.fold import evaluate
-from graphopt.runtime.fusion import optimized
+from graphopt.runtime.fusion import kernels, optimized
 from graphopt.runtime.host import Machine, machine
 from graphopt.runtime.probe import tensor_shapes
 from graphopt.runtime.profile import Kernel, ProfiledSession
@@ -34,6 +34,7 @@ __all__ = [
     "differences",
     "evaluate",
     "fingerprint",
+    "kernels",
     "latency",
     "machine",
     "optimized",
