@@ -15,15 +15,37 @@ from graphopt.cli.console import Console
 @flags.value(
     "--data", required=True, metavar="DATA", help="Samples: .npz, .npy, a folder or archive of images."
 )
-@flags.value("--reference", metavar="MODEL", help="A model to measure agreement with.")
-@flags.value("--task", metavar="NAME", help="What the model does. [default: classification]")
+@flags.value("--reference", metavar="MODEL", help="A model to compare with on the same samples.")
+@flags.value(
+    "--task",
+    metavar="NAME",
+    help="What the model is for: classification, detection, segmentation or generic. "
+    "[default: classification where there are class scores, else generic]",
+)
+@flags.value(
+    "--labels",
+    metavar="LABELS",
+    help="Boxes (COCO .json, folder of YOLO .txt, .npz#array) or masks (folder of .png, .npz#array).",
+)
+@flags.value(
+    "--decode",
+    metavar="NAME",
+    help="How a detector writes boxes: yolov8, yolov5, ssd, corners, torchvision. [default: by shape]",
+)
+@flags.value(
+    "--confidence", type=float, help="Least score of boxes compared with the reference. [default: 0.25]"
+)
+@flags.value("--threshold", type=float, help="Value above which a map of one class has it.")
 @flags.preprocess
 @flags.shape
 @flags.session
 @flags.as_json
 @flags.talk
 def command(model: str, data: str, json: bool | None, quiet: bool | None, **options: Any) -> None:
-    """Measure MODEL: top-1 and top-5 where samples have labels, agreement with a reference where not."""
+    """Measure MODEL by what it is for: top-1, mean average precision, mean IoU or distance of outputs.
+
+    With --reference every change is given with the interval that says whether it is more than noise.
+    """
     from graphopt import api
 
     console = Console(quiet=bool(quiet))
@@ -33,6 +55,6 @@ def command(model: str, data: str, json: bool | None, quiet: bool | None, **opti
     if json:
         flags.print_json(found.to_json())
         return
-    from graphopt.report.view import print_evaluation
+    from graphopt.report.evaluation_view import print_evaluation
 
     print_evaluation(found)

@@ -1,4 +1,4 @@
-"""Inspections, comparisons and evaluations as tables for people."""
+"""Inspections and comparisons as tables for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from graphopt.report.text import print_line, print_table
 if TYPE_CHECKING:
     from graphopt.ir import Port
     from graphopt.report.comparison import Comparison
-    from graphopt.report.evaluation import Evaluation
     from graphopt.report.inspection import Inspection
     from graphopt.report.record import Measures
 
@@ -60,18 +59,6 @@ def print_comparison(found: Comparison) -> None:
         print_line(f"both give the same answer on {found.agreement['top1']:.4f} of the samples")
 
 
-def print_evaluation(found: Evaluation) -> None:
-    """Print how a model did to stdout."""
-    print_line(f"{found.samples} samples of {found.source}")
-    rows = [(n, f"{v:.4f}", _metric(found.reference_metrics, n)) for n, v in found.metrics.items()]
-    if rows:
-        print_table(("metric", "model", "reference"), rows, right=(1, 2))
-    if "top1" in found.agreement:
-        print_line(f"agreement with the reference: {found.agreement['top1']:.4f}")
-    for output, ratio in found.agreement.get("snr_db", {}).items():
-        print_line(f"signal to noise of {output}: {decibel_text(ratio)}")
-
-
 def _measure_rows(measures: Measures) -> list[tuple[str, str]]:
     shown = ((title, getattr(measures, key), unit) for title, key, unit in _MEASURES)
     return [(title, amount(value, unit)) for title, value, unit in shown if value is not None or unit != "ms"]
@@ -102,7 +89,3 @@ def _difference_cells(values: Mapping[str, Any]) -> tuple[str, str, str]:
     if values["unequal"]:
         return f"{values['unequal']} of {values['elements']} differ", "-", "-"
     return f"{values['max_abs']:.3g}", f"{values['relative']:.3g}", decibel_text(values["snr_db"])
-
-
-def _metric(metrics: Mapping[str, float], name: str) -> str:
-    return f"{metrics[name]:.4f}" if name in metrics else "-"

@@ -3,7 +3,7 @@
 The only room that touches onnxruntime, which is imported when something first runs.
 """
 
-from graphopt.runtime.agreement import Accuracy, Agreement, classifier_output, declared_classes
+from graphopt.runtime.agreement import Accuracy, Agreement, classifier_output, declared_classes, ranks
 from graphopt.runtime.difference import Comparison, Difference, Verdict, differences
 from graphopt.runtime.fold import evaluate
 from graphopt.runtime.fusion import kernels, optimized
@@ -39,6 +39,7 @@ __all__ = [
     "machine",
     "optimized",
     "paired_latency",
+    "ranks",
     "tensor_shapes",
     "trial_shapes",
 ]

@@ -50,18 +50,11 @@ class Accuracy:
 
     def update(self, scores: np.ndarray, labels: np.ndarray) -> None:
         """Add scores [N, K] and labels [N]; equal scores rank by class number, NaN is always wrong."""
-        scores = _rows(scores)
-        labels = np.asarray(labels).reshape(-1).astype(np.int64)
-        n, k = scores.shape
-        valid = (labels >= 0) & (labels < k) & ~np.isnan(scores).any(axis=1)
-        safe = np.where(valid, labels, 0)
-        own = scores[np.arange(n), safe][:, None]
-        before = (scores > own) | ((scores == own) & (np.arange(k) < safe[:, None]))
-        rank = before.sum(axis=1)
-        self.first += int(np.count_nonzero(valid & (rank < 1)))
-        self.fifth += int(np.count_nonzero(valid & (rank < 5)))
-        self.count += n
-        self.classes = k
+        rank = ranks(scores, labels)
+        self.first += int(np.count_nonzero(rank < 1))
+        self.fifth += int(np.count_nonzero(rank < 5))
+        self.count += len(rank)
+        self.classes = scores.shape[1]
 
     @property
     def top1(self) -> float | None:
@@ -72,6 +65,21 @@ class Accuracy:
     def top5(self) -> float | None:
         """Share of samples whose label is among the five highest; None with five classes or fewer."""
         return self.fifth / self.count if self.count and self.classes > 5 else None
+
+
+def ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many classes score better than the label, (N,), from scores [N, K] and labels [N].
+
+    Equal scores rank by class number; a label that is no class, or scores with NaN, give K.
+    """
+    scores = _rows(scores)
+    labels = np.asarray(labels).reshape(-1).astype(np.int64)
+    n, k = scores.shape
+    valid = (labels >= 0) & (labels < k) & ~np.isnan(scores).any(axis=1)
+    safe = np.where(valid, labels, 0)
+    own = scores[np.arange(n), safe][:, None]
+    before = (scores > own) | ((scores == own) & (np.arange(k) < safe[:, None]))
+    return np.where(valid, before.sum(axis=1), k)
 
 
 def classifier_output(outputs: Mapping[str, Any]) -> str | None:

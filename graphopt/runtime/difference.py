@@ -27,7 +27,8 @@ class Difference:
     """The distance of one output from its reference over all samples seen.
 
     `max_abs` is max|candidate - reference|, `peak` is max|reference|, both over the finite reference values;
-    `snr_db` is 10 log10(sum reference^2 / sum difference^2), infinite for equal outputs.
+    `snr_db` is 10 log10(sum reference^2 / sum difference^2), infinite for equal outputs; `cosine` is that of
+    the angle between reference and candidate, all samples as one vector.
     `unequal` counts elements of integer, boolean and text outputs that differ; `nonfinite` counts reference
     values that are NaN or infinite; `mismatch` says why arrays could not be compared at all.
     """
@@ -41,6 +42,7 @@ class Difference:
     unequal: int
     nonfinite: int
     mismatch: str = ""
+    cosine: float = 1.0
 
     @property
     def relative(self) -> float:
@@ -76,6 +78,7 @@ class _Sums:
     peak: float = 0.0
     signal: float = 0.0
     noise: float = 0.0
+    power: float = 0.0  # of the candidate
     unequal: int = 0
     nonfinite: int = 0
     mismatch: str = ""
@@ -96,7 +99,8 @@ class _Sums:
         finite = np.isfinite(reference)
         self.elements += reference.size
         self.nonfinite += reference.size - int(np.count_nonzero(finite))
-        reference, distance = reference[finite], np.abs(candidate[finite] - reference[finite])
+        reference, candidate = reference[finite], candidate[finite]
+        distance = np.abs(candidate - reference)
         if reference.size == 0:
             return
         distance[np.isnan(distance)] = math.inf  # a NaN where the reference has a number
@@ -104,6 +108,7 @@ class _Sums:
         self.max_abs = max(self.max_abs, float(distance.max()))
         self.signal += float(np.square(reference).sum())
         self.noise += float(np.square(distance).sum())
+        self.power += float(np.square(candidate).sum())
 
     def result(self, name: str) -> Difference:
         return Difference(
@@ -116,7 +121,16 @@ class _Sums:
             unequal=self.unequal,
             nonfinite=self.nonfinite,
             mismatch=self.mismatch,
+            cosine=self._cosine(),
         )
+
+    def _cosine(self) -> float:
+        if self.noise == 0.0:
+            return 1.0
+        length = math.sqrt(self.signal * self.power)
+        if not 0.0 < length < math.inf:
+            return 0.0
+        return (self.signal + self.power - self.noise) / (2.0 * length)
 
 
 @dataclass

@@ -1,0 +1,97 @@
+"""Classification: top-1 and top-5 with labels, and which answers changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from graphopt.runtime import classifier_output, ranks
+from graphopt.tasks.base import Outcome, Outputs, Task
+from graphopt.tasks.paired import Paired, paired_rates
+
+if TYPE_CHECKING:
+    from graphopt.data import Sample
+
+SHOWN = 10  # pairs of classes in the table of changed answers
+TOP = 5
+
+
+class Classification(Task):
+    """Counts right answers, and answers that differ from the reference's."""
+
+    name: ClassVar[str] = "classification"
+
+    def __init__(self) -> None:
+        self._classes = 0
+        self._ranks: list[np.ndarray] = []  # of the label among the scores, one array a sample
+        self._reference_ranks: list[np.ndarray] = []
+        self._changes: Counter[tuple[int, int]] = Counter()
+        self._same = self._judged = self._unjudged = 0
+
+    def update(self, outputs: Outputs, reference: Outputs | None, sample: Sample, truth: Any) -> None:
+        """``truth`` are the labels of the sample's rows; outputs without class scores count nowhere."""
+        name = classifier_output(outputs)
+        if name is None:
+            return
+        scores = outputs[name]
+        self._classes = scores.shape[1]
+        other = None if reference is None else reference.get(name)
+        if not isinstance(other, np.ndarray) or other.shape != scores.shape:
+            other = None
+        if other is not None:
+            self._compare(_rows(other), _rows(scores))
+        if truth is not None and len(truth) == len(scores):
+            labels = np.asarray(truth)
+            self._ranks.append(ranks(scores, labels))
+            if other is not None:
+                self._reference_ranks.append(ranks(other, labels))
+
+    def _compare(self, before: np.ndarray, after: np.ndarray) -> None:
+        for old, new in zip(before, after, strict=True):
+            if not np.isfinite(old).all():
+                self._unjudged += 1
+                continue
+            self._judged += 1
+            # NaN wins argmax, so an answer that is not finite must not agree by chance
+            if np.isfinite(new).all() and old.argmax() == new.argmax():
+                self._same += 1
+            else:
+                self._changes[int(old.argmax()), int(new.argmax())] += 1
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the model has shown class scores."""
+        return self._classes > 0
+
+    def outcome(self, seed: int = 0) -> Outcome:
+        """Rates are 0..1; the details are the pairs of answers that changed most often."""
+        after, before = _joined(self._ranks), _joined(self._reference_ranks)
+        paired: dict[str, Paired] = {}
+        if before is not None and after is not None and len(before) == len(after):
+            for limit, metric in self._limits():
+                paired[metric] = paired_rates(before < limit, after < limit, seed)
+        agreement = {"top1": self._same / self._judged} if self._judged else {}
+        changed = [
+            {"reference": old, "model": new, "samples": count}
+            for (old, new), count in self._changes.most_common(SHOWN)
+        ]
+        details = {"changed": changed} if changed else {}
+        return Outcome(self._rates(after), self._rates(before), agreement, paired, details)
+
+    def _limits(self) -> list[tuple[int, str]]:
+        return [(1, "top1")] + ([(TOP, "top5")] if self._classes > TOP else [])
+
+    def _rates(self, found: np.ndarray | None) -> dict[str, float]:
+        if found is None:
+            return {}
+        return {metric: float((found < limit).mean()) for limit, metric in self._limits()}
+
+
+def _joined(found: list[np.ndarray]) -> np.ndarray | None:
+    return np.concatenate(found) if found else None
+
+
+def _rows(scores: np.ndarray) -> np.ndarray:
+    return scores.reshape(len(scores), -1)
