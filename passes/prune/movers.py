@@ -83,9 +83,10 @@ def slice_(walk: Walk, node: ir.Node) -> None:
         order = np.arange(len(found.ids), dtype=np.int64)[window]
         walk.route(Route(node.inputs[0], node.output, order), found)
         return
+    walk.carry(node.output, found.axis, taken)
     if window.step != 1 or not sizes_are_constant(node):
         walk.wall(node, "takes channels by a rule that pruning cannot rewrite")
-    walk.carry(node.output, found.axis, taken)
+        return
     walk.edit("slice", node, found, Channels(found.axis, taken), place=place)
 
 

@@ -19,7 +19,8 @@ def remove_channels(model: ir.Model, coupling: Coupling, keep: Keep) -> None:
     rewriter = Rewriter(model.graph, coupling, keep)
     _slice_constants(coupling, keep, rewriter)
     for edit in coupling.edits:
-        rewriter.rewrite(edit)
+        if not all(coupling.kept(channels.ids, keep).all() for channels in (edit.before, *edit.after)):
+            rewriter.rewrite(edit)
     rewriter.finish()
     model.forget_shapes()
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tools.bench import corpus as corpus_runs
-from tools.bench import fold, memory, scale, startup, subject, synthetic
+from tools.bench import fold, memory, prune, prune_families, scale, startup, subject, synthetic
 from tools.bench.measure import Limits
 from tools.bench.peers import DEFAULT_ENVIRONMENT, Environment
 from tools.bench.session import Session
@@ -111,6 +111,48 @@ def corpus_command(corpus: Path, **shared: Any) -> None:
     _models(corpus, None)
     with _session(need_peers=False, **shared) as (session, finish):
         finish(corpus_runs.bench(session, corpus.resolve()))
+
+
+@main.command("prune")
+@shared_options
+@click.option(
+    "--torch-env",
+    type=FOLDER,
+    default=Path.home() / ".cache" / "graphopt" / "torchvision",
+    show_default=True,
+    help="Environment with torchvision and torch-pruning.",
+)
+@click.option(
+    "--exports",
+    type=FOLDER,
+    default=prune_families.DEFAULT_EXPORTS,
+    show_default=True,
+    help="Exported networks are kept here.",
+)
+@click.option("--only", "pattern", default="*", show_default=True, help="Networks whose names match.")
+@click.option("--subject-only", is_flag=True, help="Leave the peers out.")
+@click.option(
+    "--rows",
+    type=click.Choice(["families", "accuracy", "all"]),
+    default="all",
+    show_default=True,
+    help="Reach and exactness on many networks, accuracy on trained ones, or both.",
+)
+@click.option(
+    "--corpus", type=FOLDER, default=CORPUS, help="Folder of the corpus (default: beside the checkout)."
+)
+def prune_command(
+    torch_env: Path, exports: Path, pattern: str, subject_only: bool, rows: str, corpus: Path, **shared: Any
+) -> None:
+    """Pruning: reach and exactness on all families of networks, and accuracy without training."""
+    options = prune.Options(exports.absolute(), torch_env.absolute(), pattern, not subject_only)
+    with _session(need_peers=not subject_only and rows != "accuracy", **shared) as (session, finish):
+        record = prune.bench(session, options) if rows != "accuracy" else session.record("prune")
+        measured = prune.accuracy(session, corpus.resolve()) if rows != "families" else None
+        if measured is not None:
+            record.rows += measured.rows
+            record.goals += measured.goals
+        finish(record)
 
 
 @main.command("scale")

@@ -22,6 +22,8 @@ import torch
 
 SMALL = {"inception_v3": 96, "googlenet": 64, "densenet": 64}  # what the deepest pyramids still run at
 SIZE = 64
+SEGMENTATION = ("lraspp", "deeplabv3", "fcn")
+CLASSES, SEGMENTATION_CLASSES = 1000, 8
 OPSET = 17
 DYNAMO_OPSET = 18
 
@@ -48,8 +50,9 @@ def build(name: str) -> torch.nn.Module:
     from torchvision import models
 
     torch.manual_seed(zlib.crc32(name.encode()))
-    if name.startswith(("lraspp", "deeplabv3", "fcn")):
-        net = getattr(models.segmentation, name)(weights=None, weights_backbone=None, num_classes=8)
+    if name.startswith(SEGMENTATION):
+        classes = SEGMENTATION_CLASSES
+        net = getattr(models.segmentation, name)(weights=None, weights_backbone=None, num_classes=classes)
     elif name == "wide_resnet14_2":  # the family, in a size that stays below the limit
         net = models.resnet.ResNet(models.resnet.Bottleneck, [1, 1, 1, 1], width_per_group=128)
     else:
@@ -116,15 +119,32 @@ EXPORTERS: dict[str, Callable[[torch.nn.Module, torch.Tensor, Path], None]] = {
 }
 
 
-def export(folder: Path, name: str, kind: str) -> None:
-    """Write one file, whole or not at all."""
+def network(name: str) -> tuple[torch.nn.Module, torch.Tensor]:
+    """Return a network that gives one tensor, and an input for it."""
     net = build(name)
-    if name.startswith(("lraspp", "deeplabv3", "fcn")):
+    if name.startswith(SEGMENTATION):
         net = Out(net).eval()
     size = next((size for start, size in SMALL.items() if name.startswith(start)), SIZE)
+    return net, torch.randn(1, 3, size, size)
+
+
+def output_modules(net: torch.nn.Module) -> list[torch.nn.Module]:
+    """The layers that make the outputs: those with as many channels as there are classes."""
+    widths = {CLASSES, SEGMENTATION_CLASSES}
+    return [
+        module
+        for module in net.modules()
+        if getattr(module, "out_features", None) in widths
+        or (isinstance(module, torch.nn.Conv2d) and module.out_channels in widths and module.bias is not None)
+    ]
+
+
+def export(folder: Path, name: str, kind: str) -> None:
+    """Write one file, whole or not at all."""
+    net, x = network(name)
     unfinished = folder / f"{name}.{kind}.part"
     with torch.no_grad():
-        EXPORTERS[kind](net, torch.randn(1, 3, size, size), unfinished)
+        EXPORTERS[kind](net, x, unfinished)
     unfinished.rename(folder / f"{name}.{kind}.onnx")
 
 

@@ -66,7 +66,7 @@ def prune(
     after = copy(model)
     ctx = context(after, shapes=sizes, **inputs)
     plan = step.plan(after, ctx)
-    facts = gather_facts(after, ctx)
+    facts = gather_facts(after, ctx, step.allow_inexact)
     coupling = couple(after, facts)
     keep = read_items(coupling, plan.items)
     step.apply(after, plan, ctx)
