@@ -1,0 +1,1 @@
+"""Prepare a student for training, and bring back what was trained."""

@@ -1,0 +1,274 @@
+"""Students that are quantized already: pairs of QuantizeLinear and DequantizeLinear become FakeQuant.
+
+FakeQuant rounds as the pair does and lets gradients pass where nothing is clipped (straight-through:
+Y. Bengio, N. Leonard, A. Courville, 2013).  A stored weight becomes a float parameter W,
+read as FakeQuant(W / scale) * scale, which gives scales by channel; a stored bias becomes a float parameter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.errors import PassError
+from graphopt.ir import Node, Tensor
+
+from .builder import Builder
+
+DOMAIN = "com.microsoft"
+FAKE_QUANT = "FakeQuant"
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """How a parameter is stored: integers of ``dtype`` in the tensor ``stored``, from ``low`` to ``high``.
+
+    ``name`` is the parameter: the tensor that the DequantizeLinear makes.  ``scale`` and ``zero_point``
+    broadcast with it.
+    """
+
+    name: str
+    stored: str
+    dtype: np.dtype[Any]
+    scale: np.ndarray
+    zero_point: np.ndarray
+    low: int
+    high: int
+    is_bias: bool
+
+    def store(self, values: np.ndarray) -> np.ndarray:
+        """The integers nearest to float values."""
+        steps = np.rint(values.astype(np.float32) / self.scale) + self.zero_point
+        return np.clip(steps, self.low, self.high).astype(self.dtype)
+
+    def insert(self, graph: ir.Graph) -> None:
+        """Let the readers of the parameter, or of its masked product, read it rounded."""
+        if self.is_bias:
+            return
+        tensor = next((t for t in graph.initializers if t.name == self.name), None)
+        if tensor is None or not tensor.consumers:
+            return
+        if len(tensor.consumers) == 1 and tensor.consumers[0].name.startswith(f"{self.name}.masked"):
+            tensor = tensor.consumers[0].output
+        readers = list(dict.fromkeys(tensor.consumers))
+        rounded = self._rounded(tensor, Builder(graph, f"{self.name}.rounded"))
+        for node in readers:
+            node.inputs = [rounded if t is tensor else t for t in node.inputs]
+
+    def _rounded(self, tensor: Tensor, to: Builder) -> Tensor:
+        steps = to.op("Div", tensor, self.scale)
+        has_zero = bool(np.any(self.zero_point))
+        if has_zero:
+            steps = to.op("Add", steps, self.zero_point.astype(np.float32))
+        steps = fake_quant(steps, 1.0, 0.0, self.low, self.high, to)
+        if has_zero:
+            steps = to.op("Sub", steps, self.zero_point.astype(np.float32))
+        return to.op("Mul", steps, self.scale)
+
+
+def fake_quant(tensor: Tensor, scale: float, zero: float, low: int, high: int, to: Builder) -> Tensor:
+    """Round to steps of ``scale`` between ``low`` and ``high``."""
+    mask = ir.Variable(to.graph.names.unique(f"{to.title}.mask"), np.bool_)
+    result = ir.Variable(to.graph.names.unique(f"{to.title}.fakequant"), np.float32)
+    inputs = [tensor, to.tensor(np.float32(scale)), to.tensor(np.float32(zero))]
+    node = to.graph.add_node(
+        FAKE_QUANT,
+        inputs,
+        {"quant_min": int(low), "quant_max": int(high)},
+        outputs=[result, mask],
+        name=f"{to.title}.fakequant",
+        domain=DOMAIN,
+    )
+    to.made.add(node)
+    return result
+
+
+def find_quantizers(graph: ir.Graph) -> dict[str, Quantizer]:
+    """The constants behind a DequantizeLinear, by the name of what it makes."""
+    found = {}
+    for node in graph.find("DequantizeLinear"):
+        stored, scale = node.inputs[0].constant, node.inputs[1].constant
+        if stored is None or scale is None or stored.size < 2 or graph.is_output(node.output):
+            continue
+        found[node.output.name] = _quantizer(node, stored, scale)
+    return found
+
+
+def _quantizer(node: Node, stored: np.ndarray, scale: np.ndarray) -> Quantizer:
+    zero_tensor = node.input(2)
+    zero = np.zeros_like(scale, np.int64) if zero_tensor is None else zero_tensor.constant.astype(np.int64)
+    wide = _broadcast(scale.astype(np.float32), stored, node)
+    zeros = _broadcast(zero, stored, node)
+    is_bias = stored.dtype == np.int32
+    steps = stored.astype(np.int64) - zeros
+    reach = int(np.abs(steps).max())
+    low, high = _range(stored.dtype)
+    if not is_bias and not np.any(zeros):  # a weight of fewer bits may be stored in a wider type
+        low, high = max(low, -reach), min(high, reach)
+    return Quantizer(node.output.name, node.inputs[0].name, stored.dtype, wide, zeros, low, high, is_bias)
+
+
+def _range(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """The integers that a type holds; the types of four bits are not numpy's own."""
+    ranges = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1), "uint2": (0, 3)}
+    if dtype.name in ranges:
+        return ranges[dtype.name]
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
+
+
+def _broadcast(values: np.ndarray, like: np.ndarray, node: Node) -> np.ndarray:
+    """Scales by tensor, by channel or by block, shaped to multiply the stored array."""
+    if values.size == 1:
+        return values.reshape(())
+    axis = int(node.attr("axis", 1)) % like.ndim
+    block = int(node.attr("block_size", 0))
+    if block:
+        return np.repeat(values, block, axis=axis)[tuple(slice(size) for size in like.shape)]
+    return values.reshape([-1 if i == axis else 1 for i in range(like.ndim)])
+
+
+def open_pairs(model: ir.Model, quantizers: dict[str, Quantizer]) -> None:
+    """Replace stored constants by float ones, and pairs on activations by FakeQuant.
+
+    Raises PassError for an integer operator between the two that is not known.
+    """
+    graph = model.graph
+    if not any(True for _ in graph.find("QuantizeLinear", "DequantizeLinear")):
+        return
+    for node in list(graph.find("DequantizeLinear")):
+        quantizer = quantizers.get(node.output.name)
+        if quantizer is not None:
+            stored = node.inputs[0].constant.astype(np.float32)
+            _become_constant(graph, node, (stored - quantizer.zero_point) * quantizer.scale)
+        elif node.inputs[0].constant is not None and node.inputs[1].constant is not None:
+            _become_constant(graph, node, _dequantized(node))
+    model.set_opset(1, DOMAIN)
+    _Pairs(graph).open()
+    graph.remove_dead()
+    graph.remove_unused_initializers()
+    graph.sort()
+
+
+def _dequantized(node: Node) -> np.ndarray:
+    stored, scale = node.inputs[0].constant, node.inputs[1].constant
+    zero_tensor = node.input(2)
+    zero = 0 if zero_tensor is None else zero_tensor.constant.astype(np.float32)
+    return (stored.astype(np.float32) - zero) * scale.astype(np.float32)
+
+
+def _become_constant(graph: ir.Graph, node: Node, values: np.ndarray) -> None:
+    tensor = node.output
+    graph.remove(node)
+    made = tensor.to_constant(np.ascontiguousarray(values.astype(np.float32)).reshape(values.shape))
+    made.graph = graph
+    graph.initializers.append(made)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What stands for an integer tensor: its real values, and the scale and zero point they have."""
+
+    real: Tensor
+    scale: float
+    zero: float
+
+
+MOVERS = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "MaxPool", "Slice", "Gather", "Identity")
+
+
+class _Pairs:
+    """Follows integer tensors from QuantizeLinear to DequantizeLinear."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._graph = graph
+        self._stored: dict[Tensor, _Stored] = {}
+
+    def open(self) -> None:
+        """Rewrite all nodes in order."""
+        self._graph.sort()
+        for node in list(self._graph.nodes):
+            if node.op == "QuantizeLinear" and node.is_standard:
+                self._quantize(node)
+            elif node.inputs and node.inputs[0] in self._stored:
+                self._read(node)
+
+    def _quantize(self, node: Node) -> None:
+        scale, zero_tensor = node.inputs[1].constant, node.input(2)
+        zero = np.uint8(0) if zero_tensor is None else zero_tensor.constant
+        if scale is None or zero is None or np.size(scale) != 1:
+            raise _refusal(node, "has a scale for each channel or one that is computed")
+        low, high = _range(np.asarray(zero).dtype)
+        to = Builder(self._graph, node.name or node.output.name)
+        number, offset = float(np.asarray(scale).item()), float(np.asarray(zero).astype(np.int64).item())
+        real = fake_quant(node.inputs[0], number, offset, low, high, to)
+        self._stored[node.output] = _Stored(real, number, offset)
+
+    def _read(self, node: Node) -> None:
+        stored = self._stored[node.inputs[0]]
+        if node.op == "DequantizeLinear":
+            self._dequantize(node, stored)
+        elif node.op in MOVERS:
+            node.inputs = [stored.real, *node.inputs[1:]]
+            node.output.dtype = np.float32
+            self._stored[node.output] = _Stored(node.output, stored.scale, stored.zero)
+        elif node.op == "Pad":
+            self._pad(node, stored)
+        else:
+            raise _refusal(node, "computes on integers")
+
+    def _dequantize(self, node: Node, stored: _Stored) -> None:
+        scale, zero_tensor = node.inputs[1].constant, node.input(2)
+        zero = np.zeros(1) if zero_tensor is None else zero_tensor.constant
+        if scale is None or zero is None or np.ptp(scale) or np.ptp(np.asarray(zero).astype(np.int64)):
+            raise _refusal(node, "has scales that differ or are computed")
+        number, offset = float(np.ravel(scale)[0]), float(np.ravel(zero)[0])
+        to = Builder(self._graph, node.name or node.output.name)
+        result = stored.real
+        if (number, offset) != (stored.scale, stored.zero):
+            shift = (stored.zero - offset) * number
+            result = to.op("Mul", result, number / stored.scale)
+            result = to.op("Add", result, shift) if shift else result
+        if self._graph.is_output(node.output):
+            to.replace(node, result)
+            return
+        self._graph.replace_uses(node.output, result)
+        self._graph.remove(node)
+
+    def _pad(self, node: Node, stored: _Stored) -> None:
+        """Integer padding with some number is padding with the real value of that number."""
+        given = node.input(2)
+        number = 0.0 if given is None else float(given.constant.astype(np.int64).item())
+        value = self._graph.add_constant(
+            f"{node.name}.value", np.float32((number - stored.zero) * stored.scale)
+        )
+        node.inputs = [stored.real, node.inputs[1], value, *node.inputs[3:]]
+        node.output.dtype = np.float32
+        self._stored[node.output] = _Stored(node.output, stored.scale, stored.zero)
+
+
+def _refusal(node: Node, what: str) -> PassError:
+    name = node.name or node.output.name
+    return PassError(
+        f"the quantized student cannot be trained: {node.op} '{name}' {what}",
+        node=name,
+        hint="quantize it with the pass quant, or exclude that node from quantization",
+    )
+
+
+def spelled_out(model: ir.Model) -> ir.Model:
+    """A copy in which every FakeQuant is written with operators that any runtime has."""
+    copy = model.copy()
+    graph = copy.graph
+    for node in [node for node in graph.nodes if node.op == FAKE_QUANT and node.domain == DOMAIN]:
+        to = Builder.of(node, {})
+        x, scale, zero = node.inputs
+        steps = to.op("Add", to.op("Round", to.op("Div", x, scale)), zero)
+        low, high = float(node.attr("quant_min")), float(node.attr("quant_max"))
+        kept = to.op("Clip", steps, low, high)
+        to.replace(node, to.op("Mul", to.op("Sub", kept, zero), scale))
+    graph.sort()
+    return copy

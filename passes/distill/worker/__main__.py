@@ -1,0 +1,10 @@
+"""Start the worker in the current folder, which is the job folder."""
+
+from __future__ import annotations
+
+import sys
+
+from .main import main
+
+if __name__ == "__main__":
+    sys.exit(main())
