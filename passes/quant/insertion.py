@@ -25,6 +25,8 @@ from .parameters import Bounds, Parameters, activation_parameters
 from .rules import gate, layer_bias, weight_axis
 from .weights import QuantizedWeight, least_scale, quantize_bias, quantize_weight
 
+SUM = "_sum"  # what the name of a gate's addition ends in
+
 
 def insert(graph: Graph, items: Iterable[Item]) -> None:
     """Carry out all items.  Raises PassError when one names something that the graph does not have."""
@@ -122,7 +124,7 @@ class _Pairs:
         is_swish = node.op == "HardSwish"
         self.graph.remove(node)
         shift = self._exact_constant(np.asarray(beta / alpha), f"{result.name}_shift")
-        sum_ = self._node("Add", [source, shift], f"{result.name}_sum", np.float32)
+        sum_ = self._node("Add", [source, shift], f"{result.name}{SUM}", np.float32)
         if not is_swish:
             own = Parameters(store.inputs[1].constant / alpha, int(store.inputs[2].constant))
             store.inputs = [sum_, *self._constants(own, sum_.name)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import ClassVar
@@ -13,28 +12,18 @@ from graphopt.errors import ModelError, UsageError
 from graphopt.ir import Model, Node
 from graphopt.pipeline import Context, Contract, Plan, PlannedPass, option
 
-from .decisions import tensor_items
+from .choice import choose
+from .draft import Drafter
+from .fusion import summary, unfused, verify_fusion
 from .insertion import insert
-from .items import (
-    GateItem,
-    Item,
-    PadItem,
-    RescaleItem,
-    RewriteItem,
-    ScalarItem,
-    WallItem,
-    WeightItem,
-    from_plan,
-    node_id,
-    to_plan,
-)
-from .placement import Placement, place
-from .ranges import measure_ranges, widen_pools
-from .rewrites import carry_out, find_rewrites
-from .rules import LAYERS, weight_shape
-from .scheme import OPSET, Scheme, opset_of, raise_opset, resolve
+from .items import WeightItem, from_plan, node_id, to_plan
+from .placement import Placement
+from .rewrites import carry_out
+from .rules import LAYERS
+from .scheme import Scheme, opset_of, raise_opset, resolve
 from .validation import refuse_violations
 
+RUN_HERE = "onnxruntime"  # the runtime that can be asked here what it makes of a model
 ISLANDS = 4  # more than one island for so many layers is worth a warning
 FULL, REDUCED = 127, 63  # largest stored weight in 8 and in 7 bits
 # Without these dot products, pairs of u8 * s8 are summed in 16 bits, which saturates on 8-bit weights.
@@ -75,6 +64,10 @@ class Quant(PlannedPass):
         None, "7-bit weights, for CPUs without VNNI; none: as the CPU of this machine needs it"
     )
 
+    measure: bool = option(
+        True, "time both here, and leave float what 8 bits would slow down (onnxruntime targets)"
+    )
+
     def plan(self, model: Model, ctx: Context) -> Plan:
         """Decide which tensors and weights to store, and measure the ranges of the tensors."""
         if reason := _refusal(model):
@@ -105,46 +98,24 @@ class Quant(PlannedPass):
                 ctx.changed(labels[item.node], "int8")
         insert(model.graph, items)
         refuse_violations(model, ctx.target)
+        _verify_fusion(model, ctx)
 
     def _plan(self, model: Model, scheme: Scheme, ctx: Context) -> Plan:
-        rewrites = self._rewrites(model, scheme)
-        placement = place(model, self._exclusion, scheme.target)
-        for node, reason in placement.skips:
+        drafter = Drafter(model, scheme, self._exclusion, self._weight_limit(), ctx)
+        draft = drafter.draft({})
+        if draft.placement.layers and self.measure and scheme.target.runtime == RUN_HERE:
+            choice = choose(drafter, draft, ctx)
+            if choice.draft is None:
+                ctx.skipped("model", f"{choice.reason}; measure=false stores 8 bits all the same")
+                return Plan()
+            draft = choice.draft
+        for node, reason in draft.placement.skips:
             ctx.skipped(node, reason)
-        if not placement.layers:
+        if not draft.placement.layers:
             ctx.skipped("model", "it has no layer that can run on integers")
             return Plan()
-        _warn(placement, ctx)
-        return to_plan([*rewrites, *self._items(model, placement, scheme, ctx)])
-
-    def _rewrites(self, model: Model, scheme: Scheme) -> list[RewriteItem]:
-        """Rewrite what then runs on integers, and leave the rest as it was."""
-        before = model.snapshot()
-        found = find_rewrites(model, scheme.target, self._exclusion)
-        if not found:
-            return []
-        placement = place(model, self._exclusion, scheme.target)
-        useful = {node_id(n) for n in placement.integer} | {node_id(n) for n in placement.absorbed}
-        kept = [item for item in found if item.node in useful]
-        if len(kept) < len(found):
-            model.restore(before)
-            carry_out(model, list(kept), scheme.target)
-        return kept
-
-    def _items(self, model: Model, placement: Placement, scheme: Scheme, ctx: Context) -> Iterator[Item]:
-        ranges = measure_ranges(model, dict.fromkeys(s.source.name for s in placement.stored), ctx)
-        widen_pools(ranges, (stored.source for stored in placement.stored))
-        yield from tensor_items(placement, ranges, scheme)
-        limit = self._weight_limit()
-        for node in placement.layers:
-            name = node_id(node)
-            yield WeightItem(name, node.inputs[1].name, scheme.axis(node), limit, scheme.target.bias)
-        yield from (RescaleItem(node_id(node)) for node in placement.rescaled)
-        yield from (PadItem(node_id(node)) for node in placement.pads)
-        yield from (ScalarItem(node_id(node)) for node in placement.scalars)
-        yield from (GateItem(node_id(node)) for node in placement.gates)
-        if scheme.opset >= OPSET:
-            yield from (WallItem(node_id(node), _input_channels(node)) for node in placement.walls)
+        _warn(draft.placement, ctx)
+        return to_plan(draft.items)
 
     def _weight_limit(self) -> int:
         reduce = self.reduce_range
@@ -170,6 +141,16 @@ class Quant(PlannedPass):
                         f"quant: {option_name}={pattern} matches no node of the model",
                         hint="graphopt inspect MODEL --layers lists the names",
                     )
+
+
+def _verify_fusion(model: Model, ctx: Context) -> None:
+    """Tell what onnxruntime makes of the planned operators."""
+    if ctx.target.runtime != RUN_HERE:
+        return
+    operators = verify_fusion(model, ctx.settings.custom_ops)
+    ctx.reported(summary(operators), fusion=[operator.to_json() for operator in operators])
+    for op, count in unfused(operators).items():
+        ctx.warn(f"quant: {count} planned {op} run in float; the report lists them under fusion")
 
 
 def _warn(placement: Placement, ctx: Context) -> None:
@@ -204,14 +185,3 @@ def _refusal(model: Model) -> str | None:
         return None
     ops = ", ".join(f"{count} {op}" for op, count in found.most_common(3))
     return f"it is quantized already ({ops}); give the float model"
-
-
-def _input_channels(node: Node) -> int:
-    """How many channels a float layer reads (axis 1 of its input)."""
-    shape = weight_shape(node)
-    assert shape is not None  # placement asks
-    if node.op == "Conv":  # (out, in / group, *kernel)
-        return shape[1] * int(node.attr("group", 1))
-    if node.op == "ConvTranspose":  # (in, out / group, *kernel)
-        return shape[0]
-    return shape[1 if node.attr("transB", 0) else 0]

@@ -54,7 +54,7 @@ def test_awkward_models_stay_valid(case: Case) -> None:
     is_empty = any(value.shape[:1] == (0,) for value in given.values())
     samples = None if is_empty else data.from_arrays(given, model.signature.inputs)
     ctx = Context(Inputs(model, calibration=samples))
-    Quant().run(model, ctx)
+    Quant(measure=False).run(model, ctx)
     model.check()
     outputs = runtime.Session(model).run(given)
     assert set(outputs) == {value.name for value in proto.graph.output}
@@ -109,7 +109,7 @@ def test_efficientnet_keeps_its_accuracy() -> None:
     recipe = data.parse_preprocess("size=224;mean=127;std=128")
     samples = data.load(str(CORPUS / "data" / "imagenet-dev"), model.signature.inputs, recipe)
     before = runtime.Session(model.to_bytes())
-    Quant().run(model, Context(Inputs(model, calibration=samples.take(64))))
+    Quant(measure=False).run(model, Context(Inputs(model, calibration=samples.take(64))))
     after = runtime.Session(model)
     agreement, accuracies = runtime.Agreement(), (runtime.Accuracy(), runtime.Accuracy())
     for sample in samples.skip(64):
@@ -153,6 +153,6 @@ def test_memory_does_not_grow_with_the_samples() -> None:
                 seen.append(weakref.ref(next(iter(batch.feeds.values()))))
                 yield batch
 
-    Quant().run(model, Context(Inputs(model, calibration=Watched())))
+    Quant(measure=False).run(model, Context(Inputs(model, calibration=Watched())))
     assert len(alive) == len(ctx.calibration)
     assert max(alive) <= 2

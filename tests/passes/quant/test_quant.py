@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from graphopt import ir, runtime, targets
 from graphopt.errors import PassError, UsageError
-from graphopt.passes.quant import Quant, quant
+from graphopt.passes.quant import Quant, draft, quant
 from graphopt.pipeline import Context, Plan
 from graphopt.pipeline.inputs import Inputs
 from tests.corpus import case
@@ -40,7 +40,7 @@ def make_plan(proto: onnx.ModelProto, **options: Any) -> tuple[Plan, Context]:
     model = ir.from_bytes(proto.SerializeToString())
     ctx = Context(Inputs(model), target=targets.load("ort-cpu"))
     before = model.to_bytes()
-    plan = Quant(**options).plan(model, ctx)
+    plan = Quant(**{"measure": False, **options}).plan(model, ctx)
     assert model.to_bytes() == before, "planning changes nothing"
     return plan, ctx
 
@@ -156,7 +156,7 @@ def test_a_quantized_model_is_left_alone() -> None:
     model, _ = quantized(small())
     before = model.to_bytes()
     ctx = Context(Inputs(model), target=targets.load("ort-cpu"))
-    Quant().run(model, ctx)
+    Quant(measure=False).run(model, ctx)
     assert model.to_bytes() == before
     assert ctx.changes == []
     assert [s.reason for s in ctx.skips if "quantized already" in s.reason]
@@ -272,13 +272,13 @@ def test_weights_take_7_bits_where_8_would_saturate(
 
 def test_ranges_come_from_the_planned_tensors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    collect = quant.measure_ranges
+    collect = draft.measure_ranges
 
     def spy(model: ir.Model, tensors: Any, ctx: Context) -> Any:
         asked.extend(tensors)
         return collect(model, asked, ctx)
 
-    monkeypatch.setattr(quant, "measure_ranges", spy)
+    monkeypatch.setattr(draft, "measure_ranges", spy)
     plan, ctx = make_plan(small())
     stored = [item["tensor"] for item in plan.items if "tensor" in item]
     assert set(asked) < set(stored), "a Flatten has the range of what it reads"
@@ -297,7 +297,7 @@ def test_float_islands_are_warned_about() -> None:
     proto = between_convs(net, net.op("Tanh", x))
     model = ir.from_bytes(proto.SerializeToString())
     ctx = Context(Inputs(model), target=targets.load("ort-cpu"))
-    Quant().run(model, ctx)
+    Quant(measure=False).run(model, ctx)
     assert [text for text in ctx.warnings if "2 operators" in text and "float" in text]
 
 

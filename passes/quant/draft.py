@@ -1,0 +1,123 @@
+"""From a model to the items of its plan: rewrite, place, measure ranges, decide parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from graphopt.ir import Model, Node
+
+from .decisions import tensor_items
+from .items import (
+    GateItem,
+    Item,
+    PadItem,
+    RescaleItem,
+    RewriteItem,
+    ScalarItem,
+    WallItem,
+    WeightItem,
+    node_id,
+)
+from .placement import Placement, Refusal, place
+from .ranges import measure_ranges, widen_pools
+from .rewrites import carry_out, find_rewrites
+from .rules import weight_shape
+from .scheme import OPSET, Scheme
+
+if TYPE_CHECKING:
+    from graphopt.pipeline import Context
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a plan will say, with the nodes of the rewritten model that it speaks of."""
+
+    placement: Placement
+    items: tuple[Item, ...]
+
+
+@dataclass
+class Drafter:
+    """Makes drafts for one model; ranges that one has measured serve the next.
+
+    ``refused`` gives the user's reasons, ``limit`` is the largest integer of a weight.
+    """
+
+    model: Model
+    scheme: Scheme
+    refused: Refusal
+    limit: int
+    ctx: Context
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._start = self.model.snapshot()
+
+    def plain(self) -> Model:
+        """A copy of the model as it was given."""
+        self.model.restore(self._start)
+        return self.model.copy()
+
+    def draft(self, floats: Mapping[str, str]) -> Draft:
+        """Decide anew, leaving the nodes float whose id is in ``floats``, for the reason given there.
+
+        The model is left as the rewrites of the draft make it.
+        """
+
+        def refused(node: Node) -> str | None:
+            return self.refused(node) or (floats.get(node_id(node)) if node.outputs else None)
+
+        self.model.restore(self._start)
+        rewrites = self._rewrite(refused)
+        placement = place(self.model, refused, self.scheme.target)
+        items = tuple(self._items(placement)) if placement.layers else ()
+        return Draft(placement, (*rewrites, *items))
+
+    def _rewrite(self, refused: Refusal) -> list[RewriteItem]:
+        """Rewrite what then runs on integers, and leave the rest as it was."""
+        target = self.scheme.target
+        found = find_rewrites(self.model, target, refused)
+        if not found:
+            return []
+        placement = place(self.model, refused, target)
+        useful = {node_id(n) for n in placement.integer} | {node_id(n) for n in placement.absorbed}
+        kept = [item for item in found if item.node in useful]
+        if len(kept) < len(found):
+            self.model.restore(self._start)
+            carry_out(self.model, list(kept), target)
+        return kept
+
+    def _items(self, placement: Placement) -> Iterator[Item]:
+        yield from tensor_items(placement, self._measured(placement), self.scheme)
+        for node in placement.layers:
+            name, weight = node_id(node), node.inputs[1].name
+            yield WeightItem(name, weight, self.scheme.axis(node), self.limit, self.scheme.target.bias)
+        yield from (RescaleItem(node_id(node)) for node in placement.rescaled)
+        yield from (PadItem(node_id(node)) for node in placement.pads)
+        yield from (ScalarItem(node_id(node)) for node in placement.scalars)
+        yield from (GateItem(node_id(node)) for node in placement.gates)
+        if self.scheme.opset >= OPSET:
+            yield from (WallItem(node_id(node), _input_channels(node)) for node in placement.walls)
+
+    def _measured(self, placement: Placement) -> dict[str, tuple[float, float]]:
+        """The range of every tensor whose range decides; samples are run for new ones alone."""
+        wanted = dict.fromkeys(stored.source.name for stored in placement.stored)
+        new = [name for name in wanted if name not in self.ranges]
+        if new:
+            self.ranges |= measure_ranges(self.model, new, self.ctx)
+        ranges = {name: self.ranges[name] for name in wanted}
+        widen_pools(ranges, (stored.source for stored in placement.stored))
+        return ranges
+
+
+def _input_channels(node: Node) -> int:
+    """How many channels a float layer reads (axis 1 of its input)."""
+    shape = weight_shape(node)
+    assert shape is not None  # placement asks
+    if node.op == "Conv":  # (out, in / group, *kernel)
+        return shape[1] * int(node.attr("group", 1))
+    if node.op == "ConvTranspose":  # (in, out / group, *kernel)
+        return shape[0]
+    return shape[1 if node.attr("transB", 0) else 0]
