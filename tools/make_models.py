@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Make the sample models and samples in `models/` from Fashion-MNIST.
+"""Make the sample models and samples in `models/` from Fashion-MNIST: classifiers, a detector, a segmenter.
 
 Requirements beyond graphopt's own (they are needed to make the models, not to use them):
 
     apt-get install dataset-fashion-mnist        # or the four IDX files in a folder of your own, see --data
-    pip install torch==2.13.0 paddlepaddle==3.3.1 paddle2onnx==2.1.0 onnx onnxruntime numpy
+    pip install torch==2.13.0 paddlepaddle==3.3.1 paddle2onnx==2.1.0 onnx onnxruntime numpy pillow
 
 The steps are files in, files out: `--only paddle` reads the residual model that lies in --out, so PyTorch and
 PaddlePaddle may live in two environments. The same seed, machine and thread count give the same files.
@@ -23,6 +23,8 @@ from make_models_parts.fashion import Split, read_split, write_samples
 
 CALIBRATION_IMAGES = 512
 EVALUATION_IMAGES = 2000
+CALIBRATION_SCENES = 256
+EVALUATION_SCENES = 300
 PADDLE_TOLERANCE = 1e-4
 
 
@@ -71,11 +73,40 @@ def make_samples(job: Job) -> None:
     print(f"{path.name}: {counts}, {path.stat().st_size} bytes")
 
 
+def make_scenes(job: Job) -> None:
+    """Write scenes to calibrate on and scenes with boxes and masks to evaluate on."""
+    import numpy as np
+    from make_models_parts.scenes import compose, write_scenes
+
+    path = job.out / "fashion_scenes.npz"
+    calibration = compose(job.train, CALIBRATION_SCENES, np.random.default_rng([job.seed, 1]))
+    evaluation = compose(job.test, EVALUATION_SCENES, np.random.default_rng([job.seed, 2]))
+    write_scenes(path, calibration, evaluation)
+    print(f"{path.name}: {CALIBRATION_SCENES} + {EVALUATION_SCENES} scenes, {path.stat().st_size} bytes")
+
+
+def make_dense_model(name: str, metric: str, target: float, epochs: int, rate: float, job: Job) -> None:
+    """Train the detector or the segmenter on scenes and keep it when its metric reaches `target`."""
+    import torch
+    from make_models_parts import dense_export
+    from make_models_parts.check import check_scenes
+    from make_models_parts.training import Schedule
+
+    torch.set_num_threads(job.threads)
+    path = job.out / f"fashion_{name}.onnx"
+    schedule = Schedule(epochs, batch=64, learning_rate=rate)
+    dense_export.make(name, path, job.train, schedule, job.seed)
+    check_scenes(path, job.out / "fashion_scenes.npz", metric, target)
+
+
 STEPS: dict[str, Callable[[Job], None]] = {
     "samples": make_samples,
     "residual": partial(make_torch_model, "residual", 0.915),
     "depthwise": partial(make_torch_model, "depthwise", 0.91),
     "paddle": partial(make_paddle_model, 0.915),
+    "scenes": make_scenes,
+    "detector": partial(make_dense_model, "detector", "mAP", 0.5, 16, 0.08),
+    "segmenter": partial(make_dense_model, "segmenter", "mIoU", 0.6, 7, 0.2),
 }
 
 
@@ -94,7 +125,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=STEPS, action="append", help="do this step alone; may be repeated")
     parser.add_argument("--seed", type=int, default=0, help="of weights, batches and drawn samples (0)")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch while training (1)")
-    parser.add_argument("--epochs", type=int, default=8, help="of each training (8, 10 to 15 CPU minutes)")
+    parser.add_argument("--epochs", type=int, default=8, help="of each classifier (8, 10 to 15 CPU minutes)")
     return parser.parse_args()
 
 

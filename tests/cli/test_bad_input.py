@@ -276,5 +276,5 @@ def test_data_that_does_not_fit(fails: Fails, tiny: Path, tmp_path: Path) -> Non
 
 def test_an_unknown_command_or_task(fails: Fails, tiny: Path, labelled: Path) -> None:
     assert "optimise" in fails(2, "optimise", tiny)
-    assert "classification" in fails(2, "evaluate", tiny, "--data", labelled, "--task", "detection")
+    assert "classification" in fails(2, "evaluate", tiny, "--data", labelled, "--task", "tracking")
     assert "there is no pass" in fails(2, "passes", "no-such-pass")

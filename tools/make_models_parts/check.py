@@ -9,7 +9,7 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from make_models_parts.fashion import Split, normalise
+from make_models_parts.fashion import PREPROCESS, Split, normalise
 from make_models_parts.metadata import INPUT
 
 LARGEST_MODEL = 1_000_000  # bytes
@@ -39,6 +39,20 @@ def check(path: Path, test: Split, evaluation: int, target: float) -> None:
 def largest_difference(path: Path, reference: Path, split: Split) -> float:
     """The largest absolute difference between the answers of two models."""
     return float(np.abs(logits(path, split) - logits(reference, split)).max())
+
+
+def check_scenes(path: Path, scenes: Path, metric: str, target: float) -> None:
+    """Print how well a detector (mAP) or segmenter (mIoU) does on the shipped scenes; refuse a poor one."""
+    from graphopt import api
+
+    _check_structure(path)
+    task, labels = ("detection", "boxes") if metric == "mAP" else ("segmentation", "masks")
+    found = api.evaluate(
+        path, f"{scenes}#images", task=task, labels=f"{scenes}#{labels}", preprocess=PREPROCESS
+    ).metrics
+    print(f"{path.name}: {dict(found)}, {path.stat().st_size} bytes")
+    if found[metric] < target:
+        raise ValueError(f"{path} reaches {metric} {found[metric]:.4f} of {target}: train longer")
 
 
 def _check_structure(path: Path) -> None:

@@ -12,11 +12,11 @@ INPUT = "images"
 OUTPUT = "logits"
 
 
-def describe(path: Path) -> None:
+def describe(path: Path, task: str = "image classification") -> None:
     """Write task, dataset, preprocessing and class names into the metadata of the model at `path`."""
     model = onnx.load(path)
     facts = {
-        "task": "image classification",
+        "task": task,
         "dataset": "Fashion-MNIST (Zalando SE, MIT licence), 60000 training images",
         "preprocessing": PREPROCESS,
         "classes": ",".join(CLASSES),

@@ -21,12 +21,14 @@ def make(build: Callable[[], nn.Module], path: Path, split: Split, schedule: Sch
     torch.manual_seed(seed)
     network = build()
     train(network, split, schedule, seed)
-    export(network, path)
+    export(network, path, SIZE, OUTPUT)
     describe(path)
 
 
-def export(network: nn.Module, path: Path) -> None:
+def export(network: nn.Module, path: Path, side: int, output: str) -> None:
     """Write `network`, which is in inference mode, to `path` with a dynamic batch dimension.
+
+    Its input are grey images of ``side`` by ``side`` pixels.
 
     `PRESERVE` is what keeps BatchNormalization: exporting for `EVAL` folds it into the convolutions. The
     network itself is in inference mode, so the nodes are too.
@@ -35,11 +37,11 @@ def export(network: nn.Module, path: Path) -> None:
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*legacy TorchScript.*")
         torch.onnx.export(
             network,
-            (torch.zeros(2, 1, SIZE, SIZE),),
+            (torch.zeros(2, 1, side, side),),
             path,
             input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+            output_names=[output],
+            dynamic_axes={INPUT: {0: "batch"}, output: {0: "batch"}},
             opset_version=OPSET,
             do_constant_folding=False,
             training=torch.onnx.TrainingMode.PRESERVE,

@@ -33,7 +33,7 @@ def train(network: nn.Module, split: Split, schedule: Schedule, seed: int) -> No
     labels = torch.tensor(split.labels, dtype=torch.long)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
     network.train()
-    optimizer, rate = _optimizer(network, schedule, len(images) // schedule.batch)
+    optimizer, rate = optimizer_of(network, schedule, len(images) // schedule.batch)
     loss_of = nn.CrossEntropyLoss(label_smoothing=schedule.label_smoothing)
     for epoch in range(schedule.epochs):
         started, total = time.perf_counter(), 0.0
@@ -44,7 +44,7 @@ def train(network: nn.Module, split: Split, schedule: Schedule, seed: int) -> No
             optimizer.step()
             rate.step()
             total += loss.item() * len(chosen)
-        _report(epoch, total / len(images), time.perf_counter() - started)
+        report(epoch, total / len(images), time.perf_counter() - started)
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     network.eval()
 
@@ -59,13 +59,15 @@ def augment(images: Tensor, randomness: torch.Generator) -> Tensor:
     return x.masked_fill(_rectangles(len(x), randomness), 0.0).unsqueeze(1)
 
 
-def _report(epoch: int, loss: float, seconds: float) -> None:
+def report(epoch: int, loss: float, seconds: float) -> None:
+    """Say how an epoch went."""
     print(f"epoch {epoch + 1}: loss {loss:.4f}, {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
-def _optimizer(
+def optimizer_of(
     network: nn.Module, schedule: Schedule, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Stochastic gradient descent with one cycle of the learning rate over all steps."""
     optimizer = torch.optim.SGD(
         network.parameters(), momentum=0.9, nesterov=True, weight_decay=schedule.weight_decay
     )
