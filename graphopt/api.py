@@ -91,6 +91,7 @@ def optimize(
     plan_out: str | Path | None = None,
     dry_run: bool | None = None,
     max_drop: float | None = None,
+    require_speedup: bool | None = None,
     strict: bool | None = None,
     verify: str | None = None,
     tolerance: float | None = None,
@@ -116,6 +117,7 @@ def optimize(
         evaluation: samples to measure accuracy on, before and after.
         shape: sizes to run dynamic inputs at, by input name.
         max_drop: goal in points of top-1; a missed goal is in ``Result.missed``, an error with ``strict``.
+        require_speedup: goal: the result runs faster than the input here; missed like ``max_drop``.
         tolerance: relative difference max|d| / max|reference| that exact passes may make.
 
     Raises:

@@ -52,6 +52,7 @@ _checks = flags.together(
         metavar="POINTS",
         help="Goal: lose at most so many points of top-1; needs --evaluation.",
     ),
+    flags.switch("--require-speedup", "Goal: the result runs faster than the input here."),
     flags.switch("--strict", "Write nothing and exit with 6 when a goal is missed or nothing changed."),
 )
 _results = flags.together(

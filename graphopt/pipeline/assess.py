@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from graphopt.ir import Model
 
 
+FASTER = 0.98  # times the input's latency: what a speedup has to be below
 SLOWER, NOTICEABLE = 1.05, 0.05  # times the input's latency, and ms; less is what measurements differ by
 
 
@@ -115,9 +116,21 @@ def missed_goals(request: Request, records: Sequence[PassRecord], found: Assessm
         drop = _drop(found)
         if drop > request.max_drop:
             missed.append(f"the accuracy dropped by {drop:.2f} points, more than {request.max_drop:g}")
+    if request.require_speedup:
+        missed += _slowness(found)
     if request.strict and not any(record.changes for record in records):
         missed.append("no pass changed anything")
     return missed
+
+
+def _slowness(found: Assessment) -> list[str]:
+    """What --require-speedup misses: nothing when the result is faster beyond what measurements differ by."""
+    before, after = found.before.latency_ms, found.after.latency_ms
+    if before is None or after is None:
+        return ["whether the result is faster could not be measured"]
+    if after < FASTER * before:
+        return []
+    return [f"the result is not faster than the input: {after:.3g} ms against {before:.3g} ms"]
 
 
 def _drop(found: Assessment) -> float:

@@ -49,6 +49,7 @@ class Request:
     report: tuple[Path, ...] = ()
     dry_run: bool = False
     max_drop: float | None = None
+    require_speedup: bool = False
     strict: bool = False
     verify: Literal["auto", "full", "structure", "off"] = "auto"
     tolerance: float | None = None
@@ -92,7 +93,7 @@ class Request:
             return self
         asked = self.verify != "auto" or self.tolerance is not None
         verify = self.verify if asked else "structure"
-        return dataclasses.replace(self, verify=verify, latency=bool(self.latency))
+        return dataclasses.replace(self, verify=verify, latency=bool(self.latency) or self.require_speedup)
 
     @property
     def session(self) -> dict[str, Any]:
@@ -164,7 +165,7 @@ def _check_values(request: Request) -> None:
             raise UsageError(f"{_flag(name)} is one of {', '.join(allowed)}, not {value!r}{meant}")
     for name in ("target", "preprocess"):
         _require(request, name, (str,), lambda value: True, "text")
-    for name in ("fix_shape", "dry_run", "strict", "latency", "as_written", "force"):
+    for name in ("fix_shape", "dry_run", "strict", "latency", "as_written", "force", "require_speedup"):
         _require(request, name, (bool,), lambda value: True, "true or false")
     _require(request, "seed", (int,), lambda value: value >= 0, "a whole number from 0")
     _require(request, "threads", (int,), lambda value: 1 <= value <= MOST_THREADS, f"1 to {MOST_THREADS}")
@@ -188,6 +189,8 @@ def _check_together(request: Request) -> None:
     has_data = request.calibration is not None or request.evaluation is not None
     if request.max_drop is not None and request.evaluation is None:
         raise UsageError("--max-drop needs --evaluation: without samples no drop can be measured")
+    if request.require_speedup and request.latency is False:
+        raise UsageError("--require-speedup needs the latency that --no-latency leaves out")
     if request.preprocess is not None and not has_data:
         raise UsageError("--preprocess has nothing to prepare without --calibration or --evaluation")
     if request.tolerance is not None and request.verify in ("structure", "off"):
