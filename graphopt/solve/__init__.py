@@ -1,20 +1,44 @@
-"""The mathematics that passes share: least squares, what leaving inputs out costs, and spending a budget."""
+"""The mathematics that passes share: least squares, low rank, leaving inputs out, spending a budget."""
 
 from graphopt.solve.allocate import Curve, Slopes, Spending, Use, fill, spend
 from graphopt.solve.elimination import Elimination, removal_curve
 from graphopt.solve.least_squares import damping, fit, shrunk, squared_error
+from graphopt.solve.polyadic import canonical, khatri_rao
+from graphopt.solve.reconstruct import Aim
+from graphopt.solve.splitting import Reduction, Splitting
+from graphopt.solve.whiten import (
+    Inputs,
+    Responses,
+    lower_factor,
+    response_svd,
+    solve_lower,
+    solve_upper,
+    whitened_svd,
+)
 
 __all__ = [
+    "Aim",
     "Curve",
     "Elimination",
+    "Inputs",
+    "Reduction",
+    "Responses",
     "Slopes",
     "Spending",
+    "Splitting",
     "Use",
+    "canonical",
     "damping",
     "fill",
     "fit",
+    "khatri_rao",
+    "lower_factor",
     "removal_curve",
+    "response_svd",
     "shrunk",
+    "solve_lower",
+    "solve_upper",
     "spend",
     "squared_error",
+    "whitened_svd",
 ]

@@ -1,0 +1,114 @@
+"""Fit one layer of a changed network to what the original computed: what to aim at, and what decides.
+
+The rows that the layer reads come from the changed network, whose layers before it are final; the targets
+from the original, so each layer undoes what it can of all errors before it (asymmetric reconstruction: X.
+Zhang et al., 2015).  Where a residual addition follows, the target is the original sum minus the changed
+network's other branch (Y. He et al., 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.solve.least_squares import RELATIVE, damping, fit, squared_error
+from graphopt.stats import Frontier, Gram, Patches
+
+HELD_OUT = 8  # every so manyth sample only judges
+DEPTHWISE = 1e-2  # damping with few rows for each channel, and nothing to lend weight to each other
+
+
+@dataclass(frozen=True)
+class Aim:
+    """One layer to fit: what it reads and what it should come to."""
+
+    node: ir.Node
+    patches: Patches
+    target: str  # of the original: the layer's output, or the sum it goes into
+    branch: str | None  # the other summand, in the changed network
+
+    @classmethod
+    def of(cls, node: ir.Node, final: Collection[str]) -> Aim | str:
+        """Return how to fit a layer, or why it cannot be; ``final`` names tensors that no longer change."""
+        patches = Patches.of(node)
+        if isinstance(patches, str):
+            return patches
+        weight, bias = node.inputs[1].constant, node.input(2)
+        assert weight is not None
+        if len(node.inputs[1].consumers) > 1:
+            return "another layer shares its weights"
+        if weight.dtype.kind != "f":
+            return f"its weights are {weight.dtype.name}"
+        if bias is not None and (bias.constant is None or bias.constant.ndim > 1):
+            return "its bias is computed or a matrix"
+        return cls(node, patches, *_target(node, final))
+
+    @property
+    def biased(self) -> bool:
+        """Whether a constant is fitted too."""
+        return self.node.op != "MatMul"
+
+    def weights(self) -> np.ndarray:
+        """Return the layer's weights with its bias as a last row, (groups, n, outputs)."""
+        node = self.node
+        weight = node.inputs[1].constant
+        assert weight is not None
+        matrix = self.patches.matrix(weight) * float(node.attr("alpha", 1.0))
+        if not self.biased:
+            return matrix
+        bias = node.input(2)
+        row = np.zeros(1) if bias is None else np.asarray(bias.constant, np.float64)
+        row = np.broadcast_to(row * float(node.attr("beta", 1.0)), matrix.shape[0] * matrix.shape[2])
+        return np.concatenate([matrix, row.reshape(matrix.shape[0], 1, -1)], axis=1)
+
+    def store(self, graph: ir.Graph, weights: np.ndarray) -> None:
+        """Write weights like those of ``weights`` into the layer."""
+        node = self.node
+        dtype = node.inputs[1].constant.dtype
+        matrix = weights[:, :-1] if self.biased else weights
+        scale, shift = float(node.attr("alpha", 1.0)), float(node.attr("beta", 1.0))
+        graph.set_constant(node, 1, np.ascontiguousarray(self.patches.weight(matrix / scale).astype(dtype)))
+        if self.biased:
+            graph.set_constant(node, 2, (weights[:, -1].ravel() / shift).astype(dtype))
+
+    def solve(self, sums: Gram, current: np.ndarray) -> np.ndarray:
+        """Return the weights that come closest to the target, held to the current ones for want of data."""
+        is_depthwise = self.patches.groups > 1 and current.shape[2] == 1
+        relative = DEPTHWISE if is_depthwise else RELATIVE
+        held = damping(sums.gram, relative, bias=self.biased, rows=sums.count)
+        return fit(sums.gram, sums.cross, current, held)
+
+    def error(self, sums: Gram, weights: np.ndarray) -> float:
+        """Return the squared error of weights as a share of the target's variance."""
+        energy = float(sums.energy.sum())
+        if self.biased:
+            energy -= float(np.square(sums.cross[:, -1]).sum()) / max(sums.count, 1)
+        return squared_error(sums.gram, sums.cross, sums.energy, weights) / max(energy, 1e-30)
+
+    def collect(self, old: Frontier, new: Frontier, seed: int) -> tuple[Gram, Gram]:
+        """Return the sums over the samples to fit to, and over those that only judge."""
+        fitted, judged = (Gram(self.patches, bias=self.biased, seed=seed) for _ in range(2))
+        for number, (values, target) in enumerate(self._pairs(old, new)):
+            (judged if number % HELD_OUT == HELD_OUT - 1 else fitted).update(values, target)
+        return fitted, judged
+
+    def _pairs(self, old: Frontier, new: Frontier) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        source = self.node.inputs[0].name
+        names = [source] if self.branch is None else [source, self.branch]
+        for there, here in zip(old.stream([self.target]), new.stream(names), strict=True):
+            wanted = there[self.target]
+            yield here[source], wanted if self.branch is None else wanted - here[self.branch]
+
+
+def _target(node: ir.Node, final: Collection[str]) -> tuple[str, str | None]:
+    """The tensor to aim at: a residual sum when its other summand is final, else the output itself."""
+    output = node.output
+    reader = output.consumers[0] if output.is_private else None
+    if reader is not None and reader.op == "Add" and reader.is_standard:
+        other = reader.inputs[1] if reader.inputs[0] is output else reader.inputs[0]
+        if other.name in final:
+            return reader.output.name, other.name
+    return output.name, None

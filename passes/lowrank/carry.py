@@ -1,0 +1,60 @@
+"""Carry out what a plan asks for, with samples or without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from graphopt import ir
+
+from .fitting import Done, Task, fit_all, split_alone
+from .report import tell_fit, tell_split
+from .study import UNKNOWNS, Shelf
+from .survey import Survey
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.pipeline import Context
+
+
+def carry_out(found: Survey, tasks: Mapping[str, Task], ctx: Context, *, others: bool) -> None:
+    """Split the layers of ``tasks`` in the surveyed model, and with ``others`` fit those that stay whole."""
+    for task in tasks.values():
+        tell_split(task, ctx)
+    if found.samples is None:
+        split_quickly(found.model, tasks, found.shelf(ctx))
+        return
+    for done in split_thoroughly(found, tasks, found.samples, ctx, others=others):
+        tell_fit(done, ctx)
+
+
+def split_quickly(model: ir.Model, tasks: Mapping[str, Task], shelf: Shelf) -> None:
+    """Split each layer by itself, to what it made of the original's activations."""
+    for studied in shelf.find([task.layer for task in tasks.values()]):
+        split_alone(model.graph, tasks[studied.layer.output], studied)
+    _tidy(model)
+
+
+def split_thoroughly(
+    found: Survey, tasks: Mapping[str, Task], samples: Samples, ctx: Context, *, others: bool
+) -> list[Done]:
+    """Split and fit the layers in order, each to the network as it has become."""
+    model = found.model
+    original = model.copy()
+    large = [task.layer for task in tasks.values() if task.layer.rows > UNKNOWNS]
+    studied = {one.layer.output: one for one in found.studied(ctx, samples)(large)} if large else {}
+    done = fit_all(original, model, tasks, studied, samples, ctx, others=others)
+    _tidy(model)
+    return done
+
+
+def _tidy(model: ir.Model) -> None:
+    model.sort()
+    model.graph.remove_unused_initializers()
+
+
+def on(model: ir.Model, tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """Return the tasks for another copy of their model, found by the names of tensors."""
+    nodes = {node.output.name: node for node in model.graph.nodes if node.outputs}
+    return {name: replace(task, layer=replace(task.layer, node=nodes[name])) for name, task in tasks.items()}

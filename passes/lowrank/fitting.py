@@ -1,0 +1,165 @@
+"""Carry a plan out: every layer in order is split, or fitted anew, to what the original network computed.
+
+Each layer first gets the least-squares weights for what it reads in the network as it has become, and those
+are split with the covariance of just that.  A fit is kept only when it lowers the error on samples that were
+not fitted to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.solve import Aim, Inputs
+from graphopt.stats import Frontier, Gram, cuts
+
+from .kinds import Factors, Kind, Ranks
+from .layer import OPS, Layer, label
+from .study import SAMPLES, UNKNOWNS, Studied
+from .surgery import replace_layer
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.pipeline import Context
+
+NOTHING = 1e-9  # relative squared error below which there is nothing to repair
+
+
+@dataclass(frozen=True)
+class Task:
+    """A layer and what it becomes."""
+
+    layer: Layer
+    kind: Kind
+    ranks: Ranks
+
+    def split(self, studied: Studied) -> Factors:
+        """Return the factors for these statistics."""
+        return self.kind.prepare(self.layer, studied.inputs, studied.weights, [self.ranks]).factors(
+            self.ranks
+        )
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of one layer: its output's error on samples not fitted to, as a share of its variance."""
+
+    layer: str
+    before: float | None  # None: of a layer that was split, there is no before
+    after: float
+
+
+def split_alone(graph: ir.Graph, task: Task, studied: Studied) -> None:
+    """Replace one layer by factors that keep the mean of its output, whatever comes before or after."""
+    factors = task.split(studied)
+    bias = _bias(task.layer)
+    if task.layer.biased:
+        lost = np.einsum("gnm,gn->gm", studied.weights - factors.matrix, studied.inputs.mean).ravel()
+        if bias is not None or np.any(lost):
+            bias = lost if bias is None else bias + lost
+    _put(graph, task, factors, bias)
+
+
+def fit_all(
+    original: ir.Model,
+    model: ir.Model,
+    tasks: Mapping[str, Task],
+    studied: Mapping[str, Studied],
+    samples: Samples,
+    ctx: Context,
+    *,
+    others: bool,
+) -> list[Done]:
+    """Split the layers of ``tasks`` in ``model``, by the names of their outputs, and fit ``others`` anew too.
+
+    ``studied`` has the layers that are too large to be fitted.
+    """
+    samples = samples.take(SAMPLES)
+    model.sort()
+    nodes = [
+        node for node in model.graph.find(*OPS) if node.output.name in tasks or (others and _may_fit(node))
+    ]
+    old, new = (Frontier(which, samples, ctx.session) for which in (original, model))
+    done = []
+    steps = zip(nodes, cuts(model.graph, nodes), strict=True)
+    for node, cut in ctx.progress("lowrank: fitting layers", steps, len(nodes)):
+        task = tasks.get(node.output.name)
+        if task is not None and node.output.name in studied:
+            split_alone(model.graph, task, studied[node.output.name])
+            continue
+        aim = Aim.of(node, cut)
+        if isinstance(aim, str):
+            continue
+        old.advance(cut)
+        new.advance(cut)
+        result = _fit(model.graph, aim, task, aim.collect(old, new, ctx.seed))
+        if result is not None:
+            done.append(result)
+    return done
+
+
+def _may_fit(node: ir.Node) -> bool:
+    aim = Aim.of(node, ())
+    weight = node.inputs[1].constant
+    return not isinstance(aim, str) and weight is not None and aim.patches.shape(weight.shape)[1] <= UNKNOWNS
+
+
+def _fit(graph: ir.Graph, aim: Aim, task: Task | None, sums: tuple[Gram, Gram]) -> Done | None:
+    fitted, judged = sums
+    current = aim.weights()
+    if not fitted.count:
+        return None
+    if task is None:
+        return _fit_whole(graph, aim, current, fitted, judged)
+    if not judged.count:
+        judged = fitted
+    tried = [_split(aim, task, fitted, base) for base in (aim.solve(fitted, current), current)]
+    errors = [aim.error(judged, weights) for _, weights in tried]
+    merged = fitted if judged is fitted else fitted.merge(judged)
+    base = aim.solve(merged, current) if errors[0] <= errors[1] else current
+    factors, weights = _split(aim, task, merged, base)
+    bias = weights[:, -1].ravel() if aim.biased else None
+    _put(graph, task, factors, bias)
+    return Done(label(aim.node) or task.layer.name, None, min(errors))
+
+
+def _fit_whole(graph: ir.Graph, aim: Aim, current: np.ndarray, fitted: Gram, judged: Gram) -> Done | None:
+    """Fit a layer that is not split; leave it when that is not better."""
+    if not judged.count:
+        return None
+    before = aim.error(judged, current)
+    if before <= NOTHING:
+        return None
+    after = aim.error(judged, aim.solve(fitted, current))
+    if after >= before:
+        return None
+    aim.store(graph, aim.solve(fitted.merge(judged), current))
+    return Done(label(aim.node), before, after)
+
+
+def _split(aim: Aim, task: Task, sums: Gram, base: np.ndarray) -> tuple[Factors, np.ndarray]:
+    """Split weights ``base`` that include a bias; return the product too, its bias keeping the mean."""
+    inputs = Inputs.of(sums.gram, max(sums.count, 1), bias=aim.biased)
+    matrix = base[:, :-1] if aim.biased else base
+    factors = task.split(Studied(task.layer, inputs, matrix, 0.0, 0.0))
+    if not aim.biased:
+        return factors, factors.matrix
+    lost = np.einsum("gnm,gn->gm", matrix - factors.matrix, inputs.mean)
+    return factors, np.concatenate([factors.matrix, (base[:, -1] + lost)[:, None]], axis=1)
+
+
+def _bias(layer: Layer) -> np.ndarray | None:
+    bias = layer.node.input(2)
+    if bias is None:
+        return None
+    values = np.asarray(bias.constant, np.float64) * float(layer.node.attr("beta", 1.0))
+    return np.broadcast_to(values, layer.stage.outputs).copy()
+
+
+def _put(graph: ir.Graph, task: Task, factors: Factors, bias: np.ndarray | None) -> None:
+    stages = task.kind.stages(task.layer, task.ranks)
+    replace_layer(graph, task.layer, stages, factors.weights, bias)

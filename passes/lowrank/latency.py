@@ -1,0 +1,153 @@
+"""Spend milliseconds: candidates are timed one by one, and what they make of the whole network is measured.
+
+A candidate has to be a tenth faster than the layer it stands for.  Times of single layers do not quite add up
+to that of a network, so the plan is tried, with random weights, and the budget moved until the measured
+ratio fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.cost import LatencyTable, LayerShape
+from graphopt.runtime import paired_latency
+
+from .candidates import Candidate, Offer
+from .choice import Chooser, Chosen
+from .layer import Layer
+from .stage import Stage, sources
+from .surgery import replace_layer
+from .ways import KINDS
+
+if TYPE_CHECKING:
+    from graphopt.pipeline import Context
+
+FASTER = 0.9  # of the layer's time, which a candidate must not exceed
+TIMED = 10  # candidates of one layer that are timed
+TRIES = 5
+CLOSE = 0.02  # of the goal, above which a measured ratio counts as missed
+WASTE = 0.04  # of the goal, below which a ratio is needlessly small
+SECONDS = 3.0  # for measuring one plan
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Milliseconds of every layer and candidate, and those of everything else together."""
+
+    layers: Mapping[str, float]  # by the tensor that the layer makes
+    candidates: Mapping[tuple[str, str, tuple[int, ...]], float]
+
+    def use(self, offer: Offer, one: Candidate | None) -> float:
+        """Return the time of a layer, as it is or split."""
+        name = offer.layer.output
+        return self.layers[name] if one is None else self.candidates[name, one.kind, one.ranks]
+
+    def worth(self, offer: Offer) -> Offer:
+        """Return the offer with the candidates that are enough faster than the layer."""
+        limit = FASTER * self.use(offer, None)
+        known = [one for one in offer.candidates if self._key(offer, one) in self.candidates]
+        return replace(offer, candidates=tuple(one for one in known if self.use(offer, one) <= limit))
+
+    def _key(self, offer: Offer, one: Candidate) -> tuple[str, str, tuple[int, ...]]:
+        return offer.layer.output, one.kind, one.ranks
+
+
+def time_all(offers: Sequence[Offer], ctx: Context) -> Timed:
+    """Look up or measure the layers of all offers and the best of their candidates."""
+    table = LatencyTable.open(ctx.settings.cache, ctx.threads, progress=ctx.settings.progress)
+    wanted: dict[tuple[str, str, tuple[int, ...]], list[LayerShape]] = {}
+    whole: dict[str, LayerShape] = {}
+    for offer in offers:
+        layer = offer.layer
+        whole[layer.output] = shapes_of(layer, (layer.stage,))[0]
+        for one in thinned(offer):
+            stages = KINDS[one.kind].stages(layer, one.ranks)
+            wanted[layer.output, one.kind, one.ranks] = shapes_of(layer, stages)
+    flat = list(dict.fromkeys([*whole.values(), *(shape for shapes in wanted.values() for shape in shapes)]))
+    times = dict(zip(flat, table.milliseconds(flat).tolist(), strict=True))
+    return Timed(
+        {name: times[shape] for name, shape in whole.items()},
+        {key: sum(times[shape] for shape in shapes) for key, shapes in wanted.items()},
+    )
+
+
+def shapes_of(layer: Layer, stages: Sequence[Stage]) -> list[LayerShape]:
+    """Return these stages as the table of latencies knows them."""
+    read = sources(stages, layer.source)
+    return [stage.shape(dims, layer.dtype.name) for stage, dims in zip(stages, read, strict=True)]
+
+
+def thinned(offer: Offer) -> list[Candidate]:
+    """Return a few candidates spread over what they save, the best of each size."""
+    front = offer.front(lambda one: one.macs, FASTER * offer.macs)
+    if len(front) <= TIMED:
+        return front
+    wanted = np.linspace(front[-1].macs, front[0].macs, TIMED)
+    places = {int(np.argmin([abs(one.macs - size) for one in front])) for size in wanted}
+    return [front[place] for place in sorted(places)]
+
+
+def reach_latency(model: ir.Model, chooser: Chooser, goal: float, ctx: Context) -> tuple[Chosen, float]:
+    """Return the choice whose measured time is about ``goal`` of the model's, and its measured ratio.
+
+    Where that cannot be reached, the fastest choice tried comes back.
+    """
+    timed = time_all(chooser.offers, ctx)
+    chooser = replace(chooser, offers=[timed.worth(offer) for offer in chooser.offers])
+    whole, _ = _measured(model, None, ctx)
+    scale = _scale(timed, whole)
+    best: tuple[Chosen, float] = (chooser.none(), 1.0)
+    budget, tried = goal, set()
+    for _ in range(TRIES):
+        chosen, kept = chooser.spend(lambda offer, one: scale * timed.use(offer, one), whole, budget)
+        if chosen in tried:
+            break
+        tried.add(chosen)
+        ratio = _ratio(model, chooser.offers, chosen, ctx)
+        if _better(ratio, best[1], goal):
+            best = (chosen, ratio)
+        if goal * (1 - WASTE) <= ratio <= goal * (1 + CLOSE) or (not kept and ratio > goal):
+            break
+        budget = max(budget * goal / ratio, 0.01)
+    return best
+
+
+def _better(ratio: float, known: float, goal: float) -> bool:
+    """Whether a ratio is nearer to what is wanted: first to keep the goal, then to waste little."""
+    keeps, kept = ratio <= goal * (1 + CLOSE), known <= goal * (1 + CLOSE)
+    if keeps != kept:
+        return keeps
+    return ratio > known if keeps else ratio < known
+
+
+def _scale(timed: Timed, whole: float) -> float:
+    """What times of single layers are multiplied with where they exceed the whole network's."""
+    return min(1.0, whole / max(sum(timed.layers.values()), 1e-9))
+
+
+def _ratio(model: ir.Model, offers: Sequence[Offer], chosen: Chosen, ctx: Context) -> float:
+    trial = model.copy()
+    nodes = {node.output.name: node for node in trial.graph.nodes if node.outputs}
+    rng = np.random.default_rng(0)
+    for offer, one in zip(offers, chosen, strict=True):
+        if one is None:
+            continue
+        layer = replace(offer.layer, node=nodes[offer.layer.output])
+        stages = KINDS[one.kind].stages(layer, one.ranks)
+        weights = [rng.standard_normal(stage.weight) / np.sqrt(np.prod(stage.weight[1:])) for stage in stages]
+        replace_layer(trial.graph, layer, stages, weights, None)
+    trial.sort()
+    return _measured(model, trial, ctx)[1]
+
+
+def _measured(model: ir.Model, trial: ir.Model | None, ctx: Context) -> tuple[float, float]:
+    """Milliseconds of the model, and how many times that the trial takes."""
+    feeds = next(iter(ctx.inputs.check)).feeds
+    first = ctx.session(model)
+    found = paired_latency(first, first if trial is None else ctx.session(trial), feeds, seconds=SECONDS)
+    return found.a.median_ms, found.ratio

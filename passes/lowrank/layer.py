@@ -1,0 +1,173 @@
+"""The layers that can be split, and why others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.stats import Patches
+
+from .stage import Stage
+
+OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+STEM = 4  # input channels up to which a convolution is a stem
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A Conv, Gemm or MatMul that can be split.
+
+    ``stage`` describes it as it is, with explicit padding where the file fixes the sizes; ``source`` are the
+    dims of what it reads in this run.
+    """
+
+    node: ir.Node
+    patches: Patches
+    stage: Stage
+    source: tuple[int, ...]
+    name: str = field(default="")
+
+    @property
+    def output(self) -> str:
+        """The name of the tensor it makes."""
+        return str(self.node.output.name)
+
+    @property
+    def inputs(self) -> int:
+        """Input channels of one group."""
+        return self.stage.inputs // self.stage.group
+
+    @property
+    def outputs(self) -> int:
+        """Output channels of one group."""
+        return self.stage.outputs // self.stage.group
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The sizes of the axes that a row of inputs has: channels, then the kernel's."""
+        return (self.inputs, *self.stage.kernel)
+
+    @property
+    def rows(self) -> int:
+        """How many inputs of one group an output reads."""
+        return int(np.prod(self.axes))
+
+    @property
+    def macs(self) -> int:
+        """Its multiply-accumulates in this run."""
+        return self.stage.macs(self.source)
+
+    @property
+    def biased(self) -> bool:
+        """Whether it can have a bias of its own."""
+        return self.node.op != "MatMul"
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of its weights."""
+        weight = self.node.inputs[1].constant
+        assert weight is not None
+        return weight.dtype
+
+
+def label(node: ir.Node) -> str:
+    """The name a user knows a node by."""
+    return str(node.name or (node.outputs[0].name if node.outputs else node.op))
+
+
+def read_layer(
+    node: ir.Node, shapes: Mapping[str, ir.Shape], declared: Mapping[str, ir.Shape]
+) -> Layer | str:
+    """Return a layer ready to be split, or the sentence that says why it cannot be.
+
+    ``shapes`` are the sizes of this run, ``declared`` those that hold for every run.
+    """
+    if node.op == "ConvTranspose":
+        return "transposed convolutions are not split"
+    patches = Patches.of(node)
+    if isinstance(patches, str):
+        return patches
+    refusal = _refusal(node)
+    if refusal:
+        return refusal
+    source = _sizes(shapes.get(node.inputs[0].name))
+    if source is None:
+        return "the size of its input is not known"
+    stage = _stage(node, patches, _sizes(declared.get(node.inputs[0].name)))
+    return _shape_refusal(stage) or Layer(node, patches, stage, source, label(node))
+
+
+def narrow(layer: Layer, least: int) -> str:
+    """Return why a layer has too few channels to be worth splitting; an empty text when it has enough."""
+    if min(layer.inputs, layer.outputs) >= least:
+        return ""
+    return (
+        f"it is narrow: {layer.inputs} input and {layer.outputs} output channels"
+        f"{' in each group' if layer.stage.group > 1 else ''}, min_channels is {least}"
+    )
+
+
+def _refusal(node: ir.Node) -> str:
+    weight, bias = node.inputs[1].constant, node.input(2)
+    assert weight is not None
+    if weight.dtype.kind != "f":
+        return f"its weights are {weight.dtype.name}"
+    if len(node.inputs[1].consumers) > 1:
+        return "another layer shares its weights"
+    if bias is not None and (bias.constant is None or bias.constant.ndim > 1):
+        return "its bias is computed or a matrix"
+    return ""
+
+
+def _shape_refusal(stage: Stage) -> str:
+    if stage.group > 1 and stage.inputs == stage.group:
+        return "it is depthwise: each output reads a single channel, so there is no rank to lower"
+    if stage.op == "Conv" and stage.inputs <= STEM:
+        return f"it is a stem: it reads only {stage.inputs} channels"
+    return ""
+
+
+def _stage(node: ir.Node, patches: Patches, declared: tuple[int, ...] | None) -> Stage:
+    weight = node.inputs[1].constant
+    assert weight is not None
+    groups, _, outputs = patches.shape(weight.shape)
+    if node.op != "Conv":
+        return Stage(node.op, weight.shape[1 if patches.flipped else 0], outputs, flipped=patches.flipped)
+    pads, auto_pad = patches.pads, patches.auto_pad
+    if auto_pad == "VALID":
+        auto_pad = "NOTSET"
+    elif auto_pad != "NOTSET" and declared is not None:
+        pads, auto_pad = _explicit(patches, declared[2:]), "NOTSET"
+    return Stage(
+        "Conv",
+        int(weight.shape[1]) * groups,
+        int(weight.shape[0]),
+        groups,
+        patches.kernel,
+        patches.strides,
+        patches.dilations,
+        pads,
+        auto_pad,
+    )
+
+
+def _explicit(patches: Patches, sizes: Sequence[int]) -> tuple[int, ...]:
+    """The padding that auto_pad means for an input of these sizes."""
+    begins, ends = [], []
+    for size, kernel, stride, dilation in zip(
+        sizes, patches.kernel, patches.strides, patches.dilations, strict=True
+    ):
+        total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+        begin = total // 2 if patches.auto_pad == "SAME_UPPER" else total - total // 2
+        begins.append(begin)
+        ends.append(total - begin)
+    return (*begins, *ends)
+
+
+def _sizes(shape: ir.Shape | None) -> tuple[int, ...] | None:
+    if shape is None or not all(isinstance(size, int) for size in shape):
+        return None
+    return tuple(int(size) for size in shape if isinstance(size, int))

@@ -1,0 +1,147 @@
+"""Replace layers by thinner ones behind each other."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from graphopt import ir
+from graphopt.errors import UsageError
+from graphopt.pipeline import Contract, Plan, PlannedPass, Trial, option
+from graphopt.pipeline.harm import trial_samples
+
+from .carry import carry_out
+from .layer import Layer, narrow
+from .offers import make_offers
+from .paying import tell_what_pays
+from .plan import read_items, write_items
+from .report import tell_kept
+from .rules import Request, decide
+from .survey import Survey, survey
+from .trials import trials
+from .ways import KINDS, USUAL
+
+if TYPE_CHECKING:
+    from graphopt.pipeline import Context
+
+GOALS = ("energy", "rank", "macs", "params", "latency")
+
+
+@dataclass(frozen=True)
+class LowRank(PlannedPass):
+    """Replace convolutions and matrix products by two or three thinner ones behind each other.
+
+    Each layer may be split along its channels, along its kernel or both, whichever loses least for what it
+    saves; all layers pay the same price.  What is lost is measured where it matters: in the layer's output
+    on the calibration samples, not in its weights.  Afterwards every layer is fitted to what the original
+    computed.  Unlabelled samples suffice; without any, only the weights are looked at.
+
+    Batch normalisations are folded first, so that their scales count.
+    """
+
+    name: ClassVar[str] = "lowrank"
+    contract: ClassVar[Contract] = Contract.APPROXIMATE
+    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn")
+
+    energy: float | None = option(
+        None, "share of each layer's output variance to keep", minimum=0.01, maximum=1
+    )
+    rank: int | None = option(None, "channels to leave between the parts of every layer", minimum=1)
+    macs: float | None = option(
+        None, "fraction of the multiply-accumulates to leave", minimum=0.01, maximum=1
+    )
+    params: float | None = option(None, "fraction of the parameters to leave", minimum=0.01, maximum=1)
+    latency: float | None = option(
+        None, "fraction of the time to leave, as measured on this machine", minimum=0.01, maximum=1
+    )
+    shared: bool = option(
+        False,
+        "count macs and params from the model that the run began with, so that earlier passes share the goal",
+    )
+    max_drop: float = option(
+        1.0, "points that splitting may cost when no goal is given", minimum=0, maximum=100
+    )
+    kinds: tuple[str, ...] = option(USUAL, "the ways to split that may be used", choices=tuple(KINDS))
+    round_to: int | None = option(
+        None, "ranks are multiples of this many channels; none: what the target likes", minimum=1
+    )
+    min_channels: int = option(16, "leave layers with fewer channels on either side alone", minimum=1)
+    hint: str = option(
+        "none",
+        "what bounds ranks from below; vbmf: what variational Bayes takes for signal in the weights",
+        choices=("none", "vbmf"),
+    )
+    refit: bool = option(True, "fit the layers that stay whole to the calibration samples too")
+    exclude: tuple[str, ...] = option((), "nodes to leave alone, as patterns of their names")
+    include: tuple[str, ...] = option((), "the only nodes to split, as patterns of their names")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = [goal for goal in GOALS if getattr(self, goal) is not None]
+        if len(given) > 1:
+            raise UsageError(
+                f"lowrank takes one goal, not {' and '.join(given)}", hint=f"give one of {', '.join(GOALS)}"
+            )
+        if self.shared and self.macs is None and self.params is None:
+            raise UsageError("lowrank: shared needs a goal to share", hint="give macs or params")
+
+    def plan(self, model: ir.Model, ctx: Context) -> Plan:
+        """Choose how to split which layers; an item is one layer."""
+        found = self._survey(model, ctx)
+        if found.samples is None:
+            ctx.warn("lowrank has no samples to go by: layers are split by their weights alone (plain SVD)")
+        request = self._request()
+        samples = trial_samples(found.samples) if found.samples is not None and not request.goal else None
+        offers = make_offers(
+            found, self.kinds, self._block(ctx), ctx, rank=self.rank, hint=self.hint, samples=samples
+        )
+        chosen, rule = decide(request, found, offers, ctx)
+        tell_what_pays(offers.prices, ctx)
+        items = write_items(offers.offers, chosen, rule)
+        if not items:
+            ctx.warn(f"lowrank split nothing ({rule})")
+        return Plan(items)
+
+    def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
+        """Split the layers that ``plan`` names and fit all of them to what the model computed."""
+        found = survey(model, ctx)
+        tasks = read_items(plan.items, {**found.refused, **found.layers})
+        may = found.without(self._refusal)
+        refused = {may.names[name]: why for name, why in may.refused.items() if name not in tasks}
+        tell_kept(may.layers, refused, tasks, ctx)
+        if tasks:
+            alone = all(item.get("alone") for item in plan.items)
+            carry_out(found, tasks, ctx, others=self.refit and not alone)
+
+    def trials(self, model: ir.Model, ctx: Context) -> Iterator[Trial]:
+        """Each layer alone, in the way that suits it best; levels are the fractions of its rank left."""
+        found = self._survey(model, ctx)
+        offers = make_offers(found, self.kinds, self._block(ctx), ctx, rank=None, hint="none")
+        yield from trials(offers.offers)
+
+    def _survey(self, model: ir.Model, ctx: Context) -> Survey:
+        return survey(model, ctx).without(self._refusal)
+
+    def _refusal(self, layer: Layer) -> str:
+        if not self._may_split(layer.name):
+            return "the options exclude and include leave it alone"
+        return narrow(layer, self.min_channels)
+
+    def _may_split(self, name: str) -> bool:
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.exclude):
+            return False
+        return not self.include or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.include)
+
+    def _block(self, ctx: Context) -> int:
+        if self.round_to is not None:
+            return self.round_to
+        from graphopt import runtime
+
+        return ctx.target.block(runtime.machine(ctx.threads)["isa"])
+
+    def _request(self) -> Request:
+        goal = next((goal for goal in GOALS if getattr(self, goal) is not None), "")
+        amount = float(getattr(self, goal)) if goal else 0.0
+        return Request(goal, amount, self.shared, self.max_drop, self.refit)

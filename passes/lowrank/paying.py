@@ -1,0 +1,114 @@
+"""Which tool pays where: what splitting a layer costs against pruning the channels that it reads.
+
+The price is the error (as a share of the variance that it goes into) for each multiply-accumulate saved.  For
+pruning it is the exact cost of the cheapest quarter of the input channels after the best repair (Optimal
+Brain Surgeon), and what goes are their rows here and the filters that make them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.solve import Elimination, Inputs
+
+from .candidates import Offer
+from .layer import Layer
+from .study import Studied
+
+if TYPE_CHECKING:
+    from graphopt.pipeline import Context
+
+MOST = 2400  # inputs x kernel of a layer that is worth the time
+PART = 4  # a so manyth of the channels is priced
+NOTE = "lowrank.prices"
+UNARY = frozenset(("Clip", "Elu", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Silu", "Swish", "Tanh"))
+
+
+@dataclass(frozen=True)
+class Price:
+    """Error for each multiply-accumulate saved at one layer, by pruning what it reads and by splitting it."""
+
+    layer: str
+    prune: float
+    split: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as much pruning costs."""
+        return self.prune / max(self.split, 1e-300)
+
+    @property
+    def what(self) -> str:
+        """The comparison in words."""
+        if not np.isfinite(self.split):
+            return "pruning the channels it reads pays more: no split of it saves enough"
+        if self.prune < self.split:
+            return f"pruning the channels it reads costs {self.ratio:.2g} times what a split does"
+        return f"pruning the channels it reads would cost {self.ratio:.2g} times what a split does"
+
+
+def pruning_price(offer: Offer, studied: Studied, block: int, layers: Mapping[str, Layer]) -> list[Price]:
+    """Return both prices, or nothing for a layer that reads channels which cannot be pruned by themselves."""
+    layer, inputs = offer.layer, studied.inputs
+    producer = _producer(layer.node)
+    small = isinstance(inputs, Inputs) and layer.rows <= MOST and layer.stage.group == 1
+    gone = -(-layer.inputs // PART // block) * block
+    if producer is None or not small or gone >= layer.inputs or producer.output.name not in layers:
+        return []
+    taps = layer.rows // layer.inputs
+    elimination = Elimination(inputs.covariance, studied.weights)
+    blocks = np.arange(layer.rows).reshape(layer.inputs, taps)
+    cheapest = np.argsort(elimination.costs(blocks), kind="stable")[:gone]
+    error = elimination.remove(blocks[cheapest].ravel())
+    saved = gone / layer.inputs * (layer.macs + layers[producer.output.name].macs)
+    splits = [
+        one.error / (layer.macs - one.macs)
+        for one in offer.candidates
+        if layer.macs - one.macs >= saved / 2 or layer.macs - one.macs >= layer.macs / PART
+    ]
+    split = min(splits, default=np.inf)
+    return [Price(layer.name, offer.scale * error / saved, offer.scale * float(split))]
+
+
+def tell_what_pays(prices: Sequence[Price], ctx: Context) -> None:
+    """Say where pruning would pay more than splitting; later skips say it of single layers."""
+    ctx.notes[NOTE] = {price.layer: price for price in prices}
+    better = [price for price in prices if price.prune < price.split]
+    if not prices:
+        return
+    worse = len(prices) - len(better)
+    if len(better) > worse:
+        ctx.warn(
+            f"pruning pays more than low rank in {len(better)} of the {len(prices)} layers where both can be "
+            "compared: a goal is met at less loss with prune before lowrank, or alone"
+        )
+    names = [price.layer for price in prices]
+    ratios = [
+        float(np.log10(max(p.prune, 1e-300) / max(p.split, 1e-300))) if np.isfinite(p.split) else -3.0
+        for p in prices
+    ]
+    title = "price of pruning against low rank (powers of ten; below 0 pruning is cheaper)"
+    ctx.figure("bars", title, {"names": names, "values": ratios, "y_label": "log10(prune / lowrank)"})
+
+
+def _producer(node: ir.Node) -> ir.Node | None:
+    """The layer whose filters make the channels that a node alone reads."""
+    tensor = node.inputs[0]
+    while tensor.is_private and tensor.producer is not None:
+        producer = tensor.producer
+        if producer.op in ("Conv", "Gemm", "MatMul") and not _is_depthwise(producer):
+            return producer
+        if producer.op not in UNARY and not _is_depthwise(producer):
+            return None
+        tensor = producer.inputs[0]
+    return None
+
+
+def _is_depthwise(node: ir.Node) -> bool:
+    weight = node.inputs[1].constant if node.op == "Conv" else None
+    return weight is not None and weight.shape[1] == 1 and int(node.attr("group", 1)) == weight.shape[0] > 1

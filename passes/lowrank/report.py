@@ -1,0 +1,49 @@
+"""Say for every weighted layer what happened to it, or why nothing did."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from .fitting import Done, Task
+from .layer import Layer
+from .paying import NOTE
+
+if TYPE_CHECKING:
+    from graphopt.pipeline import Context
+
+KEPT = "no split of it saves enough for what it would lose"
+
+
+def tell_split(task: Task, ctx: Context) -> None:
+    """Record a layer that was split."""
+    layer, kind = task.layer, task.kind
+    ranks = " and ".join(f"{rank} of {full}" for rank, full in zip(task.ranks, kind.full(layer), strict=True))
+    left = sum(stage.params for stage in kind.stages(layer, task.ranks)) / layer.stage.params
+    ctx.changed(layer.name, f"{kind.words}: rank {ranks}, {left:.0%} of its weights are left")
+
+
+def tell_fit(done: Done, ctx: Context) -> None:
+    """Record the error of a layer after fitting."""
+    if done.before is None:
+        what = f"output error after fitting: {done.after:.1%} of its variance"
+    else:
+        what = f"weights fitted anew: output error {done.before:.1%} -> {done.after:.1%} of its variance"
+    ctx.changed(done.layer, what)
+
+
+def tell_kept(
+    layers: Mapping[str, Layer], refused: Mapping[str, str], split: Collection[str], ctx: Context
+) -> None:
+    """Record why each layer that is not split stays as it is.
+
+    ``layers`` are those that could have been split, by the tensor they make; ``refused`` has the reason why
+    others cannot be, by name.
+    """
+    for name, reason in refused.items():
+        ctx.skipped(name, reason)
+    prices = ctx.notes.get(NOTE, {})
+    for tensor, layer in layers.items():
+        if tensor not in split:
+            price = prices.get(layer.name)
+            ctx.skipped(layer.name, KEPT if price is None else f"{KEPT}; {price.what}")

@@ -1,0 +1,109 @@
+"""From what the user asked for to a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graphopt.pipeline.harm import Harm, trial_samples
+
+from .candidates import Offer
+from .carry import on, split_quickly, split_thoroughly
+from .choice import Chooser, Chosen
+from .fitting import Task
+from .latency import CLOSE, reach_latency
+from .offers import Offers
+from .search import most_harmless
+from .survey import Survey
+from .ways import KINDS
+
+if TYPE_CHECKING:
+    from graphopt.pipeline import Context
+
+FITTED = 128  # samples that a trial is fitted to at most; the result is fitted to all
+
+
+@dataclass(frozen=True)
+class Request:
+    """A goal and its amount; without a goal, the points that may be lost."""
+
+    goal: str
+    amount: float
+    shared: bool
+    max_drop: float
+    refit: bool
+
+
+def decide(request: Request, found: Survey, offers: Offers, ctx: Context) -> tuple[Chosen, str]:
+    """Return what each layer becomes, and the rule that chose it in words."""
+    chooser = Chooser(offers.offers, offers.totals)
+    if request.goal == "energy":
+        return chooser.by_energy(request.amount), f"energy={request.amount:g} of each layer's output"
+    if request.goal == "rank":
+        _tell_ranks_too_large(found, int(request.amount), ctx)
+        return chooser.by_least_error(), f"rank={request.amount:g} in every layer"
+    if request.goal == "latency":
+        return _latency(request, found, chooser, ctx)
+    if request.goal:
+        return _budget(request, chooser, ctx)
+    if found.samples is None:
+        return chooser.harmless(), "no goal and no data: only what loses nothing but rounding"
+    return _careful(request, found, offers, chooser, ctx)
+
+
+def _budget(request: Request, chooser: Chooser, ctx: Context) -> tuple[Chosen, str]:
+    goal, amount = request.goal, request.amount
+    now = chooser.totals[goal]
+    whole = float(ctx.notes["input"][goal]) if request.shared and "input" in ctx.notes else now
+    fraction = min(amount * whole / now, 1.0) if now else 1.0
+    chosen, kept = chooser.by_goal(goal, fraction)
+    if not kept or not now:
+        least = chooser.left(chosen, goal) * now / (whole or 1.0)
+        ctx.goal_missed(f"lowrank can leave {least:.3g} of the {goal} at best, {amount:g} was asked for")
+    of = " of what the run began with" if request.shared else ""
+    return chosen, f"{goal}={amount:g} left{of}, the same price for every layer"
+
+
+def _latency(request: Request, found: Survey, chooser: Chooser, ctx: Context) -> tuple[Chosen, str]:
+    chosen, ratio = reach_latency(found.model, chooser, request.amount, ctx)
+    if ratio > request.amount * (1 + CLOSE):
+        ctx.goal_missed(
+            f"lowrank can leave {ratio:.3g} of the latency at best, {request.amount:g} was asked for"
+        )
+    return chosen, f"latency={request.amount:g} left, measured {ratio:.3g}, the same price for every layer"
+
+
+def _careful(
+    request: Request, found: Survey, offers: Offers, chooser: Chooser, ctx: Context
+) -> tuple[Chosen, str]:
+    """Split as much as costs no more than ``max_drop`` points on held-out samples."""
+    model, harm, steps = found.model, Harm(found.model, ctx), chooser.steps()
+    samples = trial_samples(ctx.calibration).take(FITTED)
+
+    def quick(chosen: Chosen) -> None:
+        split_quickly(model, on(model, tasks_of(chooser.offers, chosen)), offers.shelf)
+
+    def thorough(chosen: Chosen) -> None:
+        tasks = on(model, tasks_of(chooser.offers, chosen))
+        split_thoroughly(found, tasks, samples, ctx, others=request.refit)
+
+    chosen = most_harmless(model, steps, quick, thorough, harm, request.max_drop)
+    return chosen, f"no goal: the most that costs at most {request.max_drop:g} points ({harm.measure})"
+
+
+def tasks_of(offers: Sequence[Offer], chosen: Chosen) -> Mapping[str, Task]:
+    """Return what a choice means for the layers, by the tensor that each makes."""
+    return {
+        offer.layer.output: Task(offer.layer, KINDS[one.kind], one.ranks)
+        for offer, one in zip(offers, chosen, strict=True)
+        if one is not None
+    }
+
+
+def _tell_ranks_too_large(found: Survey, rank: int, ctx: Context) -> None:
+    """Say for which layers one rank for all is no reduction."""
+    for layer in found.layers.values():
+        full = max(max(kind.full(layer)) for kind in KINDS.values() if kind.fits(layer))
+        if rank >= full:
+            ctx.warn(f"rank={rank} is not below the full rank {full} of {layer.name}, which stays whole")

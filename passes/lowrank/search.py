@@ -1,0 +1,32 @@
+"""How far to go when nobody says how far: as far as held-out samples show no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from graphopt import ir
+from graphopt.pipeline.harm import Harm, last_harmless
+
+from .choice import Chosen
+
+FURTHER = 8  # steps beyond the last that is harmless without fitting, tried with fitting
+
+
+def most_harmless(
+    model: ir.Model,
+    steps: Sequence[Chosen],
+    quick: Callable[[Chosen], None],
+    thorough: Callable[[Chosen], None] | None,
+    harm: Harm,
+    limit: float,
+) -> Chosen:
+    """Return the last of ``steps`` whose harm is at most ``limit`` points.
+
+    ``quick`` splits layers one by one, which takes little time; ``thorough`` fits the network to it, which
+    does less harm, so that a few more steps may pass.  Both work on ``model``, which is put back.
+    """
+    last = last_harmless(model, lambda step: quick(steps[step]), harm, limit, len(steps))
+    if thorough is None or last + 1 == len(steps):
+        return steps[last]
+    more = steps[last : last + FURTHER]
+    return more[last_harmless(model, lambda step: thorough(more[step]), harm, limit, len(more))]

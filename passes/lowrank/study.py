@@ -1,0 +1,172 @@
+"""What the calibration samples say about the layers: the inputs of each, and how much its output matters."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.solve import Inputs, Responses
+from graphopt.stats import ChannelMoments, Gram, Patches
+
+from .layer import Layer
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.pipeline import Context
+
+SAMPLES = 512  # at most; more changed nothing
+UNKNOWNS = 4608  # inputs x kernel of a layer whose covariance is worth its memory
+TOGETHER = 512 * 2**20  # bytes of Gram matrices collected in one pass over the samples
+KEPT = 512 * 2**20  # bytes of covariances kept for trials
+TINY = 1e-30
+
+Makers = dict[str, list[Callable[[], Any]]]
+
+
+@dataclass(frozen=True)
+class Studied:
+    """One layer: what it reads, and the scale that turns its error into a share of what the error goes into.
+
+    That is the variance of the residual sum right behind the layer where there is one, else of its output.
+    """
+
+    layer: Layer
+    inputs: Inputs | Responses
+    weights: np.ndarray  # (groups, n, outputs)
+    energy: float  # variance of the output
+    scale: float
+
+
+def study(model: ir.Model, layers: Sequence[Layer], samples: Samples, ctx: Context) -> Iterator[Studied]:
+    """Yield the layers with their statistics, as many at a time as memory allows a pass over the samples."""
+    samples = samples.take(SAMPLES)
+    waiting: list[Layer] = []
+    taken = 0
+    for layer in layers:
+        size = 8 * layer.stage.group * (min(layer.rows, UNKNOWNS) + 1) ** 2
+        if waiting and taken + size > TOGETHER:
+            yield from _collected(model, waiting, samples, ctx)
+            waiting, taken = [], 0
+        waiting.append(layer)
+        taken += size
+    if waiting:
+        yield from _collected(model, waiting, samples, ctx)
+
+
+def blind(layers: Sequence[Layer]) -> Iterator[Studied]:
+    """Yield the layers with inputs of which nothing is known: errors are those of the weights."""
+    for layer in layers:
+        inputs, weights = Inputs.unknown(layer.stage.group, layer.rows), weights_of(layer)
+        energy = inputs.energy(weights)
+        yield Studied(layer, inputs, weights, energy, 1.0 / (energy + TINY))
+
+
+def weights_of(layer: Layer) -> np.ndarray:
+    """Return the layer's weights as a matrix (groups, n, outputs), with Gemm's alpha in them."""
+    weight = layer.node.inputs[1].constant
+    assert weight is not None
+    matrix: np.ndarray = layer.patches.matrix(weight) * float(layer.node.attr("alpha", 1.0))
+    return matrix
+
+
+def result(node: ir.Node) -> ir.Tensor:
+    """Return what a layer goes into: the residual sum right behind it, else its own output."""
+    output = node.output
+    reader = output.consumers[0] if output.is_private else None
+    summed = reader is not None and reader.op == "Add" and reader.is_standard
+    if reader is not None and summed and all(tensor.constant is None for tensor in reader.inputs):
+        return reader.output
+    return output
+
+
+def _collected(model: ir.Model, layers: Sequence[Layer], samples: Samples, ctx: Context) -> Iterator[Studied]:
+    requests: Makers = defaultdict(list)
+    asked = [_ask(layer, requests, ctx) for layer in layers]
+    found: dict[str, list[Any]] = dict(ctx.collect(model, requests, samples, allow_nonfinite=True))
+    for layer, places in zip(layers, asked, strict=True):
+        first, *others = (found[name][place] for name, place in places)
+        found[places[0][0]][places[0][1]] = None  # its memory is needed for what is made of it
+        yield _studied(layer, first, *others)
+
+
+def _ask(layer: Layer, requests: Makers, ctx: Context) -> list[tuple[str, int]]:
+    """Note what has to be collected for a layer; return under which names and places it will be found."""
+    axis = -1 if layer.node.op == "MatMul" else 1
+    source, goes_into = layer.node.inputs[0].name, result(layer.node).name
+    wanted: list[tuple[str, Callable[[], Any]]]
+    if layer.rows <= UNKNOWNS:
+        wanted = [(source, _gram(layer.patches, layer.biased, ctx.seed))]
+    else:
+        ctx.warn(
+            f"{layer.name} reads {layer.rows} values at a time, too many for their covariance: it is split "
+            "by what it computes at sampled positions alone"
+        )
+        wanted = [(layer.output, _gram(_points(layer), True, ctx.seed)), (source, _moments(axis))]
+    wanted.append((goes_into, _moments(axis)))
+    places = []
+    for name, maker in wanted:
+        places.append((name, len(requests[name])))
+        requests[name].append(maker)
+    return places
+
+
+def _studied(layer: Layer, sums: Gram, *moments: ChannelMoments) -> Studied:
+    weights = weights_of(layer)
+    inputs: Inputs | Responses
+    if len(moments) == 1:
+        inputs = Inputs.of(sums.gram, max(sums.count, 1), bias=sums.bias)
+    else:
+        outputs = Inputs.of(sums.gram, max(sums.count, 1), bias=True)
+        mean = np.repeat(moments[0].mean, layer.rows // layer.inputs)
+        inputs = Responses(mean.reshape(layer.stage.group, -1), outputs.covariance)
+    variance = float(moments[-1].variance.sum())
+    return Studied(layer, inputs, weights, inputs.energy(weights), 1.0 / (variance + TINY))
+
+
+def _points(layer: Layer) -> Patches:
+    """How the layer's outputs are read one position at a time."""
+    if layer.node.op != "Conv":
+        return Patches("MatMul")
+    rank = len(layer.stage.kernel)
+    one, zero = (1,) * rank, (0,) * (2 * rank)
+    return Patches("Conv", one, one, one, zero, groups=layer.stage.group)
+
+
+def _gram(patches: Patches, bias: bool, seed: int) -> Callable[[], Gram]:
+    return lambda: Gram(patches, bias=bias, seed=seed)
+
+
+def _moments(axis: int) -> Callable[[], ChannelMoments]:
+    return lambda: ChannelMoments(axis)
+
+
+class Shelf:
+    """Keeps the statistics of layers as far as memory allows, and collects the others again when asked."""
+
+    def __init__(self, collect: Callable[[Sequence[Layer]], Iterator[Studied]]) -> None:
+        self._collect = collect
+        self._kept: dict[str, Studied] = {}
+        self._taken = 0
+
+    def keep(self, one: Studied) -> None:
+        """Keep the statistics of a layer, if there is room."""
+        size = one.inputs.covariance.nbytes
+        if self._taken + size <= KEPT:
+            self._kept[one.layer.output] = one
+            self._taken += size
+
+    def find(self, layers: Sequence[Layer]) -> Iterator[Studied]:
+        """Yield the statistics of these layers, known ones first."""
+        missing = []
+        for layer in layers:
+            if layer.output in self._kept:
+                yield replace(self._kept[layer.output], layer=layer)
+            else:
+                missing.append(layer)
+        if missing:
+            yield from self._collect(missing)
