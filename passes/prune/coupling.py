@@ -9,8 +9,8 @@ ids is one removable unit (the method is DepGraph's and SPA's grouping, with ids
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from . import movers, norms, pointwise, sizes, weighted
 from .bundles import bundle
 from .facts import Facts
 from .ledger import FIXED, Ids
-from .walk import Edit, Layer, Slot, Walk
+from .walk import Channels, Edit, Layer, Slot, Walk
 
 Rule = Callable[[Walk, ir.Node], None]
 
@@ -72,6 +72,7 @@ class Coupling:
     layers: tuple[Layer, ...]
     axes: tuple[Ids, ...]  # the classes along every distinct axis that carries channels
     inexact: frozenset[int] = frozenset()  # classes that are normalised together with others
+    carried: Mapping[ir.Tensor, Channels] = field(default_factory=dict)  # what each tensor carries
 
     def on(self, ids: Ids) -> Ids:
         """Return the classes of some ids."""
@@ -104,6 +105,7 @@ def couple(model: ir.Model, facts: Facts) -> Coupling:
         tuple(walk.layers),
         _distinct_axes(walk, classes),
         frozenset(classes[np.concatenate(walk.parted)].tolist()) if walk.parted else frozenset(),
+        walk.carried,
     )
 
 

@@ -13,6 +13,7 @@ from graphopt.pipeline.harm import Harm, last_harmless, trial_samples
 
 from .cells import find_cells
 from .choice import Choice
+from .constant import absorb_constants, without_constants
 from .coupling import Coupling, couple
 from .curves import obs_rankings
 from .facts import Facts, gather_facts
@@ -92,6 +93,7 @@ class Prune(PlannedPass):
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose the channels to remove; an item is one group of a layer's output channels."""
         facts = gather_facts(model, ctx, self.allow_inexact)
+        model = without_constants(model, facts, ctx)
         choice = self._choice(model, facts, ctx)
         keep, rule = self._decide(model, facts, choice, ctx)
         if keep.all():
@@ -101,6 +103,8 @@ class Prune(PlannedPass):
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
         """Remove the channels that ``plan`` names with all that is coupled to them, and repair the rest."""
         facts = gather_facts(model, ctx, self.allow_inexact)
+        if plan.items:
+            absorb_constants(model, facts, ctx)
         coupling = couple(model, facts)
         keep = read_items(coupling, plan.items)
         report(self._with_options(coupling), keep, self._block(ctx), ctx)

@@ -1,0 +1,87 @@
+"""Which channels do not depend on the data, as far as the weights prove it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import numpy.typing as npt
+
+from graphopt import ir
+
+from .coupling import Coupling
+from .facts import SIZE_INPUTS
+from .ledger import FIXED
+from .slots import Slot
+from .walk import Route
+
+Mask = npt.NDArray[np.bool_]
+
+# A zero scale makes these write a constant whatever they read; others only pass it on.
+SCALED = ("Mul", "BatchNormalization", "InstanceNormalization", "Conv", "ConvTranspose")
+MIXING = ("LayerNormalization", "RMSNormalization", "GroupNormalization")
+
+
+def steady_channels(graph: ir.Graph, coupling: Coupling) -> dict[ir.Tensor, Mask]:
+    """Return for each tensor that carries channels which of them do not depend on the model's inputs.
+
+    Such a channel is made by filters of zeros, or scaled by zero, or computed from such channels alone.  It
+    may still differ from place to place, as padding makes it.  Entries of the masks are those of the axis.
+    """
+    slots: dict[ir.Node, list[Slot]] = defaultdict(list)
+    for slot in coupling.slots:
+        slots[slot.node].append(slot)
+    routes = {edit.route.end: edit.route for edit in coupling.edits if edit.route is not None}
+    found: dict[ir.Tensor, Mask] = {}
+    for node in graph.nodes:
+        for tensor in node.outputs:
+            if tensor in coupling.carried:
+                found[tensor] = _of_output(node, tensor, slots[node], routes, coupling, found)
+    return found
+
+
+def _of_output(
+    node: ir.Node,
+    tensor: ir.Tensor,
+    slots: list[Slot],
+    routes: dict[ir.Tensor, Route],
+    coupling: Coupling,
+    found: dict[ir.Tensor, Mask],
+) -> Mask:
+    ids = coupling.carried[tensor].ids
+    route = routes.get(tensor)
+    if route is not None:
+        return found[route.source][route.order]
+    makers = [slot for slot in slots if slot.role == "out"]
+    if makers:
+        return _made(makers[0], next((slot for slot in slots if slot.role == "in"), None), found)
+    steady = _passed(node, coupling, ids, found) & (coupling.on(ids) != FIXED)
+    for slot in slots:
+        if slot.role == "scale" and node.op in SCALED and len(slot.ids) == len(ids):
+            steady |= ~slot.rows().any(axis=1)
+    return steady
+
+
+def _made(out: Slot, entering: Slot | None, found: dict[ir.Tensor, Mask]) -> Mask:
+    """A layer's output is steady when it has weights for steady inputs only."""
+    rows = out.rows()
+    source = None if entering is None or entering.groups > 1 else found.get(entering.node.inputs[0])
+    if source is None or not source.any() or entering is None or out.groups > 1 or out.index != 1:
+        return ~rows.any(axis=1)
+    weights = np.moveaxis(out.values, (out.axis, entering.axis), (0, 1))
+    read = weights.reshape(len(out.ids), len(entering.ids), -1).any(axis=2)  # (outputs, inputs)
+    return ~(read & ~source).any(axis=1)
+
+
+def _passed(node: ir.Node, coupling: Coupling, ids: np.ndarray, found: dict[ir.Tensor, Mask]) -> Mask:
+    """An output is steady when all that comes in for its class is."""
+    if node.op in MIXING:
+        return np.zeros(len(ids), bool)
+    moving: set[int] = set()
+    for index, tensor in enumerate(node.inputs):
+        if not tensor.name or tensor.constant is not None or index in SIZE_INPUTS.get(node.op, ()):
+            continue
+        if tensor not in found:
+            return np.zeros(len(ids), bool)
+        moving.update(coupling.on(coupling.carried[tensor].ids[~found[tensor]]).tolist())
+    return ~np.isin(coupling.on(ids), list(moving))
