@@ -1,4 +1,4 @@
-"""The Python functions behind every command: optimize, inspect, compare, evaluate.
+"""The Python functions behind every command: optimize, inspect, compare, evaluate, sensitivity.
 
 They raise the errors of ``graphopt.errors``: UsageError for a wrong call, ModelError and DataError for what
 cannot be read, PassError, VerificationError, GoalError and OutputError for a run that failed.
@@ -20,21 +20,27 @@ from graphopt.pipeline.request import make_request, recipe_flags
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
+    from graphopt.pipeline.sensitivity import sensitivity
     from graphopt.report.comparison import Comparison, compare
     from graphopt.report.evaluation import Evaluation, evaluate
     from graphopt.report.inspection import Inspection, inspect
+    from graphopt.report.pages import report
     from graphopt.report.record import Record
+    from graphopt.report.sensitivity import Sensitivity
 
 __all__ = [
     "Comparison",
     "Evaluation",
     "Inspection",
     "Result",
+    "Sensitivity",
     "compare",
     "evaluate",
     "inspect",
     "optimize",
+    "report",
     "run",
+    "sensitivity",
 ]
 
 
@@ -45,11 +51,15 @@ _ELSEWHERE = {
     "evaluate": "evaluation",
     "Inspection": "inspection",
     "inspect": "inspection",
+    "Sensitivity": "sensitivity",
+    "report": "pages",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import the functions that only look at models when they are used; optimizing needs none of them."""
+    if name == "sensitivity":
+        return importlib.import_module("graphopt.pipeline.sensitivity").sensitivity
     if name not in _ELSEWHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"graphopt.report.{_ELSEWHERE[name]}"), name)
@@ -103,6 +113,7 @@ def optimize(
     cache: str | Path | None = None,
     custom_ops: Sequence[str] | None = None,
     force: bool | None = None,
+    report: str | Path | Sequence[str | Path] | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Run passes over a model and measure what they did.
@@ -119,6 +130,7 @@ def optimize(
         max_drop: goal in points of top-1; a missed goal is in ``Result.missed``, an error with ``strict``.
         require_speedup: goal: the result runs faster than the input here; missed like ``max_drop``.
         tolerance: relative difference max|d| / max|reference| that exact passes may make.
+        report: files to write the report to as well: ``.json`` for scripts, ``.html`` for people.
 
     Raises:
         GraphoptError: one of its subclasses; nothing was written.

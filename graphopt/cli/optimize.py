@@ -56,7 +56,12 @@ _checks = flags.together(
     flags.switch("--strict", "Write nothing and exit with 6 when a goal is missed or nothing changed."),
 )
 _results = flags.together(
-    click.option("--report", multiple=True, metavar="FILE.json", help="Also write the report to this file."),
+    click.option(
+        "--report",
+        multiple=True,
+        metavar="FILE.json|.html",
+        help="Also write the report: .json for scripts, .html for people; repeat for both.",
+    ),
     flags.value("--plan", metavar="FILE.json", help="Replay the plans in this file."),
     flags.value("--plan-out", metavar="FILE.json", help="Write what the passes planned."),
     flags.switch("--dry-run", "Plan and predict; write no model."),

@@ -40,11 +40,14 @@ def check_output(path: Path, model: Path | None, *, force: bool) -> None:
     check_folder(path)
 
 
-def check_json(flag: str, path: Path, others: Mapping[str, Path | None]) -> None:
-    """Raise when the file that ``flag`` names cannot become JSON, or one of ``others`` names it too."""
+def check_text(
+    flag: str, path: Path, others: Mapping[str, Path | None], suffixes: Sequence[str] = (".json",)
+) -> None:
+    """Raise when the file that ``flag`` names cannot be written, or one of ``others`` names it too."""
     _check_name(path)
-    if path.suffix != ".json":
-        raise UsageError(f"{flag} {path}: it is written as .json", hint=f"name it {path}.json")
+    if path.suffix not in suffixes:
+        kinds = " or ".join(suffixes)
+        raise UsageError(f"{flag} {path}: it is written as {kinds}", hint=f"name it {path}{suffixes[0]}")
     if path.is_dir():
         raise OutputError(f"{flag} {path} is a folder", hint="name a file in it")
     for other, used in others.items():

@@ -13,13 +13,15 @@ from graphopt.errors import GoalError, ModelError, OutputError, VerificationErro
 from graphopt.pipeline.arrange import arrange
 from graphopt.pipeline.assess import Assessment, Assessor, missed_goals
 from graphopt.pipeline.context import Settings
+from graphopt.pipeline.evidence import Evidence
+from graphopt.pipeline.fix_shape import fix_shapes
 from graphopt.pipeline.inputs import Inputs
-from graphopt.pipeline.instruments import Dump
+from graphopt.pipeline.instruments import Dump, Instrument
 from graphopt.pipeline.manager import Manager, Outcome
 from graphopt.pipeline.output import (
     check_cache,
-    check_json,
     check_output,
+    check_text,
     draft_folder,
     publish,
     sha256,
@@ -98,7 +100,8 @@ class Run:
         model.check()
         shapes = self._settle_shapes()
         before = measure.contents(model, shapes, measure.input_bytes(model), self._warn)
-        outcome = self._manager(plans).run(model)
+        evidence = Evidence(model, shapes, self._warn) if ask.report else None
+        outcome = self._manager(plans, evidence).run(model)
         self._finish_model()
         with draft_folder(None if ask.dry_run else ask.output) as folder:
             assessor = Assessor(ask, self._source.content, self._inputs, self._warn)
@@ -106,6 +109,8 @@ class Run:
             self._settle_goals(outcome, found)
             files = self._publish(outcome, found.files)
         record = self._record(outcome, found, shapes, files)
+        if evidence is not None:
+            record = self._with_evidence(record, evidence)
         self._write_json(record)
         return Finished(model, record, files)
 
@@ -135,11 +140,14 @@ class Run:
         if inputs.announcement:
             self._ask.announce(inputs.announcement)
         if self._ask.fix_shape:
-            _fix_shapes(self._model, shapes)
+            fix_shapes(self._model, shapes)
         return shapes
 
-    def _manager(self, plans: Plans) -> Manager:
+    def _manager(self, plans: Plans, evidence: Evidence | None) -> Manager:
         ask = self._ask
+        instruments: list[Instrument] = [] if evidence is None else [evidence]
+        if ask.dump is not None:
+            instruments.append(Dump(ask.dump))
         output = None if ask.dry_run else ask.output
         settings = Settings(ask.seed, cache=ask.cache, progress=ask.progress, **ask.session)
         return Manager(
@@ -150,7 +158,7 @@ class Run:
             verify=ask.verify,
             tolerance=ask.tolerance,
             plans=plans,
-            instruments=[Dump(ask.dump)] if ask.dump is not None else [],
+            instruments=instruments,
             reproducer=Reproducer(output, failure_flags(ask)) if output is not None else None,
             announce=ask.announce,
             busy=ask.busy,
@@ -244,6 +252,15 @@ class Run:
             missed=tuple(outcome.missed),
         )
 
+    def _with_evidence(self, record: Record, evidence: Evidence) -> Record:
+        """The record with what only report files show."""
+        ask = self._ask
+        samples = self._inputs.check if ask.runs_models and record.shapes else None
+        with ask.busy("measuring how far each layer moved"):
+            layers = evidence.layers(self._model, self._source.content, samples, ask.session)
+        warnings = tuple(dict.fromkeys([*record.warnings, *self._warnings]))
+        return dataclasses.replace(record, stages=evidence.stages, layers=layers, warnings=warnings)
+
     def _warn(self, text: str) -> None:
         if text not in self._warnings:
             self._warnings.append(text)
@@ -268,31 +285,12 @@ def _check_writable(request: Request, source: Path | None) -> None:
         check_output(request.output, source, force=request.force)
     others: dict[str, Path | None] = {"MODEL": source, "-o": request.output, "--plan": request.plan}
     if request.plan_out is not None:
-        check_json("--plan-out", request.plan_out, others)
+        check_text("--plan-out", request.plan_out, others)
     for path in request.report:
-        check_json("--report", path, {**others, "--plan-out": request.plan_out})
+        check_text("--report", path, {**others, "--plan-out": request.plan_out}, (".json", ".html"))
     if request.cache is not None:
         check_cache(request.cache)
 
 
 def _name(output: Path | None) -> str:
     return output.name if output is not None else "model.onnx"
-
-
-def _fix_shapes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Declare the sizes the model runs at as its only ones; outputs as far as they follow."""
-    from graphopt import ir
-
-    known = ir.infer_shapes(model, dict(shapes))
-    symbols: dict[str, int] = {}
-    for tensor in model.graph.inputs:
-        if tensor.name in shapes:
-            declared = tensor.shape or ()
-            symbols |= {
-                d: s for d, s in zip(declared, shapes[tensor.name], strict=False) if isinstance(d, str)
-            }
-            tensor.shape = shapes[tensor.name]
-    for tensor in model.graph.outputs:
-        shape = known.get(tensor.name, tensor.shape)
-        if shape is not None:
-            tensor.shape = tuple(symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in shape)

@@ -9,10 +9,13 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import OutputError
 from graphopt.report.figure import Figure
+
+if TYPE_CHECKING:
+    from graphopt.report.layers import LayerRecord
 
 SCHEMA = 1
 
@@ -79,6 +82,17 @@ class PassRecord:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """How large the model was after a pass, or at first (``input``); ``bytes`` are those of all weights."""
+
+    name: str
+    nodes: int
+    parameters: int
+    bytes: int
+    macs: int | None
+
+
+@dataclass(frozen=True)
 class Record:
     """Everything a run has to say; ``to_json`` gives the report file."""
 
@@ -100,6 +114,8 @@ class Record:
     passes: tuple[PassRecord, ...]
     warnings: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()  # these two are filled when a report file is asked for
+    layers: tuple[LayerRecord, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values; a number that is not finite becomes null."""
@@ -109,14 +125,23 @@ class Record:
         return document
 
     def write(self, path: Path) -> None:
-        """Write the report file; OutputError when that fails."""
-        write_json(path, self.to_json())
+        """Write the report file, as a page when its name ends in .html; OutputError when that fails."""
+        if path.suffix == ".html":
+            from graphopt.report.html import render_report
+
+            write_text(path, render_report(self.to_json()))
+        else:
+            write_json(path, self.to_json())
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write one JSON document, readable by people, complete or not at all; OutputError when that fails."""
-    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    draft = path.with_name(f".{secrets.token_hex(4)}.json")
+    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, complete or not at all; OutputError when that fails."""
+    draft = path.with_name(f".{secrets.token_hex(4)}{path.suffix}")
     try:
         draft.write_text(text, encoding="utf-8")
         draft.replace(path)

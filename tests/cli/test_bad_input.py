@@ -112,7 +112,7 @@ def test_a_folder_without_write_permission_is_told_before_the_work(
         (["--passes", "nothing", "--tolerance", "1", "--verify", "off"], "no meaning"),
         (["--passes", "nothing", "--preprocess", "imagenet"], "nothing to prepare"),
         (["--passes", "nothing", "--quiet", "--verbose"], "contradict"),
-        (["--passes", "nothing", "--report", "report.html"], ".json"),
+        (["--passes", "nothing", "--report", "report.txt"], ".json or .html"),
         (["--passes", "nothing", "--seed", "-1"], "--seed"),
         (["--passes", "nothing", "--threads", "0"], "--threads"),
         (["--passes", "nothing", "--plan", "missing.json"], "cannot be read"),

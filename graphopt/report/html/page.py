@@ -1,0 +1,165 @@
+"""Report files become pages: one run with everything about it, or several runs side by side."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+from markupsafe import Markup
+
+from graphopt.errors import UsageError
+from graphopt.report.html import charts, comparing, summary
+from graphopt.report.html.graph import draw_graph
+from graphopt.report.html.rows import layer_rows, pair_text, pass_colours
+from graphopt.report.record import SCHEMA
+from graphopt.report.table import amount, decibel_text
+
+MOST_ROWS = 4000  # of the table of layers; a page must stay below 5 MB
+MOST_FIGURES = 120  # of one pass
+_WRONG = (KeyError, TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError)  # from odd values
+NEEDED = ("graphopt", "input", "before", "after", "passes", "machine", "calibration")
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read a report file of ``optimize``; UsageError when it is none."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"the report {path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not a report file: {error}") from error
+    if not isinstance(document, dict) or any(key not in document for key in NEEDED):
+        raise UsageError(f"{path} is not a report of graphopt optimize", hint="make one with --report x.json")
+    if document.get("schema") != SCHEMA:
+        raise UsageError(
+            f"the report {path} has schema {document.get('schema')}; this graphopt reads schema {SCHEMA}"
+        )
+    return document
+
+
+def render_report(document: Mapping[str, Any]) -> str:
+    """The page of one run from its report file.  Raises UsageError for values of the wrong kind."""
+    return _render("report.html.j2", lambda: _report_view(document))
+
+
+def render_comparison(documents: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """The page that puts runs side by side; ``names`` are what they are called.
+
+    Raises UsageError for values of the wrong kind.
+    """
+    return _render("comparison.html.j2", lambda: comparing.view(documents, names))
+
+
+def _render(template: str, view: Any) -> str:
+    try:
+        return _environment().get_template(template).render(**view())
+    except (*_WRONG, UndefinedError) as error:
+        raise UsageError(
+            f"the report holds values of the wrong kind: {type(error).__name__}: {error}",
+            hint="only unedited report files of graphopt optimize become pages",
+        ) from error
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("graphopt.report.html", "templates")
+    found = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    found.filters.update(amount=amount, decibel=decibel_text, pair=pair_text)
+    script, style = _asset("report.js"), _asset("report.css")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    found.globals.update(script=Markup(script), style=Markup(style), script_hash=f"sha256-{digest}")
+    return found
+
+
+def _asset(name: str) -> str:
+    return resources.files("graphopt.report.html").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _report_view(document: Mapping[str, Any]) -> dict[str, Any]:
+    rows = layer_rows(document)
+    graph, drawn = draw_graph(rows)
+    shown = rows
+    if len(rows) > MOST_ROWS:
+        shown = sorted(rows, key=lambda row: not row["matters"])[:MOST_ROWS]
+        shown.sort(key=lambda row: row["number"])
+    return {
+        "title": Path(str(document["input"])).name,
+        "run": document,
+        "cards": summary.cards(document),
+        "verdict": summary.verdict(document),
+        "waterfalls": summary.waterfalls(document),
+        "colours": pass_colours(document["passes"]),
+        "rows": shown,
+        "hidden_rows": len(rows) - len(shown),
+        "has_latency": any(row["latency"] != (None, None) for row in rows),
+        "keys": _filters(shown),
+        "plots": _layer_plots(rows),
+        "figures": _figures(document["passes"]),
+        "graph": graph,
+        "drawn": drawn,
+        "total": len(rows),
+        "skips": summary.skip_groups(document["passes"]),
+        "command": shlex.join(map(str, document.get("command", ()))),
+    }
+
+
+def _filters(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    """What rows can be filtered by, and how many there are of each."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        for key in row["marks"].split(" "):
+            counts[key] = counts.get(key, 0) + 1
+    last = ("skipped", "removed", "added", "untouched")
+    return sorted(counts.items(), key=lambda item: last.index(item[0]) if item[0] in last else -1)
+
+
+def _layer_plots(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, Markup]]:
+    weighted = [row for row in rows if row["macs"][0] and row["state"] == "kept"][:400]
+    left = "what is left in front of what was there"
+    plots = [
+        ("Output channels", left, charts.columns(weighted, "channels", "channels")),
+        ("Multiply-accumulates", left, charts.columns(weighted, "macs", "MACs")),
+        ("Signal to noise", "original against result; higher is nearer", charts.signals(rows)),
+    ]
+    return [(title, note, plot) for title, note, plot in plots if plot is not None]
+
+
+def _figures(passes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The plots that passes left, those of a kind together."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for entry in passes:
+        for item in entry.get("figures", ()):
+            group = groups.setdefault((str(entry["name"]), str(item["kind"])), [])
+            if len(group) < MOST_FIGURES:
+                plot = charts.figure(str(item["kind"]), str(item["title"]), item["data"])
+                group.append({"title": item["title"], "node": item.get("node", ""), "plot": plot})
+            else:
+                group[-1]["more"] = group[-1].get("more", 0) + 1
+    return [
+        {
+            "pass": name,
+            "kind": kind,
+            "title": _KINDS.get(kind, kind),
+            "plots": plots,
+            "more": plots[-1].get("more", 0),
+        }
+        for (name, kind), plots in groups.items()
+    ]
+
+
+_KINDS = {
+    "spectrum": "Singular values and the rank that is kept",
+    "histogram": "Activations and the range that is stored",
+    "lines": "What was tried",
+    "bars": "Layer by layer",
+}

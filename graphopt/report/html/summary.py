@@ -1,0 +1,150 @@
+"""What a run won and what it cost: the cards at the head of a report, and the size after each pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphopt.report.html.rows import pass_colours
+from graphopt.report.table import amount, decibel_text
+
+NOTICEABLE = 0.03  # of a latency; less is what measurements differ by
+
+QUANTITIES = (
+    ("bytes", "Weights", "B"),
+    ("macs", "MACs", ""),
+    ("parameters", "Parameters", ""),
+    ("nodes", "Nodes", ""),
+)
+
+
+def cards(document: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The headline numbers, each with before, after, change and whether that is good (``good``, ``bad``)."""
+    before, after = document["before"], document["after"]
+    found = [
+        _ratio_card("File size", before["bytes"], after["bytes"], "B"),
+        _ratio_card("MACs", before["macs"], after["macs"], ""),
+    ]
+    if before.get("latency_ms") and after.get("latency_ms"):
+        found.append(_ratio_card("Latency", before["latency_ms"], after["latency_ms"], "ms", NOTICEABLE))
+    for name, value in before.get("metrics", {}).items():
+        if name in after.get("metrics", {}):
+            found.append(_metric_card(name, value, after["metrics"][name]))
+    return [*found, *_agreement_cards(document.get("agreement", {}))]
+
+
+def _ratio_card(
+    title: str, before: float | None, after: float | None, unit: str, noise: float = 0.0
+) -> dict[str, str]:
+    card = {"title": title, "before": amount(before, unit), "after": amount(after, unit)}
+    if not before or after is None:
+        return {**card, "change": "", "tone": ""}
+    change = after / before - 1
+    if abs(change) <= noise or before == after:
+        return {**card, "change": "same", "tone": ""}
+    times = f"{before / after:.1f}× less" if after and before / after >= 1.95 else f"{100 * change:+.1f} %"
+    return {**card, "change": times.replace("-", "−"), "tone": "good" if change < 0 else "bad"}
+
+
+def _metric_card(name: str, before: float, after: float) -> dict[str, str]:
+    points = 100 * (after - before)
+    title = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy"}.get(name, name)
+    tone = "good" if points > 0.005 else "bad" if points < -0.005 else ""
+    change = f"{points:+.2f} points".replace("-", "−") if tone else "same"
+    return {
+        "title": title,
+        "before": f"{100 * before:.2f} %",
+        "after": f"{100 * after:.2f} %",
+        "change": change,
+        "tone": tone,
+    }
+
+
+def _agreement_cards(agreement: Mapping[str, Any]) -> list[dict[str, str]]:
+    found = []
+    if "top1" in agreement:
+        share = f"{100 * agreement['top1']:.2f} %"
+        note = "of the answers are those of the original"
+        found.append({"title": "Agreement", "before": "", "after": share, "change": note, "tone": "note"})
+    ratios = {name: value for name, value in agreement.get("snr_db", {}).items() if value is not None}
+    if ratios:
+        worst = min(ratios, key=ratios.__getitem__)
+        note = f"worst output: {worst}" if len(ratios) > 1 else f"output {worst}"
+        card = {"title": "Signal to noise", "before": "", "after": decibel_text(ratios[worst])}
+        found.append({**card, "change": note, "tone": "note"})
+    return found
+
+
+def verdict(document: Mapping[str, Any]) -> str:
+    """One sentence: what was won and what it cost."""
+    before, after = document["before"], document["after"]
+    parts = []
+    if after["bytes"]:
+        parts.append(_times(before["bytes"] / after["bytes"], "smaller", "larger"))
+    if before.get("latency_ms") and after.get("latency_ms"):
+        parts.append(_times(before["latency_ms"] / after["latency_ms"], "faster", "slower"))
+    metrics = after.get("metrics", {})
+    if "top1" in metrics and "top1" in before.get("metrics", {}):
+        points = 100 * (metrics["top1"] - before["metrics"]["top1"])
+        parts.append(f"{points:+.2f} points of top-1".replace("-", "−"))
+    elif "top1" in document.get("agreement", {}):
+        parts.append(f"{100 * document['agreement']['top1']:.1f} % of the answers unchanged")
+    return ", ".join(parts)
+
+
+def _times(ratio: float, more: str, less: str) -> str:
+    if abs(ratio - 1) <= NOTICEABLE:
+        return f"not {more}"
+    return f"{ratio:.2f}× {more}" if ratio > 1 else f"{1 / ratio:.2f}× {less}"
+
+
+def waterfalls(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each quantity the bars of a waterfall: how much was there before each pass, how much after."""
+    stages = document.get("stages", ())
+    found = []
+    for key, title, unit in QUANTITIES:
+        values = [stage.get(key) for stage in stages]
+        if len(values) > 1 and all(isinstance(value, (int, float)) for value in values) and max(values):
+            found.append({"key": key, "title": title, "bars": _bars(stages, values, unit, document)})
+    return found
+
+
+def _bars(
+    stages: Sequence[Mapping[str, Any]], values: Sequence[float], unit: str, document: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    top = max(values)
+    colours = pass_colours(document["passes"])
+    bars = []
+    for stage, was, now in zip(stages, [values[0], *values], values, strict=False):
+        change = 100 * (now - was) / was if was else 0.0
+        bars.append(
+            {
+                "name": str(stage["name"]),
+                "text": amount(now, unit),
+                "change": f"{change:+.1f} %".replace("-", "−") if now != was else "",
+                "left": 100 * min(now, was) / top,
+                "lost": 100 * (was - now) / top if was > now else 0.0,
+                "gained": 100 * (now - was) / top if now > was else 0.0,
+                "colour": colours.get(str(stage["name"]), "ph"),
+            }
+        )
+    return bars
+
+
+def skip_groups(passes: Sequence[Mapping[str, Any]], most: int = 60) -> list[dict[str, Any]]:
+    """Reasons why something was skipped, the most frequent first, with the nodes they hold for."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for entry in passes:
+        for skip in entry.get("skips", ()):
+            groups.setdefault((str(entry["name"]), str(skip["reason"])), []).append(str(skip["node"]))
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    return [
+        {
+            "pass": name,
+            "reason": reason,
+            "count": len(nodes),
+            "nodes": nodes[:most],
+            "more": max(len(nodes) - most, 0),
+        }
+        for (name, reason), nodes in ordered
+    ]

@@ -1,0 +1,146 @@
+"""What became of each layer of a model: the original's nodes beside those of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from graphopt import cost
+from graphopt.cost.layers import computes
+
+if TYPE_CHECKING:
+    from graphopt.ir import Model, Node
+
+MOST_LAYERS = 20_000  # nodes; a table of more helps nobody
+PAIRS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+LAST_AXIS = frozenset({"Gemm", "MatMul", "MatMulInteger", "QLinearMatMul"})
+
+Pair = tuple["int | None", "int | None"]  # before, after; None where it does not exist or is not known
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """One node before and after a run.
+
+    ``shape`` is that of its first output in the original (in the result for an added node); ``reads`` are the
+    indices, in the list of layers, of the layers before it; ``channels`` are output channels, ``snr_db`` the
+    signal-to-noise ratio of its output.
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, ...] | None
+    reads: tuple[int, ...]
+    state: Literal["kept", "removed", "added"]
+    channels: Pair
+    macs: Pair
+    parameters: Pair
+    snr_db: float | None = None
+    latency_ms: tuple[float | None, float | None] | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One node as it is in a model; ``tensor`` is its first output, ``reads`` are indices of nodes before."""
+
+    layer: cost.Layer
+    tensor: str
+    reads: tuple[int, ...]
+    inner: bool = False  # in a subgraph, where nobody sees its output
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of the first output."""
+        return self.layer.outputs[0] if self.layer.outputs else None
+
+    @property
+    def channels(self) -> int | None:
+        """Output channels: the last axis of matrix products, axis 1 of anything else."""
+        shape = self.shape
+        if shape is None or len(shape) < 2:
+            return None
+        return shape[-1 if self.layer.op in LAST_AXIS else 1]
+
+
+def survey(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Seen, ...]:
+    """Look at every computing node of a model in order; nothing for a model of too many."""
+    nodes = [node for graph in model.graphs() for node in graph.nodes if computes(node)]
+    if len(nodes) > MOST_LAYERS:
+        return ()
+    index = {node: number for number, node in enumerate(nodes)}
+    return tuple(
+        Seen(layer, _first_output(node), _reads(node, index), node.graph is not model.graph)
+        for node, layer in zip(nodes, cost.layers(model, shapes), strict=True)
+    )
+
+
+def layer_records(
+    before: Sequence[Seen], after: Sequence[Seen], signals: Mapping[str, float] | None = None
+) -> tuple[LayerRecord, ...]:
+    """Match the nodes of a result with those of its original, by name; added nodes stand at the end.
+
+    The pairs that quantization adds are left out.  ``signals`` are ratios by the name of a tensor.
+    """
+    found = signals or {}
+    by_name = {seen.layer.name: seen for seen in after}
+    names = {seen.layer.name for seen in before}
+    records = [_record(seen, by_name.get(seen.layer.name), found) for seen in before]
+    added = [seen for seen in after if seen.layer.name not in names and seen.layer.op not in PAIRS]
+    place = {seen.tensor: i for i, seen in enumerate(before)}
+    place |= {seen.tensor: len(before) + i for i, seen in enumerate(added)}
+    records += [_added(seen, _sources(seen, after, place), found) for seen in added]
+    return tuple(records)
+
+
+def _record(seen: Seen, now: Seen | None, signals: Mapping[str, float]) -> LayerRecord:
+    old, new = seen.layer, now.layer if now else None
+    return LayerRecord(
+        name=old.name,
+        op=old.op,
+        shape=seen.shape,
+        reads=seen.reads,
+        state="kept" if now else "removed",
+        channels=(seen.channels, now.channels if now else None),
+        macs=(old.macs, new.macs if new else None),
+        parameters=(old.parameters, new.parameters if new else None),
+        snr_db=signals.get(now.tensor) if now else None,
+    )
+
+
+def _added(seen: Seen, reads: tuple[int, ...], signals: Mapping[str, float]) -> LayerRecord:
+    layer = seen.layer
+    return LayerRecord(
+        name=layer.name,
+        op=layer.op,
+        shape=seen.shape,
+        reads=reads,
+        state="added",
+        channels=(None, seen.channels),
+        macs=(None, layer.macs),
+        parameters=(None, layer.parameters),
+        snr_db=signals.get(seen.tensor),
+    )
+
+
+def _sources(seen: Seen, after: Sequence[Seen], place: Mapping[str, int]) -> tuple[int, ...]:
+    """The listed layers that an added node reads, looked for through pairs of quantization."""
+    found, todo = [], list(seen.reads)
+    while todo:
+        other = after[todo.pop()]
+        if other.layer.op in PAIRS:
+            todo += other.reads
+        elif other.tensor in place and place[other.tensor] != place[seen.tensor]:
+            found.append(place[other.tensor])
+    return tuple(sorted(set(found)))
+
+
+def _first_output(node: Node) -> str:
+    return next((tensor.name for tensor in node.outputs if tensor.name), "")
+
+
+def _reads(node: Node, index: Mapping[Node, int]) -> tuple[int, ...]:
+    """Nodes that compute what a node reads; one that stands later, as in a loop body, does not count."""
+    makers = (tensor.producer for tensor in node.inputs if tensor.name)
+    found = {index[maker] for maker in makers if maker is not None and maker in index}
+    return tuple(sorted(number for number in found if number < index[node]))

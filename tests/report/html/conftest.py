@@ -1,0 +1,177 @@
+"""What tests of pages share: report files of any size, made up but of the real form, and a browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Document = dict[str, Any]
+
+
+def make_document(layers: int = 24, *, name: str = "layer", figures: bool = True) -> Document:
+    """A report of a residual net: every third layer reads one further back."""
+    rows = [_layer(i, name) for i in range(layers)]
+    changes = [{"node": row["name"], "what": "64 -> 48 output channels"} for row in rows[::4]]
+    skips = [{"node": row["name"], "reason": "a reason of its own"} for row in rows[1::4]]
+    plots = [
+        {
+            "kind": "spectrum",
+            "title": "s",
+            "node": f"{name}0",
+            "data": {"values": [3.0, 1.0, 0.1], "rank": 2, "of": 3},
+        },
+        {
+            "kind": "histogram",
+            "title": "h",
+            "node": "t",
+            "data": {"low": -1.0, "high": 1.0, "counts": [1, 5, 0], "thresholds": [-0.5, 0.5]},
+        },
+        {
+            "kind": "lines",
+            "title": "l",
+            "node": "",
+            "data": {
+                "x": [0, 1],
+                "series": [{"name": "a", "y": [1.0, None]}],
+                "x_label": "x",
+                "y_label": "y",
+                "marks": [{"x": 1, "label": "here"}],
+            },
+        },
+        {"kind": "bars", "title": "b", "node": "", "data": {"names": ["a"], "values": [1.0], "y_label": "v"}},
+    ]
+    prune = {
+        "name": "prune",
+        "options": {"macs": 0.7, "exclude": []},
+        "added": False,
+        "seconds": 1.0,
+        "changes": changes,
+        "skips": skips,
+        "nodes": 20,
+        "parameters": 700,
+        "bytes": 2800,
+        "snr_db": 30.0,
+        **({"figures": plots} if figures else {}),
+    }
+    clean = {
+        "name": "clean",
+        "options": {},
+        "added": True,
+        "seconds": 0.1,
+        "changes": [],
+        "skips": [],
+        "max_abs_diff": 0.0,
+    }
+    measures = {"nodes": 24, "constants": 0, "parameters": 1000, "macs": 5000, "bytes": 4000}
+    return {
+        "schema": 1,
+        "graphopt": "1.0",
+        "command": ["graphopt", "optimize", f"{name}.onnx"],
+        "input": f"{name}.onnx",
+        "output": "out.onnx",
+        "model_sha256": "a" * 64,
+        "output_sha256": "b" * 64,
+        "target": "ort-cpu",
+        "seed": 0,
+        "shapes": {"x": [1, 3, 8, 8]},
+        "preprocess": {"size": 8},
+        "machine": {"cpu": "cpu", "isa": "avx2", "threads": 1, "onnxruntime": "1.0"},
+        "calibration": {
+            "source": "synthetic",
+            "samples": 8,
+            "labels_used": False,
+            "training_used": False,
+            "shared_with_evaluation": 0,
+        },
+        "before": {**measures, "latency_ms": 2.0, "metrics": {"top1": 0.9}},
+        "after": {
+            **measures,
+            "parameters": 700,
+            "macs": 3000,
+            "bytes": 2800,
+            "latency_ms": 1.0,
+            "metrics": {"top1": 0.89},
+        },
+        "agreement": {"top1": 0.97, "snr_db": {"y": 25.0}},
+        "passes": [clean, prune],
+        "warnings": ["mind this"],
+        "missed": [],
+        "stages": [
+            {"name": "input", "nodes": 24, "parameters": 1000, "bytes": 4000, "macs": 5000},
+            {"name": "clean", "nodes": 24, "parameters": 1000, "bytes": 4000, "macs": 5000},
+            {"name": "prune", "nodes": 24, "parameters": 700, "bytes": 2800, "macs": 3000},
+        ],
+        "layers": rows,
+    }
+
+
+def _layer(i: int, name: str) -> dict[str, Any]:
+    reads = [i - 1] if i else []
+    if i % 3 == 0 and i >= 4:
+        reads.insert(0, i - 4)
+    macs = 0 if i % 2 else 100 * (i + 1)
+    return {
+        "name": f"{name}{i}",
+        "op": "Relu" if i % 2 else "Conv",
+        "shape": [1, 64, 8, 8],
+        "reads": reads,
+        "state": "removed" if i % 7 == 5 else "kept",
+        "channels": [64, 48 if i % 4 == 0 else 64],
+        "macs": [macs, macs * 3 // 4],
+        "parameters": [macs, macs],
+        "snr_db": None if i % 5 == 0 else 50.0 - i % 50,
+        "latency_ms": None,
+    }
+
+
+@pytest.fixture
+def document() -> Callable[..., Document]:
+    """Makes report files."""
+    return make_document
+
+
+class Tab:
+    """A page in a real browser; remembers everything it complained about."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (self.complaints.append("a dialog"), dialog.dismiss()))
+        page.on("request", lambda request: self._heard(request.url))
+
+    def _heard(self, url: str) -> None:
+        if not url.startswith(("file:", "data:")):
+            self.complaints.append(f"asked for {url}")
+
+    def show(self, folder: Path, text: str) -> Any:
+        """Open a page from a file."""
+        path = folder / "page.html"
+        path.write_text(text, encoding="utf-8")
+        self.page.goto(path.as_uri())
+        return self.page
+
+
+@pytest.fixture(scope="session")
+def _chromium() -> Iterator[Any]:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("there is no chromium on this machine")
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install graphopt[browser]")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=["light", "dark"])
+def tab(request: pytest.FixtureRequest, _chromium: Any) -> Iterator[Tab]:
+    """A tab of the size of a phone, in light and in dark."""
+    context = _chromium.new_context(viewport={"width": 390, "height": 800}, color_scheme=request.param)
+    yield Tab(context.new_page())
+    context.close()

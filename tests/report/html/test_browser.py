@@ -1,0 +1,110 @@
+"""Pages in a real browser: no complaint, tables that sort and filter, a graph that zooms, no attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphopt.report.html import render_comparison, render_report
+
+Document = dict[str, Any]
+NAMES = "[...document.querySelectorAll('#table tbody tr:not([hidden]) .name')].map(e => e.textContent)"
+
+
+def column(page: Any, key: str) -> list[str]:
+    """The values of a column from top to bottom, as sorted by."""
+    index = page.evaluate(
+        "key => [...document.querySelectorAll('#table th')].findIndex(h => h.dataset.key === key)", key
+    )
+    return page.evaluate(
+        "i => [...document.querySelectorAll('#table tbody tr')].map(r => r.cells[i].dataset.v)", index
+    )
+
+
+def test_sorting_and_filtering(tab: Any, tmp_path: Path, document: Callable[..., Document]) -> None:
+    page = tab.show(tmp_path, render_report(document()))
+    page.click("#table th[data-key=macs] button")
+    assert [float(v) for v in column(page, "macs")] == sorted(map(float, column(page, "macs")), reverse=True)
+    page.click("#table th[data-key=macs] button")
+    assert [float(v) for v in column(page, "macs")] == sorted(map(float, column(page, "macs")))
+    page.click("#table th[data-key=snr] button")
+    ratios = column(page, "snr")
+    assert ratios[-5:] == [""] * 5 and "" not in ratios[:-5]  # unknown comes last, either way
+    page.click("#table th[data-key=name] button")
+    assert page.evaluate(NAMES)[:3] == ["layer0", "layer1", "layer10"]
+    page.fill("#find", "conv LAYER1")
+    assert set(page.evaluate(NAMES)) == {"layer10", "layer12", "layer14", "layer16", "layer18"}
+    assert page.inner_text("#count") == "5 of 24 layers"
+    page.fill("#find", "")
+    page.select_option("#decision", "prune")
+    assert set(page.evaluate(NAMES)) == {f"layer{i}" for i in range(0, 24, 4)}
+    page.select_option("#decision", "")
+    page.check("#weighty")
+    assert len(page.evaluate(NAMES)) == 12
+    assert tab.complaints == []
+
+
+def test_the_graph_zooms_colours_and_leads_to_rows(
+    tab: Any, tmp_path: Path, document: Callable[..., Document]
+) -> None:
+    page = tab.show(tmp_path, render_report(document()))
+    page.locator("#graph").scroll_into_view_if_needed()
+    whole = page.get_attribute("#net", "viewBox")
+    page.click("[data-zoom=in]")
+    width = float(page.get_attribute("#net", "viewBox").split()[2])
+    assert width < 0.7 * float(whole.split()[2])
+    page.click("[data-zoom=fit]")
+    assert page.get_attribute("#net", "viewBox") == whole
+    page.click("[data-by=error]")
+    assert page.get_attribute("#canvas", "data-by") == "error"
+    page.locator('.n[data-row="4"]').dispatch_event("click")
+    assert "layer4" in page.inner_text("#detail") and "64 -> 48" in page.inner_text("#detail")
+    page.fill("#find", "nothing is called like this")
+    page.click("#detail a")
+    assert page.locator("#l4.here").is_visible()
+    assert tab.complaints == []
+
+
+def test_tabs_theme_and_width(tab: Any, tmp_path: Path, document: Callable[..., Document]) -> None:
+    page = tab.show(tmp_path, render_report(document()))
+    page.click("[data-tab=macs]")
+    assert page.locator("[data-pane=macs]").is_visible() and page.locator("[data-pane=bytes]").is_hidden()
+    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#theme")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing wider than a phone
+    assert tab.complaints == []
+
+
+def test_a_comparison_works_too(tab: Any, tmp_path: Path, document: Callable[..., Document]) -> None:
+    page = tab.show(tmp_path, render_comparison([document(), document()], ["one", "two"]))
+    page.fill("#find", "layer1")
+    assert page.evaluate(NAMES) == ["layer12", "layer16"]
+    page.click("#table th[data-key=r1] button")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.complaints == []
+
+
+def test_an_attack_does_nothing(tab: Any, tmp_path: Path, document: Callable[..., Document]) -> None:
+    evil = '<img src=x onerror="document.title=1"><script>document.title=1</script>'
+    page = tab.show(tmp_path, render_report(document(name=evil)))
+    page.locator('.n[data-row="4"]').dispatch_event("click")  # the script makes texts of names as well
+    page.fill("#find", evil)
+    assert "onerror" in page.inner_text("#detail")
+    assert page.title() != "1"
+    assert page.locator("img").count() == 0
+    assert tab.complaints == []
+
+
+@pytest.mark.parametrize("layers", [1000])
+def test_a_large_net_is_drawn_whole(
+    tab: Any, tmp_path: Path, document: Callable[..., Document], layers: int
+) -> None:
+    page = tab.show(tmp_path, render_report(document(layers)))
+    assert page.locator("#net .n").count() == layers
+    page.fill("#find", "layer999")
+    assert page.evaluate(NAMES) == ["layer999"]
+    assert tab.complaints == []

@@ -1,0 +1,127 @@
+"""Pages hold everything a run has to say, load nothing, stay small, and let no name in a model act."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphopt.errors import UsageError
+from graphopt.report.html import read_report, render_comparison, render_report
+
+EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'</title></style></svg>{{7*7}}${`"
+
+
+class Elements(HTMLParser):
+    """Collects what a page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: dict[str, int] = {}
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+        self.attributes += attrs
+
+
+def test_a_page_says_everything(document: Callable[..., Any]) -> None:
+    text = render_report(document())
+    for told in ("30.0 % less", "2.0× less", "−1.00 points", "97.00 %", "25.0 dB", "mind this", "macs=0.7"):
+        assert told.replace("30.0 % less", "−30.0 %") in text
+    for part in ("passes", "layers", "graph", "plots", "skipped", "reproduce"):
+        assert f'id="{part}"' in text
+    assert "graphopt optimize layer.onnx" in text
+    assert len(re.findall(r'<tr id="l\d+"', text)) == 24
+    assert text.count('class="n ') == 24
+
+
+def test_a_page_without_layers_is_one_too(document: Callable[..., Any]) -> None:
+    old = document()
+    for key in ("layers", "stages"):
+        del old[key]
+    old["after"]["latency_ms"] = None
+    old["after"]["metrics"] = {}
+    text = render_report(old)
+    assert 'id="layers"' not in text and 'id="graph"' not in text
+    assert "Latency" not in text
+
+
+def test_nothing_is_loaded(document: Callable[..., Any]) -> None:
+    for text in (render_report(document()), render_comparison([document(), document()], ["a", "b"])):
+        found = Elements(text)
+        links = [value for name, value in found.attributes if name in ("href", "src", "action", "srcset")]
+        assert all(value and value.startswith(("#", "data:")) for value in links)
+        assert "@import" not in text and "url(" not in text
+        assert found.tags.get("script") == 1 and "link" in found.tags
+
+
+def test_names_do_not_act(document: Callable[..., Any]) -> None:
+    good, bad = document(), _poisoned(document())
+    assert Elements(render_report(bad)).tags == Elements(render_report(good)).tags
+    names = [name for name, _ in Elements(render_report(bad)).attributes]
+    assert not [name for name in names if name.startswith("on")]
+    both = render_comparison([bad, bad], [EVIL, EVIL + "2"])
+    assert Elements(both).tags == Elements(render_comparison([good, good], ["a", "b"])).tags
+
+
+def _poisoned(value: Any) -> Any:
+    """Every text of a report replaced by an attack, but for the words that make it one."""
+    kept = {"kept", "removed", "added", "spectrum", "histogram", "lines", "bars", "input", "clean", "prune"}
+    if isinstance(value, dict):
+        return {key: _poisoned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_poisoned(item) for item in value]
+    return EVIL + value if isinstance(value, str) and value and value not in kept else value
+
+
+def test_a_thousand_nodes_stay_small(document: Callable[..., Any]) -> None:
+    text = render_report(document(1000))
+    assert len(text.encode()) < 1.5e6
+    assert text.count('class="n ') == 1000
+
+
+@pytest.mark.slow
+def test_twenty_thousand_nodes_stay_below_five_megabytes(document: Callable[..., Any]) -> None:
+    text = render_report(document(20_000, name="/features/block/a/rather/long/name/of/a/layer"))
+    assert len(text.encode()) < 5e6
+    assert "more nodes" in text
+
+
+def test_a_comparison_marks_the_best(document: Callable[..., Any]) -> None:
+    slow, fast = document(), document()
+    fast["after"] = {**fast["after"], "latency_ms": 0.5, "metrics": {"top1": 0.7}}
+    text = render_comparison([slow, fast], ["slow", "fast"])
+    best = re.findall(r'<th>([^<]+)</th>(?:<td[^>]*>[^<]*</td>)*<td class="r best">([^<]+)</td>', text)
+    assert ("Latency", "0.5 ms") in best and ("Top-1 accuracy", "89.00 %") in best
+    assert 'class="front"' in text
+
+
+def test_only_reports_become_pages(tmp_path: Path, document: Callable[..., Any]) -> None:
+    path = tmp_path / "x.json"
+    for text, why in (("nonsense", "not a report"), ("[]", "not a report"), ("{}", "not a report")):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=why):
+            read_report(path)
+    path.write_text(json.dumps({**document(), "schema": 9}))
+    with pytest.raises(UsageError, match="schema 9"):
+        read_report(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_report(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize("key", ["before", "layers", "passes", "machine", "stages", "agreement"])
+def test_wrong_values_are_one_sentence(key: str, document: Callable[..., Any]) -> None:
+    for wrong in (7, "text", ["a"], {"a": "b"}):
+        try:
+            text = render_report({**document(), key: wrong})
+        except UsageError as error:
+            assert "wrong kind" in str(error)
+        else:
+            assert "</html>" in text

@@ -1,0 +1,138 @@
+"""What reports say of each layer is true: channels are counted, noise has the size that was put in."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import graphopt
+from graphopt import ir
+from graphopt.report.kept import kept_channels
+from graphopt.report.layers import layer_records, survey
+
+
+def report_of(model: Path, folder: Path, passes: str, **flags: Any) -> dict[str, dict[str, Any]]:
+    """The layers of a report by name."""
+    path = folder / "report.json"
+    graphopt.optimize(model, passes, report=path, latency=False, **flags)
+    layers: list[dict[str, Any]] = json.loads(path.read_text())["layers"]
+    return {layer["name"]: layer for layer in layers}
+
+
+def build(scale_after_bn: float = 1.0) -> onnx.ModelProto:
+    """x -> Conv a -> BatchNormalization -> Relu -> depthwise Conv -> Conv b -> y; channels 2, 8, 8, 4."""
+    rng = np.random.default_rng(3)
+    weights = {
+        "wa": rng.standard_normal((8, 2, 3, 3)),
+        "scale": rng.uniform(0.5, 2.0, 8),
+        "shift": rng.standard_normal(8),
+        "mean": rng.standard_normal(8),
+        "var": rng.uniform(0.5, 2.0, 8),
+        "wd": rng.standard_normal((8, 1, 3, 3)),
+        "wb": rng.standard_normal((4, 8, 1, 1)) * scale_after_bn,
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "wa"], ["a"], "a"),
+        helper.make_node("BatchNormalization", ["a", "scale", "shift", "mean", "var"], ["n"], "bn"),
+        helper.make_node("Relu", ["n"], ["r"], "relu"),
+        helper.make_node("Conv", ["r", "wd"], ["d"], "depthwise", group=8),
+        helper.make_node("Conv", ["d", "wb"], ["y"], "b"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 9, 9])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 5, 5])],
+        [numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.onnx"
+    onnx.save(build(), path)
+    return path
+
+
+def test_folding_moves_no_layer(small: Path, tmp_path: Path) -> None:
+    layers = report_of(small, tmp_path, "fold-bn")
+    assert layers["bn"]["state"] == "removed"
+    # the convolution now computes what the normalisation did: its own old output would be far away
+    assert all(layers[name]["snr_db"] > 100 for name in ("a", "relu", "depthwise", "b"))
+    assert [layers[name]["reads"] for name in layers] == [[], [0], [1], [2], [3]]
+
+
+@pytest.mark.usefixtures("installed")
+def test_planted_noise_is_found_in_its_size(tiny: Path, tmp_path: Path, fakes: SimpleNamespace) -> None:
+    model = fakes.build()
+    for tensor in model.graph.initializer:
+        if tensor.name == "b":  # without the bias all of the output grows with the weights
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros(3, np.float32), "b"))
+    onnx.save(model, tiny)
+    layers = report_of(tiny, tmp_path, "scale:factor=1.01")
+    for name in ("conv", "relu", "pool"):
+        assert math.isclose(layers[name]["snr_db"], 40.0, abs_tol=0.01)  # 20 log10(1 / 0.01)
+
+
+def test_pruned_channels_are_compared_with_themselves(small: Path, tmp_path: Path) -> None:
+    """A channel that nothing reads goes: what is left computes what it did, in every tensor behind too."""
+    model = onnx.load(small)
+    for tensor in model.graph.initializer:
+        if tensor.name == "wb":
+            weight = numpy_helper.to_array(tensor).copy()
+            weight[:, [2, 5]] = 0
+            tensor.CopyFrom(numpy_helper.from_array(weight, "wb"))
+    onnx.save(model, small)
+    plan = tmp_path / "plan.json"
+    graphopt.optimize(
+        small, "fold-bn,prune:ratio=0.25:round_to=1:importance=obs:repair=false", plan_out=plan, latency=False
+    )
+    document = json.loads(plan.read_text())
+    assert document["passes"][0]["items"][0]["remove"] == [2, 5]
+    layers = report_of(small, tmp_path, "fold-bn,prune:ratio=0.25:round_to=1:repair=false", plan=plan)
+    assert layers["a"]["channels"] == [8, 6] and layers["depthwise"]["channels"] == [8, 6]
+    assert layers["bn"]["channels"] == [8, None] and layers["b"]["channels"] == [4, 4]
+    assert all(layers[name]["snr_db"] > 100 for name in ("a", "relu", "depthwise", "b"))
+
+
+def test_a_wrong_channel_would_be_seen(small: Path) -> None:
+    before = survey(ir.load(small), {"x": (1, 2, 9, 9)})
+    item = {"tensor": "a", "remove": [2, 5], "members": ["a"]}
+    kept = kept_channels([item], before)
+    assert kept == dict.fromkeys(("a", "n", "r", "d"), (0, 1, 3, 4, 6, 7))
+    assert kept_channels([item, item], before) == {}
+
+
+def test_added_nodes_hang_where_they_read(small: Path) -> None:
+    model = ir.load(small)
+    before = survey(model, {})
+    relu = next(iter(model.graph.find("Relu")))
+    added = model.graph.add_node("Abs", [relu.output], name="abs")
+    reader = next(node for node in model.graph.nodes if node.name == "depthwise")
+    reader.inputs[0] = added.output
+    model.sort()
+    records = layer_records(before, survey(model, {}))
+    assert records[-1].state == "added" and records[-1].reads == (2,)
+    assert [record.name for record in records] == ["a", "bn", "relu", "depthwise", "b", "abs"]
+
+
+def test_stages_count_what_each_pass_left(small: Path, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    result = graphopt.optimize(small, "fold-bn", report=[path, tmp_path / "report.html"], latency=False)
+    stages = json.loads(path.read_text())["stages"]
+    assert [stage["name"] for stage in stages] == ["input", "clean", "fold-bn"] or [
+        stage["name"] for stage in stages
+    ] == ["input", "fold-bn"]
+    assert stages[0]["nodes"] == 5 and stages[-1]["nodes"] == 4
+    assert stages[0]["macs"] == result.report.before.macs
+    assert stages[-1]["parameters"] == result.report.after.parameters
+    assert "</html>" in (tmp_path / "report.html").read_text()
