@@ -154,10 +154,16 @@ class Distill(Pass):
             ctx.skipped(
                 "model",
                 "training made it no better on held-out samples "
-                f"({outcome.before} before, {outcome.after} after)",
+                f"({outcome.before} before; {_course(outcome)})",
             )
             return
         model.restore(outcome.student.snapshot())
         for node in dict.fromkeys(outcome.nodes):
             ctx.changed(node, "weights trained")
         ctx.changed("model", f"on held-out samples: {outcome.before} -> {outcome.after}")
+
+
+def _course(outcome: Outcome) -> str:
+    """The loss that the trainer saw after each epoch."""
+    losses = ", ".join(f"{entry['loss']:.4g}" for entry in outcome.tuned.history)
+    return f"the trainer's loss before and after each epoch: {losses}"

@@ -102,15 +102,22 @@ class Distillation:
         """Split the samples and prepare the student at the batch size, or at one when it runs at no other."""
         settings = self._ask.settings
         chosen = split(samples, settings.batch, settings.validation, self._ctx.rng("distill: validation"))
+        self._accumulate(settings.accumulate, chosen)
         try:
             return chosen, self._prepared(samples, chosen.batch)
         except ModelError:
             if chosen.batch == 1 or chosen.group > 1:
                 raise
         self._ctx.warn("distill: the student runs at batch 1 alone; gradients are accumulated")
-        more = settings.accumulate * chosen.batch
-        self._ask = replace(self._ask, settings=replace(settings, batch=1, accumulate=more))
-        return replace(chosen, batch=1), self._prepared(samples, 1)
+        single = replace(chosen, batch=1)
+        self._accumulate(settings.accumulate * chosen.batch, single)
+        return single, self._prepared(samples, 1)
+
+    def _accumulate(self, steps: int, chosen: Split) -> None:
+        """Settle on a batch, and on steps of an update, of which an epoch must have at least one."""
+        batches = len(chosen.train) * chosen.group // chosen.batch
+        made = replace(self._ask.settings, batch=chosen.batch, accumulate=min(steps, batches))
+        self._ask = replace(self._ask, settings=made)
 
     def _prepared(self, samples: Samples, batch: int) -> Prepared:
         feeds = next(samples.take(batch).batches(batch)).feeds
@@ -337,7 +344,6 @@ class _Build:
             **asdict(settings),
             "batch": batch,
             "batches": batches,
-            "accumulate": min(settings.accumulate, batches),
             "warmup": round(settings.warmup * updates),
             "parts": parts,
             "feeds": list(feeder.names),

@@ -15,7 +15,7 @@ PLACE = "GRAPHOPT_TORCH"
 
 
 class TorchBackend(WorkerBackend):
-    """Trains with PyTorch, on a GPU when there is one; the graph is converted by onnx2torch."""
+    """Trains with PyTorch, on a GPU when there is one."""
 
     engine = "torch"
 
@@ -25,9 +25,6 @@ class TorchBackend(WorkerBackend):
         return Path(os.environ.get(PLACE) or sys.executable)
 
     def ready(self) -> None:
-        """Raise UsageError when PyTorch or onnx2torch is missing."""
-        if os.environ.get(PLACE):
-            return
-        for package in ("torch", "onnx2torch"):
-            if importlib.util.find_spec(package) is None:
-                raise UsageError(f"{package} is not installed", hint='pip install "graphopt[torch]"')
+        """Raise UsageError when PyTorch is missing."""
+        if not os.environ.get(PLACE) and importlib.util.find_spec("torch") is None:
+            raise UsageError("torch is not installed", hint='pip install "graphopt[torch]"')

@@ -178,7 +178,7 @@ def _result(job: Job, done: Mapping[str, Any]) -> Tuned:
         done["first_loss"],
         done["best_loss"],
         tuple(done["history"]),
-        {"images_per_second": done["images_per_second"], "updates": done["updates"]},
+        {name: done[name] for name in ("images_per_second", "updates", "peak_bytes")},
     )
 
 

@@ -50,36 +50,48 @@ def fix_shapes(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> Shapes:
 
 
 def lift_constants(graph: ir.Graph) -> None:
-    """Turn what Constant nodes and copies of constants hold into initializers of their own, names kept."""
+    """Turn what Constant nodes and copies of constants hold into initializers of their own, names kept.
+
+    After ``widen`` all floats are of one type, so that a CastLike of a float constant copies it.
+    """
     for node in list(graph.nodes):
-        if node.op not in ("Constant", "Identity") or not node.is_standard or graph.is_output(node.output):
+        if (
+            node.op not in ("Constant", "Identity", "CastLike")
+            or not node.is_standard
+            or graph.is_output(node.output)
+        ):
             continue
-        value = node.output.constant
-        if value is None or value.dtype == object:
+        value = node.inputs[0].constant if node.op == "CastLike" else node.output.constant
+        if value is None or value.dtype == object or (node.op == "CastLike" and value.dtype.kind != "f"):
             continue
-        tensor = node.output
-        graph.remove(node)
-        made = tensor.to_constant(np.array(value))
-        made.graph = graph
-        graph.initializers.append(made)
+        _become_constant(graph, node, np.array(value))
 
 
-def fold_sizes(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> None:
+def fold_sizes(model: ir.Model, shapes: Shapes) -> None:
     """Compute shape arithmetic beforehand: small integers that follow from the sizes."""
-    facts = gather_facts(model, {name: feed.shape for name, feed in feeds.items()})
     graph = model.graph
+    for node in graph.find("Shape"):
+        sizes = shapes.get(node.inputs[0].name)
+        if sizes is not None and not graph.is_output(node.output):
+            _become_constant(
+                graph, node, np.asarray(sizes[node.attr("start", 0) : node.attr("end")], np.int64)
+            )
+    facts = gather_facts(model)
     for node in list(graph.nodes):
         if len(node.outputs) != 1 or graph.is_output(node.output):
             continue
         value = facts.known_value(node.output)
-        if value is None or value.dtype.kind not in "iub" or isinstance(node.output, ir.Constant):
-            continue
-        tensor = node.output
-        graph.remove(node)
-        made = tensor.to_constant(np.ascontiguousarray(value).reshape(value.shape))
-        made.graph = graph
-        graph.initializers.append(made)
+        if value is not None and value.dtype.kind in "iub":
+            _become_constant(graph, node, value)
     graph.remove_dead()
+
+
+def _become_constant(graph: ir.Graph, node: ir.Node, value: np.ndarray) -> None:
+    tensor = node.output
+    graph.remove(node)
+    made = tensor.to_constant(np.ascontiguousarray(value).reshape(value.shape))
+    made.graph = graph
+    graph.initializers.append(made)
 
 
 def widen(model: ir.Model) -> None:

@@ -42,6 +42,8 @@ def batch_norm(node: Node, to: Builder) -> Tensor | None:
     layer stands before it, the map is written as a product and a sum.
     """
     _, gamma, beta, mean, var = node.inputs[:5]
+    if mean.constant is None or var.constant is None:
+        return None
     deviation = np.sqrt(var.constant.astype(np.float64) + float(node.attr("epsilon", 1e-5)))
     scale = to.op("Mul", gamma, 1 / deviation)
     source = node.inputs[0]

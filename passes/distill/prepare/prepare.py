@@ -62,7 +62,7 @@ def prepare(
     wide = {name: _wide(feed) for name, feed in feeds.items()}
     shapes = fix_shapes(model, wide)
     lift_constants(model.graph)
-    fold_sizes(model, wide)
+    fold_sizes(model, shapes)
     quantizers = find_quantizers(model.graph)
     open_pairs(model, quantizers)
     chosen = trainable(model.graph, choice)
@@ -72,7 +72,7 @@ def prepare(
     chosen = _reaching_outputs(model, chosen)
     if not chosen:
         raise PassError("the student has no weights that can be trained", hint=_untrainable(student))
-    found = problems(model.graph, set(chosen))
+    found = problems(model.graph, set(chosen), live_bn=live_bn)
     masked = add_masks(model.graph, chosen, quantizers, sparse)
     prepared = Prepared(
         model,
@@ -127,10 +127,12 @@ def _gate(student: ir.Model, prepared: Prepared, feeds: Mapping[str, np.ndarray]
         made = runtime.Session(forward, outputs=names, optimization="disabled").run(wide)
     except ModelError as error:
         raise PassError(f"the student prepared for training does not run: {error}") from error
+    shares = {tensor.name for tensor in student.graph.outputs if _is_share(tensor)}
     for name in names:
         if not isinstance(wanted[name], np.ndarray) or wanted[name].dtype.kind != "f":
             continue
-        distance = _distance(wanted[name], made[name], bool(prepared.quantizers))
+        least = 1.0 if name in shares else 0.0
+        distance = _distance(wanted[name], made[name], least, bool(prepared.quantizers))
         half = wanted[name].dtype == np.float16
         limit = 2e-2 if half else QUANTIZED_GATE if prepared.quantizers else GATE
         if not distance <= limit:
@@ -141,14 +143,20 @@ def _gate(student: ir.Model, prepared: Prepared, feeds: Mapping[str, np.ndarray]
             )
 
 
-def _distance(wanted: np.ndarray, made: np.ndarray, by_mean: bool) -> float:
+def _is_share(tensor: ir.Tensor) -> bool:
+    """Whether values lie between 0 and 1, so that all of them may be small without meaning to."""
+    return tensor.producer is not None and tensor.producer.op in ("Sigmoid", "Softmax")
+
+
+def _distance(wanted: np.ndarray, made: np.ndarray, least: float, by_mean: bool) -> float:
+    """How far two answers are apart, over the size of the wanted one or ``least``."""
     wanted, made = wanted.astype(np.float64), made.astype(np.float64)
     if wanted.shape != made.shape:
         return float("inf")
     difference = made - wanted
     if by_mean:
-        return float(np.sqrt(np.mean(difference**2)) / max(np.sqrt(np.mean(wanted**2)), 1e-12))
-    return float(np.abs(difference).max(initial=0.0) / max(np.abs(wanted).max(initial=0.0), 1e-12))
+        return float(np.sqrt(np.mean(difference**2)) / max(np.sqrt(np.mean(wanted**2)), least, 1e-12))
+    return float(np.abs(difference).max(initial=0.0) / max(np.abs(wanted).max(initial=0.0), least, 1e-12))
 
 
 def write_back(student: ir.Model, prepared: Prepared, values: Mapping[str, np.ndarray]) -> list[str]:

@@ -110,10 +110,11 @@ def _trains(node: Node) -> bool:
     return node.input(2) is not None
 
 
-def problems(graph: ir.Graph, trained: set[Tensor]) -> list[Problem]:
+def problems(graph: ir.Graph, trained: set[Tensor], *, live_bn: bool) -> list[Problem]:
     """The nodes without a gradient between trained tensors and the outputs.
 
-    Only floating-point results carry a gradient; what lies behind no trained tensor needs none.
+    Only floating-point results carry a gradient; what lies behind no trained tensor needs none.  A
+    normalisation that could not be folded would be trained as a live one, silently.
     """
     graph.sort()
     moved = set(trained)
@@ -122,7 +123,7 @@ def problems(graph: ir.Graph, trained: set[Tensor]) -> list[Problem]:
         reached = [tensor for tensor in reads(node) if tensor in moved]
         if not reached:
             continue
-        if _has_gradient(node):
+        if _has_gradient(node) and (live_bn or node.op != "BatchNormalization"):
             moved.update(node.outputs)
         elif not _ends_gradients(node):
             found.append(Problem(node.op, node.name or node.output.name, reached[0].name))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .events import Events, Failure
+from .events import Events, Failure, Job
 from .parts import Part
 
 SELF_LOSS = 1e-5  # times the loss's own size
@@ -21,7 +21,7 @@ TOLERANCE = 0.05
 ROUNDING = 3e-6  # of the loss: smaller differences cannot be told from rounding
 
 
-def check(engine: Any, job: dict, events: Events) -> None:
+def check(engine: Any, job: Job, events: Events) -> None:
     """Run what the job allows; raises Failure for the first check that fails."""
     if "self" in job["check"]:
         _self_loss(engine, job)
@@ -31,7 +31,7 @@ def check(engine: Any, job: dict, events: Events) -> None:
         events.send("checked", what="direction")
 
 
-def _self_loss(engine: Any, job: dict) -> None:
+def _self_loss(engine: Any, job: Job) -> None:
     feeds = Part(Path("self"), len(job["feeds"])).batch(np.arange(job["batch"]))
     loss = abs(engine.step(feeds)) * job["accumulate"]
     engine.forget()
@@ -43,13 +43,22 @@ def _self_loss(engine: Any, job: dict) -> None:
         )
 
 
+def _wrong_answers(part: Part, job: Job) -> list[np.ndarray]:
+    """A batch in which the teacher answers wrongly: a loss far from its least value has slopes to measure."""
+    feeds = part.batch(np.arange(job["batch"]))
+    for number, name in enumerate(job["feeds"]):
+        if name.startswith("teacher::"):
+            feeds[number] = np.ascontiguousarray(-np.roll(feeds[number], 1, axis=0))
+    return feeds
+
+
 class _Direction:
     """Compares slopes of the loss, measured and as the gradient says."""
 
-    def __init__(self, engine: Any, job: dict) -> None:
+    def __init__(self, engine: Any, job: Job) -> None:
         self._engine, self._job = engine, job
         self._rng = np.random.default_rng([job["seed"], 1])
-        self._feeds = Part(Path("val"), len(job["feeds"])).batch(np.arange(job["batch"]))
+        self._feeds = _wrong_answers(Part(Path("val"), len(job["feeds"])), job)
         self._start = {name: engine.parameter(name) for name in job["parameters"]}
         loss = engine.step(self._feeds)
         if not np.isfinite(loss):

@@ -63,7 +63,7 @@ class Checkpoint:
         self._number = number
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write an .npz that is complete or not there."""
     draft = path.with_name(f"draft-{path.name}")
     np.savez(str(draft), **arrays)

@@ -8,6 +8,8 @@ import sys
 import threading
 from typing import Any
 
+Job = dict[str, Any]  # job.json
+
 
 class Failure(Exception):  # noqa: N818 (it says what it is)
     """The job cannot be done: a code for programs, a sentence for people, and the node it is about."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .checkpoint import Checkpoint, Progress, write_arrays
-from .events import Control, Events
+from .events import Control, Events, Job
 from .parts import Part, epoch_parts
 from .schedule import learning_rate
 
@@ -22,7 +23,7 @@ STOPPED, DIVERGED = "stopped", "diverged"
 class Training:
     """One training run of an engine, fresh or from the checkpoint in the job folder."""
 
-    def __init__(self, engine: Any, job: dict, events: Events, control: Control) -> None:
+    def __init__(self, engine: Any, job: Job, events: Events, control: Control) -> None:
         self._engine, self._job, self._events, self._control = engine, job, events, control
         self._validation = Part(Path("val"), len(job["feeds"]))
         self._checkpoint = Checkpoint(job["fingerprint"])
@@ -47,6 +48,7 @@ class Training:
             history=at.history,
             updates=at.updates,
             images_per_second=self._speed(),
+            peak_bytes=_peak_bytes(),
         )
 
     def _epochs(self, at: Progress) -> str:
@@ -153,3 +155,13 @@ class Training:
             images_per_second=speed,
             seconds_left=left,
         )
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process has held; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from .check import check
-from .events import Control, Events, Failure
+from .events import Control, Events, Failure, Job
 from .loop import Training
 
 FAILED = 3
@@ -31,7 +32,7 @@ def main() -> int:
     return 0
 
 
-def _run(job: dict, events: Events) -> None:
+def _run(job: Job, events: Events) -> None:
     engine_type = _engine(job["engine"])
     events.send("hello", versions=engine_type.versions(), python=sys.version.split()[0])
     if job["task"] == "hello":
@@ -44,7 +45,7 @@ def _run(job: dict, events: Events) -> None:
         Training(engine_type(job) if job["check"] else engine, job, events, Control()).run()
 
 
-def _engine(name: str) -> type:
+def _engine(name: str) -> Any:
     if name == "torch":
         from .torch_engine import TorchEngine
 

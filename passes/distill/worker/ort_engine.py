@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from .events import Failure
+from .events import Failure, Job
 
 LARGEST_IR = 10  # what onnxruntime 1.19 reads
 
@@ -44,7 +44,7 @@ def _training() -> Any:
 class OrtEngine:
     """Parameters, gradients and updates of one training graph."""
 
-    def __init__(self, job: dict) -> None:
+    def __init__(self, job: Job) -> None:
         self._api, self._artifacts, self._blocks = _training()
         onnx.IR_VERSION = LARGEST_IR  # the optimizer graph is stamped with it
         self._job = job

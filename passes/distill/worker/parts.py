@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .events import Failure
+from .events import Failure, Job
 
 POLL = 0.02  # seconds between two looks for a part that is being made
 
@@ -38,7 +38,7 @@ class Part:
             yield self.batch(np.arange(start, start + size))
 
 
-def epoch_parts(job: dict, epoch: int, stopped: Callable[[], Any]) -> Iterator[Part]:
+def epoch_parts(job: Job, epoch: int, stopped: Callable[[], Any]) -> Iterator[Part]:
     """The parts of one epoch, waited for when they are made meanwhile."""
     if not job["parts"]:
         yield Part(Path("train"), len(job["feeds"]))

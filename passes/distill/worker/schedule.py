@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+from .events import Job
 
-def learning_rate(job: dict, update: int, updates: int) -> float:
+
+def learning_rate(job: Job, update: int, updates: int) -> float:
     """The rate of ``update`` (from 0) of ``updates``.
 
     Cosine: I. Loshchilov, F. Hutter: SGDR, 2017, one cycle.
