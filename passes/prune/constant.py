@@ -20,7 +20,7 @@ from .coupling import Coupling, couple
 from .facts import Facts
 from .ledger import FIXED
 from .slots import Slot
-from .steady import Mask, steady_channels
+from .steady import Mask, has_zeros, steady_channels
 
 if TYPE_CHECKING:
     from graphopt.data import Sample
@@ -31,6 +31,8 @@ AGAIN = 4  # how many times more samples until the model is cut down to the tens
 
 def without_constants(model: ir.Model, facts: Facts, ctx: Context) -> ir.Model:
     """Return the model with constant channels read by nobody: a copy, or itself when there are none."""
+    if ctx.calibration_is_synthetic and not has_zeros(model.graph):
+        return model
     coupling = couple(model, facts)
     values = constant_inputs(model, coupling, facts, ctx)
     if not values:
@@ -42,6 +44,8 @@ def without_constants(model: ir.Model, facts: Facts, ctx: Context) -> ir.Model:
 
 def absorb_constants(model: ir.Model, facts: Facts, ctx: Context) -> None:
     """Let biases take over the constant channels of ``model``, in place."""
+    if ctx.calibration_is_synthetic and not has_zeros(model.graph):
+        return
     coupling = couple(model, facts)
     absorb(model, coupling, constant_inputs(model, coupling, facts, ctx), facts)
 

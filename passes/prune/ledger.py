@@ -31,12 +31,11 @@ class Ledger:
 
     def tie(self, first: Ids, second: Ids, reason: str) -> None:
         """Couple the ids entry by entry; what is tied to a fixed entry gets a wall with ``reason``."""
-        pairs = np.unique(np.stack([first.ravel(), second.ravel()]), axis=1)
-        for a, b in pairs.T.tolist():
-            if FIXED in (a, b):
-                self.wall(np.asarray([a, b]), reason)
-            else:
+        for a, b in dict.fromkeys(zip(first.ravel().tolist(), second.ravel().tolist(), strict=True)):
+            if a != FIXED != b:
                 self._union(a, b)
+            elif a != b:
+                self._walls.setdefault(a or b, reason)
 
     def wall(self, ids: Ids, reason: str) -> None:
         """Keep the classes of ``ids`` whole; the first reason given to an id is the one told."""

@@ -19,6 +19,7 @@ Mask = npt.NDArray[np.bool_]
 
 # A zero scale makes these write a constant whatever they read; others only pass it on.
 SCALED = ("Mul", "BatchNormalization", "InstanceNormalization", "Conv", "ConvTranspose")
+LAYERS = ("Gemm", "MatMul")
 MIXING = ("LayerNormalization", "RMSNormalization", "GroupNormalization")
 
 
@@ -38,6 +39,27 @@ def steady_channels(graph: ir.Graph, coupling: Coupling) -> dict[ir.Tensor, Mask
             if tensor in coupling.carried:
                 found[tensor] = _of_output(node, tensor, slots[node], routes, coupling, found)
     return found
+
+
+def has_zeros(graph: ir.Graph) -> bool:
+    """Whether any filter or scale is zero, without which no channel is steady."""
+    for node in graph.find(*LAYERS, *SCALED):
+        for tensor in node.inputs[:2] if node.op == "Mul" else node.inputs[1:2]:
+            values = tensor.constant
+            if values is not None and _has_zero_filter(node, values):
+                return True
+    return False
+
+
+def _has_zero_filter(node: ir.Node, values: ir.Array) -> bool:
+    if values.ndim < 2 or node.op == "Mul":
+        return not values.all()
+    if node.op in ("Conv", "ConvTranspose"):
+        values = values.any(axis=tuple(range(2, values.ndim)))
+    groups = int(node.attr("group", 1))
+    if node.op == "ConvTranspose" and groups > 1:  # other outputs in the same column of every group
+        values = values.reshape(groups, -1, values.shape[1]).any(axis=1)
+    return not (values.any(axis=0).all() and values.any(axis=1).all())
 
 
 def _of_output(

@@ -29,40 +29,53 @@ class Usage:
         cell_of = np.full(len(coupling.classes), -1, np.int64)
         for number, cell in enumerate(cells):
             cell_of[cell.classes] = number
-        factors, counts, shares = [], [], []
-        for slots in _constants(coupling).values():
-            factor = _factor(slots, coupling, goal)
-            if factor:
-                factors.append(factor)
-                on = [cell_of[coupling.on(slot.ids)] for slot in slots]
-                counts.append([float(len(axis)) for axis in on] + [1.0] * (AXES - len(on)))
-                shares.append(
-                    [_shares(axis, cells) for axis in on] + [np.zeros(len(cells))] * (AXES - len(on))
-                )
-        self._factors = np.asarray(factors, np.float64)  # (terms,)
-        self._counts = np.asarray(counts, np.float64).reshape(len(factors), AXES)
-        self._shares = np.asarray(shares, np.float64).reshape(
-            len(factors), AXES, len(cells)
-        )  # channels on an axis
-        self._touched = [np.flatnonzero(self._shares[:, :, c].any(axis=1)) for c in range(len(cells))]
+        terms = [
+            (slots, factor)
+            for slots in _constants(coupling).values()
+            if (factor := _factor(slots, coupling, goal))
+        ]
+        self._factors = np.asarray([factor for _, factor in terms], np.float64)  # (terms,)
+        self._counts = np.ones((len(terms), AXES))
+        parts: list[tuple[int, int, int, int]] = []  # term, axis, cell, how many of its channels
+        for term, (slots, _) in enumerate(terms):
+            for axis, slot in enumerate(slots):
+                self._counts[term, axis] = len(slot.ids)
+                own = cell_of[coupling.on(slot.ids)]
+                found = np.unique(own[own >= 0], return_counts=True)
+                parts += [
+                    (term, axis, *pair) for pair in zip(*(part.tolist() for part in found), strict=True)
+                ]
+        table = np.asarray(parts, np.int64).reshape(-1, 4)
+        self._place = table[:, 0] * AXES + table[:, 1]  # in the flat counts
+        self._cell, self._share = table[:, 2], table[:, 3].astype(np.float64)
+        by_cell = np.argsort(self._cell, kind="stable")
+        self._parts = np.split(by_cell, np.searchsorted(self._cell[by_cell], np.arange(1, len(cells))))
         self._total = total
         self._fixed = total - float((self._factors * self._counts.prod(axis=1)).sum())
 
     def of(self, widths: np.ndarray) -> float:
         """Return the fraction taken up at these widths."""
-        left = self._counts + self._shares @ (widths / self._full - 1.0)
-        return (self._fixed + float((self._factors * left.prod(axis=1)).sum())) / self._total
+        return (self._fixed + float((self._factors * self._left(widths).prod(axis=1)).sum())) / self._total
 
     def along(self, widths: np.ndarray, cell: int, candidates: np.ndarray) -> np.ndarray:
         """Return the fractions when one cell takes each of these widths, (candidates,)."""
-        terms = self._touched[cell]
-        shares, factors = self._shares[terms], self._factors[terms]
-        left = self._counts[terms] + shares @ (widths / self._full - 1.0)
+        left, parts = self._left(widths), self._parts[cell]
+        terms, rows = np.unique(self._place[parts] // AXES, return_inverse=True)
+        shares = np.zeros((len(terms), AXES))
+        shares[rows, self._place[parts] % AXES] = self._share[parts]
         steps = (candidates - widths[cell]) / self._full[cell]
-        moved = left + steps[:, None, None] * shares[:, :, cell]
-        change = (factors * (moved.prod(axis=2) - left.prod(axis=1))).sum(axis=1)
-        fractions: np.ndarray = self.of(widths) + change / self._total
+        moved = left[terms] + steps[:, None, None] * shares
+        change = (self._factors[terms] * (moved.prod(axis=2) - left[terms].prod(axis=1))).sum(axis=1)
+        now = (self._fixed + float((self._factors * left.prod(axis=1)).sum())) / self._total
+        fractions: np.ndarray = now + change / self._total
         return fractions
+
+    def _left(self, widths: np.ndarray) -> np.ndarray:
+        """Channels left on each axis of each term, (terms, axes)."""
+        gone = self._share * (widths / self._full - 1.0)[self._cell]
+        flat = np.bincount(self._place, gone, minlength=self._counts.size)
+        left: np.ndarray = self._counts + flat.reshape(self._counts.shape)
+        return left
 
 
 def _constants(coupling: Coupling) -> dict[tuple[ir.Node, int], list[Slot]]:
@@ -84,8 +97,3 @@ def _factor(slots: Sequence[Slot], coupling: Coupling, goal: str) -> float:
         return float(rest * sum(layer.positions for layer in layers))
     readers = len(node.inputs[index].consumers)  # a shared constant counts once
     return rest * (values.itemsize if goal == "bytes" else 1) / max(readers, 1)
-
-
-def _shares(axis: np.ndarray, cells: Sequence[Cell]) -> np.ndarray:
-    """How many entries of an axis belong to each cell; ``axis`` holds the cell of each entry, -1 for none."""
-    return np.bincount(axis[axis >= 0], minlength=len(cells)).astype(np.float64)
