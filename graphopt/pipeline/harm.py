@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphopt.runtime import Accuracy, Agreement, Session, classifier_output
+from graphopt.pipeline.flips import Flips
+from graphopt.runtime import Session, classifier_output
 
 if TYPE_CHECKING:
     from graphopt import ir
@@ -25,9 +26,10 @@ class Harm:
     """Measures how much worse the model gets, in points, on a held-out half of the calibration samples.
 
     With labels it is the loss of top-1 accuracy; for a classifier without labels the share of samples that
-    get another class.  For any other model, and for a classifier that gives nearly all samples the same
-    class and so would hide any harm, it is the noise power of the worst output in percent of the power with
-    which that output varies from sample to sample.
+    get another class; both on the safe side where samples are few (see ``Flips``).  For any other model, and
+    for a classifier that gives nearly all samples the same class and so would hide any harm, it is the
+    noise power of the worst output in percent of the power with which that output varies from sample to
+    sample.
     """
 
     def __init__(self, model: ir.Model, ctx: Context) -> None:
@@ -55,17 +57,12 @@ class Harm:
         candidate = self._ctx.session(model)
         if self._scores is None:
             return self._noise(candidate)
-        agreement, before, after = Agreement(), Accuracy(), Accuracy()
+        flips = Flips()
         for batch in self._ctx.progress("measuring harm", self._samples.batches(BATCH)):
             old = self._original.run(batch.feeds)[self._scores]
             new = candidate.run(batch.feeds)[self._scores]
-            agreement.update(old, new)
-            if self._labelled and batch.labels is not None:
-                before.update(old, batch.labels)
-                after.update(new, batch.labels)
-        if self._labelled:
-            return 100.0 * ((before.top1 or 0.0) - (after.top1 or 0.0))
-        return 100.0 * (1.0 - (agreement.rate or 0.0))
+            flips.update(old, new, batch.labels if self._labelled else None)
+        return 100.0 * (flips.loss if self._labelled else flips.disagreement)
 
     def _hardly_varies(self, scores: str) -> bool:
         """Whether nearly all samples get the same class."""
