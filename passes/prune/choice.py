@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
 from graphopt.errors import GraphoptError
-from graphopt.solve import fill, spend
+from graphopt.solve import Curve, fill, spend
 
 from .cells import Cell
 from .coupling import Coupling
@@ -22,6 +24,18 @@ STEPS = 64  # amounts of pruning that a search by trial tells apart
 TRIES = 8  # budgets tried until the exact size meets the goal; constants of odd sharing cost a second one
 
 
+class Spendable(Protocol):
+    """What widths take up, as a fraction of what is there: macs, parameters, bytes or time."""
+
+    def of(self, widths: np.ndarray) -> float:
+        """Return what these widths take up."""
+        ...
+
+    def along(self, widths: np.ndarray, cell: int, candidates: np.ndarray) -> np.ndarray:
+        """Return what is taken up when one cell takes each of these widths."""
+        ...
+
+
 @dataclass(frozen=True)
 class Choice:
     """The ranked channels of a model; every method returns the channels to keep."""
@@ -29,21 +43,24 @@ class Choice:
     coupling: Coupling
     rankings: Sequence[Ranking]
     dead: Ids
-    least: int  # channels to leave each cell at least
+    allowed: Sequence[Sequence[int]]  # for each cell the widths it may take, the present one first
     adds_up: bool  # whether costs of different cells may be added, or only compared
+    alike: bool = False  # whether every cell is to lose the same fraction
 
     @property
     def cells(self) -> list[Cell]:
         """The cells, in the order of the rankings."""
         return [ranking.cell for ranking in self.rankings]
 
+    @cached_property
+    def curves(self) -> list[Curve]:
+        """What each allowed width of each cell costs."""
+        pairs = zip(self.rankings, self.allowed, strict=True)
+        return [ranking.curve(widths) for ranking, widths in pairs]
+
     def by_ratio(self, ratio: float) -> Keep:
         """Remove about ``ratio`` of each cell: the allowed width nearest to that; of two, the larger."""
-        widths = []
-        for cell in self.cells:
-            wanted = (1.0 - ratio) * len(cell.classes)
-            widths.append(min(cell.widths(self.least), key=lambda width: (abs(width - wanted), -width)))
-        return self._keep(widths)
+        return self.keep(self._widths_by(ratio))
 
     def by_goal(self, goal: str, fraction: float, predictor: Predictor) -> tuple[Keep, bool]:
         """Leave at most ``fraction`` of macs, params or bytes at the least cost; say if that is possible."""
@@ -51,19 +68,26 @@ class Choice:
         usage = Usage(self.coupling, self.cells, goal, total or 1.0)
         budget = fraction
         for _ in range(TRIES):
-            widths, met = self._cheapest(usage, budget) if self.adds_up else self._evenest(usage, budget)
-            keep = self._keep(widths)
+            widths, met = self.spend(usage, budget)
+            keep = self.keep(widths)
             left = float(getattr(predictor.size(keep), goal)) / (total or 1.0)
             if left <= fraction or not met:
                 return keep, left <= fraction
             budget *= fraction / left
         raise GraphoptError(f"prune cannot predict the {goal} of this model")
 
+    def spend(self, usage: Spendable, budget: float) -> tuple[np.ndarray, bool]:
+        """Return widths that use at most ``budget``, and whether there are any; else the least there are."""
+        if self.alike:
+            ratio, met = smallest(lambda ratio: usage.of(self._widths_by(ratio)) <= budget, 1.0)
+            return self._widths_by(ratio), met
+        return self._cheapest(usage, budget) if self.adds_up else self._evenest(usage, budget)
+
     def steps(self, predictor: Predictor) -> list[Keep]:
         """Return ever smaller choices, from fine steps to coarse ones, for a search by trial."""
         amounts = [(step / STEPS) ** 1.5 for step in range(1, STEPS)]
         if not self.adds_up:
-            return [self._keep(self._widths_at(amount)) for amount in amounts]
+            return [self.keep(self._widths_at(amount)) for amount in amounts]
         goal = "macs" if predictor.size(self.coupling.keep_all()).macs else "params"
         return [self.by_goal(goal, 1.0 - amount, predictor)[0] for amount in amounts]
 
@@ -71,28 +95,34 @@ class Choice:
         """Remove dead channels only."""
         return choose_dead(self.coupling, self.cells, self.dead)
 
-    def _cheapest(self, usage: Usage, budget: float) -> tuple[np.ndarray, bool]:
+    def keep(self, widths: Sequence[int] | np.ndarray) -> Keep:
+        """The choice that leaves each cell so many channels."""
+        return keep_of(self.coupling, self.rankings, widths) & self.dead_only()
+
+    def _cheapest(self, usage: Spendable, budget: float) -> tuple[np.ndarray, bool]:
         """Let all cells pay the same price for the last unit saved."""
-        curves = [ranking.curve(self.least) for ranking in self.rankings]
-        spending = spend(curves, usage.of, usage.along, budget)
+        spending = spend(self.curves, usage.of, usage.along, budget)
         return spending.sizes, spending.kept
 
-    def _evenest(self, usage: Usage, budget: float) -> tuple[np.ndarray, bool]:
+    def _evenest(self, usage: Spendable, budget: float) -> tuple[np.ndarray, bool]:
         """Let all cells come to the same harm, then give back what the budget has room for."""
         most = max((float(ranking.costs[-1]) for ranking in self.rankings), default=0.0)
         harm, met = smallest(lambda harm: usage.of(self._widths_at(harm)) <= budget, most)
         widths = self._widths_at(harm)
         if not met:
             return widths, False
-        curves = [ranking.curve(self.least) for ranking in self.rankings]
-        return fill(curves, usage.of, usage.along, widths, budget), True
+        return fill(self.curves, usage.of, usage.along, widths, budget), True
 
     def _widths_at(self, harm: float) -> np.ndarray:
-        curves = [ranking.curve(self.least) for ranking in self.rankings]
         widths = [
-            curve.sizes[(curve.costs <= harm) | (curve.sizes == curve.sizes[0])].min() for curve in curves
+            curve.sizes[(curve.costs <= harm) | (curve.sizes == curve.sizes[0])].min()
+            for curve in self.curves
         ]
         return np.asarray(widths, np.int64)
 
-    def _keep(self, widths: Sequence[int] | np.ndarray) -> Keep:
-        return keep_of(self.coupling, self.rankings, widths) & self.dead_only()
+    def _widths_by(self, ratio: float) -> np.ndarray:
+        widths = []
+        for cell, allowed in zip(self.cells, self.allowed, strict=True):
+            wanted = (1.0 - ratio) * len(cell.classes)
+            widths.append(min(allowed, key=lambda width: (abs(width - wanted), -width)))
+        return np.asarray(widths, np.int64)

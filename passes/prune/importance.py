@@ -1,32 +1,12 @@
-"""How much each channel matters."""
+"""Channels that do not matter at all; what the others matter is in curves.py and criteria."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from .coupling import Coupling
 from .ledger import FIXED, Ids
 from .walk import Slot
-
-Scores = npt.NDArray[np.float64]
-
-
-def l2_importance(coupling: Coupling) -> Scores:
-    """Return the importance of each class: the norm of the filters that make it.
-
-    For each layer the squared norms of its filters are divided by their mean, so that layers count alike;
-    a class gets the mean over its layers, and the root of it.  Shape (ids,); computed in float64.
-    """
-    total = np.zeros(len(coupling.classes))
-    count = np.zeros(len(coupling.classes))
-    for slot in coupling.slots:
-        if slot.role == "out":
-            energy = channel_energy(slot)
-            mean = energy.mean() or 1.0
-            np.add.at(total, coupling.on(slot.ids), energy / mean)
-            np.add.at(count, coupling.on(slot.ids), 1.0)
-    return np.sqrt(total / np.maximum(count, 1.0))
 
 
 def dead_classes(coupling: Coupling) -> Ids:
@@ -49,14 +29,6 @@ def dead_classes(coupling: Coupling) -> Ids:
     dead = (made & is_made) | (read & is_read)
     dead[[FIXED, *coupling.walls]] = False
     return np.flatnonzero(dead & (coupling.classes == np.arange(len(coupling.classes))))
-
-
-def channel_energy(slot: Slot) -> Scores:
-    """Return the sum of squares of each channel's entries of a constant, (channels,), in float64."""
-    rows = slot.rows()
-    if rows.dtype.kind != "f":  # bfloat16 and its like, which einsum does not know
-        rows = rows.astype(np.float32)
-    return np.asarray(np.einsum("cr,cr->c", rows, rows, dtype=np.float64), np.float64)
 
 
 def _is_zero(slot: Slot) -> np.ndarray:

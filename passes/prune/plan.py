@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +12,12 @@ from graphopt.errors import PassError
 from .cells import Cell
 from .coupling import Coupling
 from .ledger import FIXED
-from .predict import Keep
+from .predict import Keep, Predictor
+from .report import why_whole
 from .walk import label
+
+if TYPE_CHECKING:
+    from .choice import Choice
 
 SEARCH_STEPS = 40  # bisections; the last ones are far below one channel of any layer
 
@@ -45,33 +49,78 @@ def smallest(good: Callable[[float], bool], largest: float) -> tuple[float, bool
     return high, True
 
 
+def group_name(coupling: Coupling, cell: Cell) -> str:
+    """The name of a cell: that of the first layer that makes its channels."""
+    return label(coupling.layers[cell.layers[0]].node)
+
+
 def write_items(
-    coupling: Coupling, cells: Iterable[Cell], keep: Keep, rule: str
+    choice: Choice, keep: Keep, rule: str, predictor: Predictor, block: int
 ) -> tuple[Mapping[str, Any], ...]:
-    """Write a choice as plan items, one for each cell that loses channels.
+    """Write a choice as plan items: the groups that lose channels, then those that stay whole.
 
     ``remove`` are output channels of the layer ``group``, found by the name of its output ``tensor``;
-    everything coupled with them follows.  ``channels`` is the size of the cell, ``members`` are the layers
-    that get narrower with it.
+    everything coupled with them follows.  ``channels`` is the size of the cell, ``left`` what stays of it,
+    ``members`` the layers that get narrower with it.  ``cost`` is what its readers lose, in units of
+    the variance of what they come to; ``macs`` and ``params`` are the fractions of the model that this group
+    saves alone.  A group that stays whole says ``why``; its ``remove`` may be filled in.
     """
-    items = []
-    for cell in cells:
-        removed = cell.classes[~keep[cell.classes]]
-        if not len(removed):
+    coupling = choice.coupling
+    whole = predictor.size(coupling.keep_all())
+    cut, uncut = [], []
+    for ranking in choice.rankings:
+        item = _head(coupling, ranking.cell)
+        gone = ranking.cell.classes[~keep[ranking.cell.classes]]
+        if not len(gone):
+            uncut.append({**item, "why": _why(choice, ranking.cell, block)})
             continue
-        first = coupling.layers[cell.layers[0]]
+        alone = coupling.keep_all()
+        alone[gone] = False
+        left = predictor.size(alone)
+        first = coupling.layers[ranking.cell.layers[0]]
         assert first.ids is not None
-        items.append(
-            {
-                "group": label(first.node),
-                "tensor": first.node.output.name,
-                "channels": len(cell.classes),
-                "remove": np.flatnonzero(np.isin(coupling.on(first.ids), removed)).tolist(),
-                "members": [label(coupling.layers[number].node) for number in cell.layers],
-                "rule": rule,
+        item["left"] = item["channels"] - len(gone)
+        item["remove"] = np.flatnonzero(np.isin(coupling.on(first.ids), gone)).tolist()
+        item["cost"] = round(float(ranking.costs[len(gone)]), 6)
+        item["macs"] = round(1.0 - left.macs / (whole.macs or 1), 4)
+        item["params"] = round(1.0 - left.params / (whole.params or 1), 4)
+        cut.append({**item, "rule": rule})
+    return (*cut, *uncut, *_walled(coupling, block))
+
+
+def _head(coupling: Coupling, cell: Cell) -> dict[str, Any]:
+    return {
+        "group": group_name(coupling, cell),
+        "tensor": coupling.layers[cell.layers[0]].node.output.name,
+        "channels": len(cell.classes),
+        "left": len(cell.classes),
+        "remove": [],
+        "members": [label(coupling.layers[number].node) for number in cell.layers],
+    }
+
+
+def _why(choice: Choice, cell: Cell, block: int) -> str:
+    layer = choice.coupling.layers[cell.layers[0]]
+    flexible = set(cell.classes.tolist()) if len(cell.widths(1)) > 1 else set()
+    return why_whole(choice.coupling, layer, block, flexible)
+
+
+def _walled(coupling: Coupling, block: int) -> Iterable[Mapping[str, Any]]:
+    """The layers of which no channel can go."""
+    for layer in coupling.layers:
+        if layer.ids is None:
+            yield {"group": label(layer.node), "remove": [], "why": layer.refusal}
+        elif layer.own and all(
+            one == FIXED or one in coupling.walls for one in coupling.on(layer.ids).tolist()
+        ):
+            yield {
+                "group": label(layer.node),
+                "tensor": layer.node.output.name,
+                "channels": len(layer.ids),
+                "left": len(layer.ids),
+                "remove": [],
+                "why": why_whole(coupling, layer, block, set()),
             }
-        )
-    return tuple(items)
 
 
 def read_items(coupling: Coupling, items: Iterable[Mapping[str, Any]]) -> Keep:
@@ -83,6 +132,8 @@ def read_items(coupling: Coupling, items: Iterable[Mapping[str, Any]]) -> Keep:
     layers = {layer.node.output.name: layer for layer in coupling.layers}
     keep = coupling.keep_all()
     for item in items:
+        if not item["remove"]:
+            continue
         layer = layers.get(str(item["tensor"]))
         if layer is None or layer.ids is None:
             raise _unfit(item, "which this model does not have or cannot prune")

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import fnmatch
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from graphopt import ir, runtime
 from graphopt.errors import UsageError
-from graphopt.pipeline import Contract, Plan, PlannedPass, option
+from graphopt.pipeline import Plan, Trial
 from graphopt.pipeline.harm import Harm, last_harmless, trial_samples
 
+from .carry import carry_out
 from .cells import find_cells
 from .choice import Choice
 from .constant import absorb_constants, without_constants
-from .coupling import Coupling, couple
+from .coupling import couple
+from .criteria import Known, members, scores
 from .curves import obs_rankings
 from .facts import Facts, gather_facts
-from .importance import dead_classes, l2_importance
-from .plan import read_items, write_items
+from .importance import dead_classes
+from .latency import reach_latency
+from .options import Options
+from .plan import group_name, read_items, write_items
 from .predict import Keep, Predictor
-from .ranking import l2_rankings
-from .repair import Repaired, kept_outputs, repair
+from .ranking import score_rankings
 from .report import report
-from .surgery import remove_channels
-from .walk import label
+from .steps import Planner
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from graphopt.data import Samples
     from graphopt.pipeline import Context
 
-GOALS = ("ratio", "macs", "params", "bytes")
-IMPORTANCE = ("auto", "obs", "l2")
+LEVELS = (0.125, 0.25, 0.5, 0.75)  # fractions of one group that sensitivity removes
+NEED_SAMPLES = ("obs", "energy", "variance")
 
 
 @dataclass(frozen=True)
-class Prune(PlannedPass):
+class Prune(Options):
     """Remove whole channels, the least important first, with everything coupled to them.
 
     Channels of Conv, ConvTranspose, Gemm and MatMul are followed through the graph; those tied by residual
@@ -50,160 +54,150 @@ class Prune(PlannedPass):
     scale that follows it.
     """
 
-    name: ClassVar[str] = "prune"
-    contract: ClassVar[Contract] = Contract.APPROXIMATE
-    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn")
-
-    ratio: float | None = option(
-        None, "fraction of the channels to remove from each group", minimum=0, maximum=0.99
-    )
-    macs: float | None = option(
-        None, "fraction of the multiply-accumulates to leave", minimum=0.01, maximum=1
-    )
-    params: float | None = option(None, "fraction of the parameters to leave", minimum=0.01, maximum=1)
-    bytes: float | None = option(None, "fraction of the weight bytes to leave", minimum=0.01, maximum=1)
-    max_drop: float = option(
-        1.0, "points that pruning may cost when no goal is given", minimum=0, maximum=100
-    )
-    round_to: int | None = option(
-        None, "keep multiples of this many channels; none: what the target likes", minimum=1
-    )
-    min_channels: int = option(1, "keep at least this many channels of each group", minimum=1)
-    importance: str = option(
-        "auto",
-        "what makes a channel important: l2, the norm of its filters; obs, what its readers lose without it; "
-        "auto, obs where there are samples to go by",
-        choices=IMPORTANCE,
-    )
-    repair: bool = option(True, "fit the remaining weights to the calibration samples, layer by layer")
-    exclude: tuple[str, ...] = option((), "nodes to leave alone, as patterns of their names")
-    include: tuple[str, ...] = option((), "the only nodes to prune, as patterns of their names")
-    allow_inexact: bool = option(
-        False, "also part channels that one normalisation spans, as LayerNormalization does: what stays changes"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        given = [goal for goal in GOALS if getattr(self, goal) is not None]
-        if len(given) > 1:
-            raise UsageError(
-                f"prune takes one goal, not {' and '.join(given)}", hint=f"give one of {', '.join(GOALS)}"
-            )
-
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose the channels to remove; an item is one group of a layer's output channels."""
         facts = gather_facts(model, ctx, self.allow_inexact)
         model = without_constants(model, facts, ctx)
         choice = self._choice(model, facts, ctx)
-        keep, rule = self._decide(model, facts, choice, ctx)
+        if self.goal or not ctx.calibration_is_synthetic:
+            keep, rule = self._planner(model, facts, ctx).plan(choice)
+        else:
+            keep = choice.dead_only()
+            rule = "no goal and no data: only channels that are constant or never read"
         if keep.all():
             ctx.warn(f"prune removed nothing ({rule})")
-        return Plan(write_items(choice.coupling, choice.cells, keep, rule))
+        return Plan(write_items(choice, keep, rule, Predictor(model, choice.coupling), self._block(ctx)))
 
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
         """Remove the channels that ``plan`` names with all that is coupled to them, and repair the rest."""
         facts = gather_facts(model, ctx, self.allow_inexact)
-        if plan.items:
+        if any(item.get("remove") for item in plan.items):
             absorb_constants(model, facts, ctx)
         coupling = couple(model, facts)
         keep = read_items(coupling, plan.items)
-        report(self._with_options(coupling), keep, self._block(ctx), ctx)
+        report(self.scope.walled(coupling), keep, self._block(ctx), ctx)
         if not keep.all():
-            samples = ctx.calibration if self.repair and self._may_fit(facts, ctx) else None
+            samples = self._samples(facts, ctx) if self.repair else None
             if samples is not None and ctx.calibration_is_synthetic:
                 ctx.warn("prune fitted weights to synthetic samples; real calibration data would do better")
-            for done in _carry_out(model, coupling, keep, samples, ctx):
+            for done in carry_out(model, coupling, keep, samples, ctx):
                 ctx.changed(done.layer, done.what)
+
+    def trials(self, model: ir.Model, ctx: Context) -> Iterator[Trial]:
+        """Yield each group alone, narrower by a few fractions of its channels."""
+        facts = gather_facts(model, ctx, self.allow_inexact)
+        model = without_constants(model, facts, ctx)
+        choice = self._choice(model, facts, ctx)
+        predictor, block = Predictor(model, choice.coupling), self._block(ctx)
+        present = [widths[0] for widths in choice.allowed]
+        for number, (ranking, widths) in enumerate(zip(choice.rankings, choice.allowed, strict=True)):
+            total = len(ranking.order)
+            nearest = {min(widths, key=lambda w, f=level: abs(w - (1 - f) * total)) for level in LEVELS}
+            for width in sorted(nearest - {total}, reverse=True):
+                sizes = [*present[:number], width, *present[number + 1 :]]
+                items = write_items(choice, choice.keep(sizes), "one group alone", predictor, block)
+                name = group_name(choice.coupling, ranking.cell)
+                yield Trial(name, 1.0 - width / total, Plan(tuple(item for item in items if item["remove"])))
+
+    def for_trials(self) -> Self:
+        """Prune without repair: hundreds of trials are carried out."""
+        return replace(self, repair=False)
 
     def _block(self, ctx: Context) -> int:
         return ctx.target.block(runtime.machine()["isa"]) if self.round_to is None else self.round_to
 
-    def _may_fit(self, facts: Facts, ctx: Context) -> bool:
-        """Whether there are samples to fit to: real ones, or made-up ones where a goal must be met."""
-        return facts.runs and (bool(self._goal) or not ctx.calibration_is_synthetic)
-
-    def _by_obs(self, facts: Facts, ctx: Context) -> bool:
-        return self.importance != "l2" and self._may_fit(facts, ctx)
-
-    @property
-    def _goal(self) -> str:
-        return next((goal for goal in GOALS if getattr(self, goal) is not None), "")
+    def _samples(self, facts: Facts, ctx: Context) -> Samples | None:
+        """The samples to go by: real ones, or made-up ones where a goal must be met."""
+        may = facts.runs and (bool(self.goal) or not ctx.calibration_is_synthetic)
+        return ctx.calibration if may else None
 
     def _choice(self, model: ir.Model, facts: Facts, ctx: Context) -> Choice:
-        coupling = self._with_options(couple(model, facts))
+        """Rank the channels of a model in every cell."""
+        coupling = self.scope.walled(couple(model, facts))
         cells, dead = find_cells(coupling, self._block(ctx)), dead_classes(coupling)
-        if self._by_obs(facts, ctx):
-            samples = ctx.calibration if self._goal else trial_samples(ctx.calibration)
+        allowed = self.scope.widths(coupling, cells, self.min_channels)
+        samples = self._samples(facts, ctx)
+        if samples is not None and not self.goal:
+            samples = trial_samples(samples)
+        name = self.importance
+        if name == "auto":
+            name = "l2" if samples is None else "obs"
+        if name in NEED_SAMPLES and samples is None:
+            raise UsageError(
+                f"prune: importance={name} goes by samples, and there are none that the model runs on",
+                hint="give --calibration DATA or a goal, or another importance",
+            )
+        alike = self.ranking == "layer"
+        if name == "obs" and samples is not None:
             rankings = obs_rankings(model, coupling, cells, dead, samples, ctx)
-            return Choice(coupling, rankings, dead, self.min_channels, True)
-        scores = l2_importance(coupling)
-        scores[dead] = -1.0
-        return Choice(coupling, l2_rankings(cells, scores), dead, self.min_channels, False)
+            return Choice(coupling, rankings, dead, allowed, True, alike)
+        known = Known(model, coupling, ctx.calibration if samples is None else samples, ctx)
+        found = scores(members(name, known), len(coupling.classes), self.reduction, self.normaliser)
+        found[dead] = -1.0
+        return Choice(coupling, score_rankings(cells, found), dead, allowed, False, alike)
 
-    def _with_options(self, coupling: Coupling) -> Coupling:
-        """Put up walls around the channels that the user wants left alone."""
-        walls = dict(coupling.walls)
-        for layer in coupling.layers:
-            if layer.ids is not None and layer.own and not self._may_prune(label(layer.node)):
-                for one in coupling.on(layer.ids).tolist():
-                    walls.setdefault(
-                        one, f"the options exclude and include leave '{label(layer.node)}' alone"
-                    )
-        return replace(coupling, walls=walls)
+    def _planner(self, model: ir.Model, facts: Facts, ctx: Context) -> Planner:
+        return Planner(
+            model=model,
+            facts=facts,
+            ctx=ctx,
+            rank=lambda changed: self._choice(changed, facts, ctx),
+            decide=lambda choice, goal: self._decide(model, facts, choice, goal, ctx),
+            goal=float(getattr(self, self.goal)) if self.goal else None,
+            steps=self.steps if self.goal else 1,
+            start=0.0 if self.goal == "ratio" else 1.0,
+            afresh=self.repair
+            and self.importance in ("auto", "obs")
+            and self._samples(facts, ctx) is not None,
+        )
 
-    def _may_prune(self, name: str) -> bool:
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.exclude):
-            return False
-        return not self.include or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.include)
+    # -- the rules ----------------------------------------------------------------------------------------
 
-    # -- the three rules ----------------------------------------------------------------------------------
-
-    def _decide(self, model: ir.Model, facts: Facts, choice: Choice, ctx: Context) -> tuple[Keep, str]:
+    def _decide(
+        self, model: ir.Model, facts: Facts, choice: Choice, goal: float | None, ctx: Context
+    ) -> tuple[Keep, str]:
         """Return the channels to keep, and the rule that chose them in words."""
-        first = "what its readers lose least by first" if choice.adds_up else "least L2 norm first"
-        if self.ratio is not None:
-            return choice.by_ratio(self.ratio), f"ratio={self.ratio:g} of each group, {first}"
-        if self._goal:
-            return self._reach(self._goal, model, choice, ctx), self._rule(choice, first)
-        if ctx.calibration_is_synthetic:
-            return choice.dead_only(), "no goal and no data: only channels that are always zero or never read"
-        return self._careful(model, facts, choice, ctx)
-
-    def _rule(self, choice: Choice, first: str) -> str:
+        first = "what its readers lose least by first" if choice.adds_up else f"by {self._named} first"
+        if goal is None:
+            return self._careful(model, facts, choice, ctx)
+        if self.goal == "ratio":
+            return choice.by_ratio(goal), f"ratio={self.ratio:g} of each group, {first}"
         sharing = "the same price for every group" if choice.adds_up else "equal harm to every group"
-        return f"{self._goal}={getattr(self, self._goal):g} left, {sharing}, {first}"
+        sharing = "the same fraction of every group" if choice.alike else sharing
+        rule = f"{self.goal}={getattr(self, self.goal):g} left, {sharing}, {first}"
+        if self.goal == "latency":
+            reached = reach_latency(model, facts, choice, goal, ctx)
+            if not reached.met:
+                self._miss(reached.ratio, ctx)
+            ctx.reported(f"prune: measured {reached.ratio:.2f} of the time", measured_latency=reached.ratio)
+            return reached.keep, rule
+        return self._reach(model, choice, goal, ctx), rule
 
-    def _reach(self, goal: str, model: ir.Model, choice: Choice, ctx: Context) -> Keep:
+    @property
+    def _named(self) -> str:
+        return "least L2 norm" if self.importance in ("auto", "l2") else f"least {self.importance}"
+
+    def _reach(self, model: ir.Model, choice: Choice, fraction: float, ctx: Context) -> Keep:
         """Leave as much of what the goal counts as it allows."""
-        fraction = float(getattr(self, goal))
         predictor = Predictor(model, choice.coupling)
-        keep, reached = choice.by_goal(goal, fraction, predictor)
-        total = getattr(predictor.size(choice.coupling.keep_all()), goal)
+        keep, reached = choice.by_goal(self.goal, fraction, predictor)
+        total = getattr(predictor.size(choice.coupling.keep_all()), self.goal)
         if not reached or not total:
-            least = getattr(predictor.size(keep), goal) / total if total else 1.0
-            ctx.goal_missed(f"prune can leave {least:.3g} of the {goal} at best, {fraction:g} was asked for")
+            self._miss(getattr(predictor.size(keep), self.goal) / total if total else 1.0, ctx)
         return keep
+
+    def _miss(self, least: float, ctx: Context) -> None:
+        asked = getattr(self, self.goal)
+        ctx.goal_missed(f"prune can leave {least:.3g} of the {self.goal} at best, {asked:g} was asked for")
 
     def _careful(self, model: ir.Model, facts: Facts, choice: Choice, ctx: Context) -> tuple[Keep, str]:
         """Prune as much as costs no more than ``max_drop`` points on held-out samples."""
         harm, predictor = Harm(model, ctx), Predictor(model, choice.coupling)
-        steps = [choice.dead_only(), *(keep for keep in choice.steps(predictor))]
-        samples = trial_samples(ctx.calibration) if self.repair and self._may_fit(facts, ctx) else None
+        steps = [choice.dead_only(), *choice.steps(predictor)]
+        samples = trial_samples(ctx.calibration) if self.repair else None
 
         def prune(step: int) -> None:
-            _carry_out(model, couple(model, facts), steps[step], samples, ctx)
+            carry_out(model, couple(model, facts), steps[step], samples, ctx)
 
         step = last_harmless(model, prune, harm, self.max_drop, len(steps))
         return steps[step], f"no goal: the most that costs at most {self.max_drop:g} points ({harm.measure})"
-
-
-def _carry_out(
-    model: ir.Model, coupling: Coupling, keep: Keep, samples: Samples | None, ctx: Context
-) -> list[Repaired]:
-    """Remove channels; with samples, fit the layers that are left to what they were."""
-    if samples is None:
-        remove_channels(model, coupling, keep)
-        return []
-    original, kept = model.copy(), kept_outputs(coupling, keep)
-    remove_channels(model, coupling, keep)
-    return repair(original, model, kept, samples, ctx)

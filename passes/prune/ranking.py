@@ -11,7 +11,7 @@ from graphopt.solve import Curve
 
 from .cells import Cell
 from .coupling import Coupling
-from .importance import Scores
+from .criteria.grouping import Scores
 from .ledger import Ids
 from .predict import Keep
 
@@ -24,23 +24,23 @@ class Ranking:
     order: Ids  # (n,)
     costs: Scores  # (n + 1,), rising
 
-    def curve(self, least: int) -> Curve:
-        """Return what each allowed width costs, the present one first."""
-        widths = np.asarray(self.cell.widths(least), np.int64)
-        return Curve(widths, self.costs[len(self.order) - widths])
+    def curve(self, widths: Sequence[int]) -> Curve:
+        """Return what each of these widths costs."""
+        sizes = np.asarray(widths, np.int64)
+        return Curve(sizes, self.costs[len(self.order) - sizes])
 
 
-def l2_rankings(cells: Sequence[Cell], scores: Scores) -> list[Ranking]:
-    """Rank channels by the norm of the filters that make them.
+def score_rankings(cells: Sequence[Cell], scores: Scores) -> list[Ranking]:
+    """Rank channels by scores, large for what matters.
 
-    The cost is the share of the squared importance of their cell that goes with them, once for each layer
-    that loses it: groups that many layers share lose fewer channels.
+    The cost is the share of the score of their cell that goes with them, once for each layer that loses
+    it: groups that many layers share lose fewer channels.
     """
     made = []
     for cell in cells:
         order = cell.classes[np.argsort(scores[cell.classes], kind="stable")]
-        energy = np.cumsum(np.square(np.maximum(scores[order], 0.0)))
-        costs = np.concatenate([[0.0], energy]) / (energy[-1] or 1.0) * len(cell.layers)
+        share = np.cumsum(np.maximum(scores[order], 0.0))
+        costs = np.concatenate([[0.0], share]) / (share[-1] or 1.0) * len(cell.layers)
         made.append(Ranking(cell, order, costs))
     return made
 

@@ -1,26 +1,34 @@
 """Fit what is left anew: every layer of the pruned network, in order, to what the original computed.
 
 For each layer the rows it reads come from the pruned network, whose layers before it are already fitted, and
-the targets from the original, restricted to the channels that stay; so each layer undoes what it can of all
-errors before it (asymmetric reconstruction: X. Zhang et al., 2015).  Where a residual addition follows, the
-target is the original sum minus the pruned network's other branch (Y. He et al., 2017).  The fit is damped
-towards the present weights, and kept only when it lowers the error on samples that were not fitted to.
+the targets from the original; so each layer undoes what it can of all errors before it (asymmetric
+reconstruction: X. Zhang et al., 2015).  Where a residual addition follows, the target is the original sum
+minus the pruned network's other branch (Y. He et al., 2017).  The fit is damped towards the present weights,
+and kept only when it lowers the error on samples that were not fitted to.
+
+Nothing is cut on the way: channels that go are read with weight zero, which comes to the same, so channels
+can still be chosen when their reader's turn comes (see ``afresh``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphopt import ir
-from graphopt.solve import damping, fit, squared_error
-from graphopt.stats import Frontier, Gram, Patches, cuts
+from graphopt.stats import Frontier, cuts
 
+from .afresh import Opening, choose
 from .coupling import Coupling
+from .fitting import fitted, relative_error
 from .predict import Keep
+from .rows import Rows, collect_rows, reading
+from .slots import Slot
+from .task import Task, task_of
 from .walk import label
 
 if TYPE_CHECKING:
@@ -28,32 +36,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 SAMPLES = 512  # at most; more changed nothing
-HELD_OUT = 8  # every so manyth sample only judges
-UNKNOWNS = 4608  # of one output channel; a larger Gram matrix takes too much memory
 NOTHING = 1e-9  # relative squared error below which there is nothing to repair
-DAMPING = 1e-3
-DAMPING_DEPTHWISE = 1e-2  # few rows for each channel, and nothing to lend weight to each other
-
-
-@dataclass(frozen=True)
-class Task:
-    """One layer to fit: what it reads, what it should come to, and which channels of that stay."""
-
-    node: ir.Node
-    patches: Patches
-    target: ir.Tensor  # of the original: the layer's output, or the sum it goes into
-    branch: ir.Tensor | None  # the other summand, in the pruned network
-    kept: np.ndarray | None  # (channels,) bool
-
-    @property
-    def biased(self) -> bool:
-        """Whether a constant is fitted too."""
-        return self.node.op != "MatMul"
-
-    @property
-    def axis(self) -> int:
-        """The channel axis of the output."""
-        return -1 if self.node.op == "MatMul" else 1
 
 
 @dataclass(frozen=True)
@@ -70,137 +53,117 @@ class Repaired:
         return f"weights fitted anew: output error {self.before:.1%} -> {self.after:.1%} of its variance"
 
 
-def kept_outputs(coupling: Coupling, keep: Keep) -> dict[str, np.ndarray]:
-    """Return for each layer, by the name of its output, which output channels stay."""
-    return {
-        layer.node.output.name: coupling.kept(layer.ids, keep)
-        for layer in coupling.layers
-        if layer.ids is not None
-    }
-
-
 def repair(
-    original: ir.Model, pruned: ir.Model, kept: dict[str, np.ndarray], samples: Samples, ctx: Context
+    model: ir.Model,
+    coupling: Coupling,
+    keep: Keep,
+    samples: Samples,
+    ctx: Context,
+    openings: Mapping[str, Sequence[Opening]] | None = None,
 ) -> list[Repaired]:
-    """Fit the layers of ``pruned`` to ``original`` in place and return the errors of those that changed.
+    """Fit the layers of ``model`` to what it computes now, without the classes outside ``keep``.
 
-    ``kept`` says for each layer, by the name of its output, which of the original's channels are left.
+    The layers stay as wide as they are, with zeros where channels that go are read.  ``openings`` are cells
+    whose channels are yet to be chosen, by the output of the layer that reads them; what is chosen is taken
+    out of ``keep``.  Returns the errors of the layers that changed.
     """
     samples = samples.take(SAMPLES)
-    pruned.sort()
-    nodes = [node for node in pruned.graph.nodes if node.output.name in kept]
-    old, new = Frontier(original, samples, ctx.session), Frontier(pruned, samples, ctx.session)
+    model.sort()
+    walk = _Walk(model, coupling, keep, samples, ctx)
+    nodes = _layers(model, coupling)
     done = []
-    steps = zip(nodes, cuts(pruned.graph, nodes), strict=True)
-    for node, cut in ctx.progress("prune: fitting layers anew", steps, len(nodes)):
-        task = _task(node, kept[node.output.name], set(cut))
-        if isinstance(task, str):
-            continue
-        old.advance(cut)
-        new.advance(cut)
-        result = _fit(pruned.graph, task, old, new, ctx)
-        if result is not None:
-            done.append(result)
+    following = zip(nodes, cuts(model.graph, nodes), strict=True)
+    for node, cut in ctx.progress("prune: fitting layers anew", following, len(nodes)):
+        done += walk.step(node, cut, (openings or {}).get(node.output.name, ()))
+    walk.unmask()
     return done
 
 
-def _task(node: ir.Node, kept: np.ndarray, known: set[str]) -> Task | str:
-    """Return how to fit a layer, or why it is left as it is."""
-    patches = Patches.of(node)
-    if isinstance(patches, str):
-        return patches
-    weight = node.inputs[1].constant
-    assert weight is not None
-    bias = node.input(2)
-    if len(node.inputs[1].consumers) > 1:
-        return "another layer shares its weights"
-    if weight.dtype.kind != "f" or patches.shape(weight.shape)[1] > UNKNOWNS:
-        return "it reads too much at a time"
-    if bias is not None and (bias.constant is None or bias.constant.ndim > 1):
-        return "its bias is computed or a matrix"
-    target, branch = _wanted(node, known)
-    return Task(node, patches, target, branch, None if kept.all() else kept)
+def _layers(model: ir.Model, coupling: Coupling) -> list[ir.Node]:
+    """The layers whose channels are known, in the order of the graph."""
+    known = {layer.node.output.name for layer in coupling.layers if layer.ids is not None}
+    return [node for node in model.graph.nodes if node.outputs and node.output.name in known]
 
 
-def _wanted(node: ir.Node, known: set[str]) -> tuple[ir.Tensor, ir.Tensor | None]:
-    """The tensor to aim at: a residual sum when its other summand is final, else the output itself."""
-    output = node.output
-    reader = output.consumers[0] if output.is_private else None
-    if reader is not None and reader.op == "Add" and reader.is_standard:
-        other = reader.inputs[1] if reader.inputs[0] is output else reader.inputs[0]
-        if other.name in known:
-            return reader.output, other
-    return output, None
+class _Walk:
+    """The state of one walk: both networks at the cut before the present layer."""
 
+    def __init__(
+        self, model: ir.Model, coupling: Coupling, keep: Keep, samples: Samples, ctx: Context
+    ) -> None:
+        self._coupling, self._keep, self._ctx = coupling, keep, ctx
+        self._samples = len(samples)
+        self._original = Frontier(model.copy(), samples, ctx.session)
+        self._pruned = Frontier(model, samples, ctx.session)
+        self._masked: list[tuple[ir.Node, ir.Tensor]] = []
+        self._slots: dict[str, list[Slot]] = defaultdict(list)
+        for slot in coupling.slots:
+            if slot.index == 1 and slot.role == "in":
+                self._slots[slot.node.output.name].append(slot)
 
-def _fit(graph: ir.Graph, task: Task, old: Frontier, new: Frontier, ctx: Context) -> Repaired | None:
-    current = _weights(task)
-    fitted, judged = _collect(task, old, new, ctx)
-    if not fitted.count or not judged.count:
-        return None
-    before = _relative_error(judged, current, task.biased)
-    if before <= NOTHING:
-        return None
-    after = _relative_error(judged, _solve(fitted, current, task), task.biased)
-    if after >= before:
-        return None
-    _store(graph, task, _solve(fitted.merge(judged), current, task))
-    return Repaired(label(task.node), before, after)
+    def step(self, node: ir.Node, cut: list[str], openings: Sequence[Opening]) -> Iterator[Repaired]:
+        """Choose what one layer reads, and fit it."""
+        task = task_of(node, tuple(self._slots.get(node.output.name, ())), set(cut))
+        if isinstance(task, str):
+            self._mask(node)
+            return
+        self._original.advance(cut)
+        self._pruned.advance(cut)
+        rows = collect_rows(task, self._original, self._pruned, self._samples, self._ctx.seed)
+        if rows is None:
+            self._mask(node)
+            return
+        judge = rows.part(rows.judge)
+        grams = rows.gram(task.biased), judge.gram(task.biased)
+        if openings:
+            choose(task, rows, grams[0], self._alive(task), openings, self._coupling, self._keep)
+        yield from self._fit(task, rows, judge, grams)
 
+    def _fit(
+        self, task: Task, rows: Rows, judge: Rows, grams: tuple[np.ndarray, np.ndarray]
+    ) -> Iterator[Repaired]:
+        alive, current = self._alive(task), task.matrix()
+        current[:, : alive.shape[1]][~alive] = 0.0
+        rows, judge = rows.reading(alive), judge.reading(alive)
+        whole, held_out = (reading(gram, alive) for gram in grams)
+        may_judge = 0 < judge.count < rows.count
+        before = relative_error(task, judge, current) if may_judge else 0.0
+        if before > NOTHING:
+            first = fitted(task, rows.part(~rows.judge), whole - held_out, current, alive)
+            after = relative_error(task, judge, first)
+            if after < before:
+                task.store(fitted(task, rows, whole, current, alive, start=first, rounds=1))
+                yield Repaired(label(task.node), before, after)
+                return
+        if not alive.all():
+            task.store(current)
 
-def _solve(sums: Gram, current: np.ndarray, task: Task) -> np.ndarray:
-    depthwise = task.patches.groups > 1 and current.shape[2] == 1
-    relative = DAMPING_DEPTHWISE if depthwise else DAMPING
-    held = damping(sums.gram, relative, bias=task.biased, rows=sums.count)
-    return fit(sums.gram, sums.cross, current, held)
+    def _alive(self, task: Task) -> np.ndarray:
+        """Which inputs of a layer's matrix are still read, (groups, n)."""
+        left = self._without(task.slots, np.ones(task.weight.shape, bool))
+        return np.asarray(task.patches.matrix(left).any(axis=2), bool)
 
+    def _mask(self, node: ir.Node) -> None:
+        """Read what goes with weight zero in a layer that cannot be fitted, until the walk ends."""
+        slots = self._slots.get(node.output.name, ())
+        if any(not self._kept(slot).all() for slot in slots):
+            weight = node.inputs[1].constant
+            assert weight is not None and node.graph is not None
+            self._masked.append((node, node.inputs[1]))
+            node.inputs[1] = node.graph.add_constant(node.inputs[1].name, self._without(slots, weight))
 
-def _collect(task: Task, old: Frontier, new: Frontier, ctx: Context) -> tuple[Gram, Gram]:
-    """Sums over the samples to fit to, and over those that judge."""
-    sums = tuple(Gram(task.patches, bias=task.biased, seed=ctx.seed) for _ in range(2))
-    for number, (values, target) in enumerate(_pairs(task, old, new)):
-        sums[number % HELD_OUT == HELD_OUT - 1].update(values, target)
-    return sums[0], sums[1]
+    def unmask(self) -> None:
+        """Give layers that were not fitted their own weights back, shared ones shared."""
+        for node, weight in self._masked:
+            graph, mask = node.graph, node.inputs[1]
+            assert graph is not None
+            node.inputs[1] = weight
+            graph.initializers.remove(mask)
 
+    def _without(self, slots: Sequence[Slot], values: np.ndarray) -> np.ndarray:
+        for slot in slots:
+            values = slot.zeroed(values, ~self._kept(slot))
+        return values
 
-def _pairs(task: Task, old: Frontier, new: Frontier) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    source, target = task.node.inputs[0].name, task.target.name
-    names = [source] if task.branch is None else [source, task.branch.name]
-    for there, here in zip(old.stream([target]), new.stream(names), strict=True):
-        wanted = there[target]
-        if task.kept is not None:
-            wanted = wanted.compress(task.kept, task.axis)
-        if task.branch is not None:
-            wanted = wanted - here[task.branch.name]
-        yield here[source], wanted
-
-
-def _relative_error(sums: Gram, weights: np.ndarray, biased: bool) -> float:
-    energy = float(sums.energy.sum())
-    if biased:
-        energy -= float(np.square(sums.cross[:, -1]).sum()) / max(sums.count, 1)
-    return squared_error(sums.gram, sums.cross, sums.energy, weights) / max(energy, 1e-30)
-
-
-def _weights(task: Task) -> np.ndarray:
-    """The layer's weights, with its bias as a last row, (groups, n, outputs)."""
-    node = task.node
-    weight = node.inputs[1].constant
-    assert weight is not None
-    matrix = task.patches.matrix(weight) * float(node.attr("alpha", 1.0))
-    if not task.biased:
-        return matrix
-    bias = node.input(2)
-    row = np.zeros(1) if bias is None else np.asarray(bias.constant, np.float64)
-    row = np.broadcast_to(row * float(node.attr("beta", 1.0)), matrix.shape[0] * matrix.shape[2])
-    return np.concatenate([matrix, row.reshape(matrix.shape[0], 1, -1)], axis=1)
-
-
-def _store(graph: ir.Graph, task: Task, weights: np.ndarray) -> None:
-    node = task.node
-    dtype = node.inputs[1].constant.dtype
-    matrix = weights[:, :-1] if task.biased else weights
-    scale, shift = float(node.attr("alpha", 1.0)), float(node.attr("beta", 1.0))
-    graph.set_constant(node, 1, np.ascontiguousarray(task.patches.weight(matrix / scale).astype(dtype)))
-    if task.biased:
-        graph.set_constant(node, 2, (weights[:, -1].ravel() / shift).astype(dtype))
+    def _kept(self, slot: Slot) -> np.ndarray:
+        return self._coupling.kept(slot.ids, self._keep)

@@ -127,6 +127,10 @@ def with_dead(model: ir.Model, conv: str, channels: list[int], *, bias: float = 
     return model
 
 
+def nothing_in(plan: Plan) -> bool:
+    return not any(item["remove"] for item in plan.items)
+
+
 def test_without_data_only_dead_channels_go() -> None:
     model = with_dead(chained(16, 12), "conv0", [2, 3, 11])
     pruned = prune(model, Prune(round_to=1))
@@ -145,7 +149,7 @@ def test_a_constant_channel_is_not_dead() -> None:
     """No filter, but a bias that is not zero: the next layer reads it."""
     model = with_dead(chained(16, 12), "conv0", [2, 3], bias=0.5)
     pruned = prune(model, Prune(round_to=1))
-    assert pruned.plan == Plan()
+    assert nothing_in(pruned.plan)
     assert any("removed nothing" in text for text in pruned.ctx.warnings)
 
 
@@ -153,7 +157,7 @@ def test_a_channel_behind_a_sigmoid_is_not_dead() -> None:
     net = Net()
     y = net.op("Sigmoid", net.conv(net.input(), (4, 3, 1, 1), bias=True, name="conv0"))
     model = with_dead(load(net.model(net.conv(y, (2, 4, 1, 1), name="last"))), "conv0", [1])
-    assert prune(model, Prune(round_to=1)).plan == Plan()
+    assert nothing_in(prune(model, Prune(round_to=1)).plan)
 
 
 def test_a_channel_that_nobody_reads_is_dead() -> None:

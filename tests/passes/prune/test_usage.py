@@ -13,10 +13,11 @@ from graphopt.passes.fold_bn import FoldBN
 from graphopt.passes.prune import Prune
 from graphopt.passes.prune.cells import find_cells
 from graphopt.passes.prune.coupling import couple
+from graphopt.passes.prune.criteria import scores
+from graphopt.passes.prune.criteria.filters import l2
 from graphopt.passes.prune.facts import gather_facts
-from graphopt.passes.prune.importance import l2_importance
 from graphopt.passes.prune.predict import Predictor
-from graphopt.passes.prune.ranking import keep_of, l2_rankings
+from graphopt.passes.prune.ranking import keep_of, score_rankings
 from graphopt.passes.prune.usage import Usage
 from tests.corpus import random_cnn
 from tests.corpus._net import Net
@@ -33,7 +34,7 @@ def test_usage_is_what_the_exact_count_says(seed: int, goal: str) -> None:
     cells = find_cells(coupling, 1)
     if not cells:
         pytest.skip("nothing can be removed here")
-    rankings = l2_rankings(cells, l2_importance(coupling))
+    rankings = score_rankings(cells, scores(l2(coupling), len(coupling.classes), "mean", "mean"))
     predictor = Predictor(model, coupling)
     total = getattr(predictor.size(coupling.keep_all()), goal)
     usage = Usage(coupling, cells, goal, total)

@@ -1,0 +1,115 @@
+"""Carry out a choice of channels: fit, then cut; what planning has fitted already is not fitted again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphopt import ir
+
+from .coupling import Coupling
+from .predict import Keep
+from .repair import Repaired, repair
+from .slots import Slot
+from .surgery import remove_channels
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.pipeline import Context
+
+NOTE = "prune.fitted"
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What planning has fitted: weights by layer, and for which model, channels and samples."""
+
+    key: str
+    constants: dict[str, tuple[np.ndarray, np.ndarray | None]]
+    done: tuple[Repaired, ...]
+
+
+def carry_out(
+    model: ir.Model, coupling: Coupling, keep: Keep, samples: Samples | None, ctx: Context
+) -> Sequence[Repaired]:
+    """Remove channels from ``model`` in place; with samples, fit what is left to what the model computed."""
+    done: Sequence[Repaired] = ()
+    if samples is not None and not keep[list(coupling.inexact)].all():
+        ctx.warn("prune fits no weights where channels go that one normalisation spans with others")
+        samples = None
+    if samples is not None:
+        known = ctx.notes.get(NOTE)
+        if known is not None and known.key == _key(model, coupling, keep, samples):
+            _take_over(model, known)
+            done = known.done
+        else:
+            done = repair(model, coupling, keep, samples, ctx)
+        coupling = _with_new_biases(coupling)
+    remove_channels(model, coupling, keep)
+    return done
+
+
+def remember(model: ir.Model, coupling: Coupling, keep: Keep, done: Sequence[Repaired], ctx: Context) -> None:
+    """Keep the weights that were fitted for a plan, for the time when it is carried out on ``model``.
+
+    ``coupling`` is that of the copy that was fitted.  The same walk over the same samples would come to the
+    same weights.
+    """
+    layers = {layer.node.output.name: layer.node for layer in coupling.layers if layer.ids is not None}
+    before = {node.output.name: node for node in model.graph.nodes if node.outputs}
+    constants = {
+        name: (node.inputs[1].constant, _bias(node))
+        for name, node in layers.items()
+        if _differ(node, before[name])
+    }
+    key = _key(model, coupling, keep, ctx.calibration)
+    ctx.notes[NOTE] = _Fitted(key, constants, tuple(done))
+
+
+def _key(model: ir.Model, coupling: Coupling, keep: Keep, samples: Samples) -> str:
+    digest = hashlib.sha256(model.snapshot().message)
+    digest.update(coupling.classes.tobytes())
+    digest.update(keep.tobytes())
+    digest.update(f"{id(model.weights)} {samples.source} {len(samples)}".encode())
+    return digest.hexdigest()
+
+
+def _take_over(model: ir.Model, known: _Fitted) -> None:
+    for node in model.graph.nodes:
+        if node.outputs and node.output.name in known.constants:
+            weight, bias = known.constants[node.output.name]
+            model.graph.set_constant(node, 1, weight)
+            if bias is not None:
+                model.graph.set_constant(node, 2, bias)
+
+
+def _differ(node: ir.Node, other: ir.Node) -> bool:
+    """Whether two layers have different weights or biases."""
+    pairs = ((node.inputs[1].constant, other.inputs[1].constant), (_bias(node), _bias(other)))
+    return any(
+        (new is None) != (old is None) or (new is not None and not np.array_equal(new, old))
+        for new, old in pairs
+    )
+
+
+def _bias(node: ir.Node) -> np.ndarray | None:
+    tensor = node.input(2)
+    return None if tensor is None else tensor.constant
+
+
+def _with_new_biases(coupling: Coupling) -> Coupling:
+    """Let biases that layers were given by the fit follow their output channels."""
+    known = {(slot.node, slot.index) for slot in coupling.slots}
+    new = [
+        Slot(layer.node, 2, 0, layer.ids, "shift")
+        for layer in coupling.layers
+        if layer.ids is not None
+        and (layer.node, 2) not in known
+        and (bias := _bias(layer.node)) is not None
+        and bias.shape == (len(layer.ids),)
+    ]
+    return replace(coupling, slots=(*coupling.slots, *new))

@@ -1,0 +1,77 @@
+"""Reach a fraction of the measured time: plan by the times of single layers, then measure the whole.
+
+Times of layers do not quite add up to that of a network, so each plan is carried out on a copy and measured
+in turn with the original, and the budget is moved until the measured ratio fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graphopt import ir, runtime
+from graphopt.cost import LatencyTable
+from graphopt.runtime import paired_latency
+
+from .choice import Choice
+from .coupling import couple
+from .facts import Facts
+from .predict import Keep
+from .stairs import measured_stairs
+from .surgery import remove_channels
+
+if TYPE_CHECKING:
+    from graphopt.pipeline import Context
+
+TRIES = 6
+CLOSE = 0.03  # of the goal, above which a measured ratio counts as missed
+WASTE = 0.04  # of the goal, below which a ratio is needlessly small
+SECONDS = 3.0  # for measuring one plan
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A choice, the fraction of the time that it was measured to take, and whether that is the goal."""
+
+    keep: Keep
+    ratio: float
+    met: bool
+
+
+def reach_latency(model: ir.Model, facts: Facts, choice: Choice, goal: float, ctx: Context) -> Reached:
+    """Return the choice of least cost whose measured time is about ``goal`` of the model's.
+
+    Where that cannot be reached, the fastest choice that was tried comes back, and never one that is slower
+    than the model as it is.
+    """
+    table = LatencyTable.open(ctx.settings.cache, ctx.threads, progress=ctx.settings.progress)
+    feeds = next(iter(ctx.inputs.check)).feeds
+    session = ctx.session(model)
+    whole = runtime.latency(session, feeds, seconds=SECONDS).median_ms
+    block = ctx.target.block(runtime.machine()["isa"])
+    stairs = measured_stairs(choice.coupling, choice.cells, facts, table, whole, block)
+    best = Reached(choice.coupling.keep_all(), 1.0, goal >= 1.0)
+    budget, tried = goal, set[bytes]()
+    for _ in ctx.progress("prune: measuring plans", range(TRIES), TRIES):
+        widths, possible = choice.spend(stairs, budget)
+        keep = choice.keep(widths)
+        if keep.tobytes() in tried:
+            break
+        tried.add(keep.tobytes())
+        trial = model.copy()
+        remove_channels(trial, couple(trial, facts), keep)
+        ratio = paired_latency(session, ctx.session(trial), feeds, seconds=SECONDS).ratio
+        if _better(ratio, best.ratio, goal):
+            best = Reached(keep, ratio, ratio <= goal * (1 + CLOSE))
+        if goal * (1 - WASTE) <= ratio <= goal * (1 + CLOSE) or (not possible and ratio > goal):
+            break
+        budget = min(max(budget * goal / ratio, 0.01), 1.0)
+    return best
+
+
+def _better(ratio: float, known: float, goal: float) -> bool:
+    """Whether a ratio is nearer to what is wanted: first to keep the goal, then to waste little."""
+    keeps, kept = ratio <= goal * (1 + CLOSE), known <= goal * (1 + CLOSE)
+    if keeps != kept:
+        return keeps
+    return ratio > known if keeps else ratio < known

@@ -1,0 +1,116 @@
+"""What can be asked of ``prune``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from graphopt.errors import UsageError
+from graphopt.pipeline import Contract, PlannedPass, option
+
+from .criteria import CRITERIA, NORMALISERS, REDUCTIONS
+from .scope import Scope
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+GOALS = ("ratio", "macs", "params", "bytes", "latency")
+IMPORTANCE = ("auto", "obs", *CRITERIA)
+RANKINGS = ("global", "layer")
+
+
+@dataclass(frozen=True)
+class Options(PlannedPass):
+    """The options of ``prune``, and what follows from them alone."""
+
+    name: ClassVar[str] = "prune"
+    contract: ClassVar[Contract] = Contract.APPROXIMATE
+    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn")
+
+    ratio: float | None = option(
+        None, "fraction of the channels to remove from each group", minimum=0, maximum=0.99
+    )
+    macs: float | None = option(
+        None, "fraction of the multiply-accumulates to leave", minimum=0.01, maximum=1
+    )
+    params: float | None = option(None, "fraction of the parameters to leave", minimum=0.01, maximum=1)
+    bytes: float | None = option(None, "fraction of the weight bytes to leave", minimum=0.01, maximum=1)
+    latency: float | None = option(
+        None, "fraction of the time to leave, as measured on this machine", minimum=0.01, maximum=1
+    )
+    max_drop: float = option(
+        1.0, "points that pruning may cost when no goal is given", minimum=0, maximum=100
+    )
+    ratios: tuple[str, ...] = option(
+        (),
+        "fractions to remove from certain layers whatever the goal: 'conv1*@0.3|head@0'",
+    )
+    max_ratio: float = option(
+        1.0, "fraction of the channels that any group may lose at most", minimum=0, maximum=1
+    )
+    round_to: int | None = option(
+        None, "keep multiples of this many channels; none: what the target likes", minimum=1
+    )
+    min_channels: int = option(1, "keep at least this many channels of each group", minimum=1)
+    importance: str = option(
+        "auto",
+        "what makes a channel important: obs, what its readers lose without it; l1, l2 or fpgm, its filters; "
+        "bn, the scale of its normalisation; energy or variance, what it carries; random; auto, obs where "
+        "there are samples to go by, else l2",
+        choices=IMPORTANCE,
+    )
+    reduction: str = option(
+        "mean", "how the scores of coupled layers become one; not for obs, which adds up", choices=REDUCTIONS
+    )
+    normaliser: str = option(
+        "mean", "what the scores of a layer are divided by; not for obs", choices=tuple(NORMALISERS)
+    )
+    ranking: str = option(
+        "global",
+        "where channels compete: global, all groups at one price; layer, every group loses the same fraction",
+        choices=RANKINGS,
+    )
+    steps: int = option(
+        1, "reach the goal in so many steps; each prunes, repairs and scores anew", minimum=1, maximum=100
+    )
+    repair: bool = option(True, "fit the remaining weights to the calibration samples, layer by layer")
+    exclude: tuple[str, ...] = option((), "layers to leave alone: name patterns, or operator types")
+    include: tuple[str, ...] = option((), "the only layers to prune: name patterns, or operator types")
+    skip_first: int = option(0, "leave the first so many layers alone", minimum=0)
+    skip_last: int = option(0, "leave the last so many layers alone", minimum=0)
+    allow_inexact: bool = option(
+        False,
+        "also part channels that one normalisation spans, as LayerNormalization does: what stays changes",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = [goal for goal in GOALS if getattr(self, goal) is not None]
+        if len(given) > 1:
+            raise UsageError(
+                f"prune takes one goal, not {' and '.join(given)}", hint=f"give one of {', '.join(GOALS)}"
+            )
+        _ = self.scope  # a wrong ratio is told at once
+
+    @property
+    def goal(self) -> str:
+        """The goal that was given, or nothing."""
+        return next((goal for goal in GOALS if getattr(self, goal) is not None), "")
+
+    @property
+    def scope(self) -> Scope:
+        """Which layers may be pruned, and how far."""
+        return Scope.parse(
+            self.exclude, self.include, self.ratios, self.skip_first, self.skip_last, self.max_ratio
+        )
+
+    def at_step(self, step: int, steps: int) -> Self:
+        """The pass with the share of its goal that falls to one of ``steps`` equal cuts.
+
+        Each leaves the same fraction of what the one before left.
+        """
+        if self.goal == "ratio":
+            return replace(self, ratio=1.0 - (1.0 - float(self.ratio or 0.0)) ** (1.0 / steps))
+        if self.goal:
+            return replace(self, **{self.goal: float(getattr(self, self.goal)) ** (1.0 / steps)})
+        return replace(self, max_drop=self.max_drop / steps)
