@@ -1,7 +1,7 @@
 """graphopt: make ONNX files smaller and faster as the last step before deployment.
 
 ``graphopt.optimize("in.onnx", passes="clean,fold-bn")`` runs passes and measures the result; ``inspect``,
-``compare`` and ``evaluate`` look at models. Everything is imported when first used.
+``compare``, ``evaluate`` and ``sensitivity`` look at models. Everything is imported when first used.
 """
 
 from __future__ import annotations
@@ -9,22 +9,46 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graphopt.api import Comparison, Evaluation, Inspection, Result, compare, evaluate, inspect, optimize
+    from graphopt.api import (
+        Comparison,
+        Evaluation,
+        Inspection,
+        Result,
+        Sensitivity,
+        compare,
+        evaluate,
+        inspect,
+        optimize,
+        sensitivity,
+    )
 
     __version__: str
 
-_API = ("Comparison", "Evaluation", "Inspection", "Result", "compare", "evaluate", "inspect", "optimize")
+_API = (
+    "Comparison",
+    "Evaluation",
+    "Inspection",
+    "Result",
+    "Sensitivity",
+    "compare",
+    "evaluate",
+    "inspect",
+    "optimize",
+    "sensitivity",
+)
 
 __all__ = [
     "Comparison",
     "Evaluation",
     "Inspection",
     "Result",
+    "Sensitivity",
     "__version__",
     "compare",
     "evaluate",
     "inspect",
     "optimize",
+    "sensitivity",
 ]
 
 

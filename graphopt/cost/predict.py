@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
-def predict(whole: float, before: np.ndarray, after: np.ndarray, *, rest: float = 1.0) -> float:
+def predict(
+    whole: float,
+    before: Sequence[float] | np.ndarray,
+    after: Sequence[float] | np.ndarray,
+    *,
+    rest: float = 1.0,
+) -> float:
     """Milliseconds of a changed network.
 
     ``whole`` is the measured time of the original, ``before`` the times of its layers as the table has them

@@ -1,0 +1,98 @@
+"""``graphopt sensitivity``: what each layer or group costs to compress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from graphopt.cli import flags
+from graphopt.cli.console import Console
+
+_EXAMPLES = """\b
+Examples:
+  graphopt sensitivity in.onnx --pass prune --calibration photos/
+  graphopt sensitivity in.onnx --pass quant --calibration data.npz::512 \\
+    --evaluation data.npz::512: --csv costs.csv --plot costs.svg
+"""
+
+
+@click.command("sensitivity", short_help="Show what each part costs to compress.", epilog=_EXAMPLES)
+@flags.model_argument
+@flags.value(
+    "--pass",
+    "step",
+    required=True,
+    metavar="SPEC",
+    help="The pass to try, with options if need be: prune, quant, lowrank:max_drop=1.",
+)
+@flags.value("--calibration", required=True, metavar="DATA", help="Samples to plan with.")
+@flags.value(
+    "--evaluation", metavar="DATA", help="Samples to measure on. [default: the last half of --calibration]"
+)
+@flags.value(
+    "--samples", metavar="N", type=click.IntRange(1), help="Measure on at most so many. [default: 128]"
+)
+@flags.preprocess
+@flags.shape
+@flags.value("--target", metavar="NAME", help="The backend the result is for. [default: ort-cpu]")
+@flags.switch("--latency", "Also predict the latency, from layers timed on this machine.")
+@flags.value("--csv", metavar="FILE", help="Write all numbers to this file.")
+@flags.value("--plot", metavar="FILE.svg|.html", help="Draw the curves into this file.")
+@flags.value(
+    "--jobs", metavar="N", type=click.IntRange(1, 1024), help="Processes. [default: one a processor]"
+)
+@flags.value("--seed", metavar="N", type=click.IntRange(0), help="Seed of everything random. [default: 0]")
+@flags.session
+@flags.value(
+    "--cache",
+    metavar="DIR|off",
+    help="Folder of results, from which an interrupted run goes on. [default: the user's cache folder]",
+)
+@flags.as_json
+@flags.talk
+def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -> None:
+    """Carry out each thing a pass can do to MODEL alone, and show what it does to the outputs."""
+    from graphopt import api
+    from graphopt.pipeline.request import usable_processors
+    from graphopt.report.lineplot import write_plot
+
+    csv, plot = (_file(options.pop(name)) for name in ("csv", "plot"))
+    _check_files(Path(model), csv, plot)
+    options.pop("debug")
+    given = flags.given(options)
+    given.setdefault("jobs", usable_processors())
+    console = Console(quiet=bool(quiet))
+    found = api.sensitivity(
+        model,
+        given.pop("step"),
+        given.pop("calibration"),
+        progress=console.progress,
+        announce=console.announce,
+        **given,
+    )
+    if csv is not None:
+        found.write_csv(csv)
+    if plot is not None:
+        write_plot(plot, found)
+    if json:
+        flags.print_json(found.to_json())
+        return
+    from graphopt.report.sensitivity_view import print_sensitivity
+
+    print_sensitivity(found)
+
+
+def _file(name: str | None) -> Path | None:
+    return None if name is None else Path(name)
+
+
+def _check_files(model: Path, csv: Path | None, plot: Path | None) -> None:
+    """Say before the work that a result could not be written."""
+    from graphopt.pipeline.output import check_text
+
+    if csv is not None:
+        check_text("--csv", csv, {"MODEL": model, "--plot": plot}, (".csv",))
+    if plot is not None:
+        check_text("--plot", plot, {"MODEL": model}, (".svg", ".html"))
