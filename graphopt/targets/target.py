@@ -70,11 +70,12 @@ class Operators:
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a user may choose for a backend: integer types, and zero points in the middle or anywhere."""
+    """What a user may choose for a backend: integer types, zero points in the middle or anywhere, modes."""
 
     activations: tuple[str, ...]
     weights: tuple[str, ...]
     symmetric: tuple[bool, ...]
+    modes: tuple[str, ...] = ("static",)
 
 
 @dataclass(frozen=True)

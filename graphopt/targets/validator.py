@@ -57,7 +57,7 @@ def _constants(node: Node, graph: Graph, model: Model, target: Target) -> str | 
         return "its scale or zero point is computed"
     if not np.isfinite(scale).all() or (scale <= 0).any():
         return "its scale is not a positive number"
-    if zero_point is not None and zero_point.constant.shape != scale.shape:
+    if zero_point is not None and np.shape(zero_point.constant) != scale.shape:
         return "its zero point has another shape than its scale"
     return None
 
@@ -136,10 +136,10 @@ def _bias(node: Node, reader: Node, target: Target) -> str | None:
         return f"biases are {target.bias} there, not int32"
     if _zero_point(node).any():
         return "the zero point of a bias must be 0"
-    scales = [_scale_of(tensor) for tensor in reader.inputs[:2]]
-    if reader.op not in ("Conv", "ConvTranspose", "Gemm") or any(s is None for s in scales):
+    first, second = (_scale_of(tensor) for tensor in reader.inputs[:2])
+    if reader.op not in ("Conv", "ConvTranspose", "Gemm") or first is None or second is None:
         return None
-    wanted = np.ravel(scales[0]) * np.ravel(scales[1])
+    wanted = np.ravel(first) * np.ravel(second)
     if not np.allclose(np.ravel(node.inputs[1].constant), wanted, rtol=BIAS_TOLERANCE, atol=0):
         return "the scale of a bias is the product of those of the layer's input and weight"
     return None

@@ -111,6 +111,32 @@ class RewriteItem:
 
 
 @dataclass(frozen=True)
+class DynamicItem:
+    """Quantize what a layer reads while the model runs, and store its weight."""
+
+    node: str
+    weight: str
+    axis: int | None
+    limit: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"dynamic": self.node, "weight_name": self.weight, "axis": self.axis, "limit": self.limit}
+
+
+@dataclass(frozen=True)
+class BlockItem:
+    """Store the weight of a layer alone, with a scale for every ``block`` inputs; 0: for each channel."""
+
+    node: str
+    weight: str
+    bits: int
+    block: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"weight_only": self.node, "weight_name": self.weight, "bits": self.bits, "block": self.block}
+
+
+@dataclass(frozen=True)
 class WallItem:
     """Keep onnxruntime from quantizing a float layer: let it read its input by channels."""
 
@@ -121,7 +147,18 @@ class WallItem:
         return {"float_layer": self.node, "channels": self.channels}
 
 
-Item = TensorItem | WeightItem | PadItem | ScalarItem | GateItem | WallItem | RescaleItem | RewriteItem
+Item = (
+    TensorItem
+    | WeightItem
+    | PadItem
+    | ScalarItem
+    | GateItem
+    | WallItem
+    | RescaleItem
+    | RewriteItem
+    | DynamicItem
+    | BlockItem
+)
 
 
 def to_plan(items: Iterable[Item]) -> Plan:
@@ -158,6 +195,11 @@ def _item(item: Mapping[str, Any], known: Mapping[str, Parameters]) -> Item:
         return WeightItem(item["node"], item["weight"], item["axis"], int(item["limit"]), bias)
     if "rewrite" in item:
         return RewriteItem(item["node"], item["rewrite"])
+    if "dynamic" in item:
+        return DynamicItem(item["dynamic"], item["weight_name"], item["axis"], int(item["limit"]))
+    if "weight_only" in item:
+        _expect(item["bits"] in (4, 8), "bits must be 4 or 8")
+        return BlockItem(item["weight_only"], item["weight_name"], int(item["bits"]), int(item["block"]))
     for key, kind in _BY_NODE.items():
         if key in item:
             return kind(item[key])

@@ -16,7 +16,8 @@ from .choice import choose
 from .draft import Drafter
 from .fusion import summary, unfused, verify_fusion
 from .insertion import insert
-from .items import WeightItem, from_plan, node_id, to_plan
+from .items import BlockItem, DynamicItem, WeightItem, from_plan, node_id, to_plan
+from .lighter import apply_lighter, check_mode, opset_of_lighter, plan_lighter
 from .placement import Placement
 from .rewrites import carry_out
 from .rules import LAYERS
@@ -49,6 +50,15 @@ class Quant(PlannedPass):
     calibrator: str = option(
         "minmax", "how the range of an activation follows from its values", choices=("minmax",)
     )
+    mode: str = option(
+        "static",
+        "static: integers end to end; dynamic: ranges while the model runs; weights: only these are stored",
+        choices=("static", "dynamic", "weights"),
+    )
+    bits: int = option(8, "of weights, with mode=weights", choices=(4, 8))
+    block: int = option(
+        32, "inputs that share a scale in matrices, with mode=weights", choices=(16, 32, 64, 128, 256)
+    )
     activations: str | None = option(
         None,
         "integers that activations become; none: what the target likes best",
@@ -74,6 +84,10 @@ class Quant(PlannedPass):
             ctx.skipped("model", reason)
             return Plan()
         self._refuse_unmatched(model)
+        check_mode(ctx.target, self.mode)
+        if self.mode != "static":
+            choice = {name: getattr(self, name) for name in ("mode", "bits", "block", "per_channel")}
+            return plan_lighter(model, ctx, self._exclusion, limit=self._weight_limit(), **choice)
         scheme = resolve(ctx.target, self.activations, self.symmetric, self.per_channel)
         before = model.snapshot()
         try:
@@ -90,6 +104,10 @@ class Quant(PlannedPass):
         if not plan.items:
             return
         items = from_plan(plan)
+        if any(isinstance(item, (BlockItem, DynamicItem)) for item in items):
+            ir.convert_opset(model, opset_of_lighter(items))
+            apply_lighter(model, items, ctx)
+            return
         ir.convert_opset(model, opset_of(items))
         carry_out(model, items, ctx.target)
         labels = {node_id(node): node for node in model.graph.nodes if node.op in LAYERS}

@@ -49,6 +49,26 @@ def refusal(node: Node, target: Target) -> str | None:
     return _CONDITIONS[node.op](node, target) if node.op in _CONDITIONS else None
 
 
+def layer_refusal(node: Node) -> str | None:
+    """Why the constants of a layer cannot be stored, whatever the target, or None."""
+    if node.inputs[0].constant is not None:
+        return "its input is constant"
+    weight = node.inputs[1].constant
+    if weight is None:
+        return f"its weights {node.inputs[1].name} are computed, or callers may override them"
+    if weight.dtype != np.float32:
+        return f"its weights are {weight.dtype}, not float32"
+    if not np.isfinite(weight).all():
+        return "its weights contain NaN or infinity"
+    return _bias_refusal(node)
+
+
+def is_product(node: Node) -> bool:
+    """Whether a layer adds nothing to its product but a bias; a Gemm may scale and transpose."""
+    plain = node.attr("alpha", 1.0) == 1.0 and node.attr("beta", 1.0) == 1.0
+    return node.op != "Gemm" or (plain and not node.attr("transA", 0))
+
+
 def _attribute_refusal(node: Node, name: str, target: Target) -> str:
     if (node.op, name) == ("Gemm", "transA"):
         return "it reads its input transposed"
@@ -58,23 +78,13 @@ def _attribute_refusal(node: Node, name: str, target: Target) -> str:
 
 
 def _layer_refusal(node: Node, target: Target) -> str | None:
-    if node.inputs[0].constant is not None:
-        return "its input is constant"
+    if reason := layer_refusal(node):
+        return reason
     weight = node.inputs[1].constant
-    if weight is None:
-        return f"its weights {node.inputs[1].name} are computed, or callers may override them"
-    if weight.dtype != np.float32:
-        return f"its weights are {weight.dtype}: {target.runtime}'s integer kernels stand in for float32"
-    if not np.isfinite(weight).all():
-        return "its weights contain NaN or infinity"
     ranks = (target.weight_rank or {}).get(node.op)
     if ranks and weight.ndim not in ranks:
         return _rank_refusal(node)
-    return (
-        _narrow_refusal(node, target)
-        or (_gemm_bias(node) if node.op == "Gemm" else None)
-        or _bias_refusal(node)
-    )
+    return _narrow_refusal(node, target) or (_gemm_bias(node) if node.op == "Gemm" else None)
 
 
 def _rank_refusal(node: Node) -> str:

@@ -8,6 +8,7 @@ against the float and the fully quantized model, and the quickest wins.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -137,8 +138,9 @@ def _couple(graph: Any, first: Node | str, second: Node | str, price: float) -> 
 
 def _crossing(tensor: Tensor, sizes: Mapping[str, ir.Shape]) -> float:
     shape = sizes.get(tensor.name)
-    known = shape is not None and all(isinstance(size, int) for size in shape)
-    elements = int(np.prod([int(size) for size in shape or ()])) if known else UNKNOWN
+    sizes_known = [size for size in shape or () if isinstance(size, int)]
+    is_known = shape is not None and len(sizes_known) == len(shape)
+    elements = math.prod(sizes_known) if is_known else UNKNOWN
     return PER_KERNEL + CROSSING * elements
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from graphopt.ir import Array, Node, Shape, Tensor
+from graphopt.ir import Node, Shape, Tensor
 
 BY_CHANNEL = frozenset(
     {"AveragePool", "Clip", "GlobalAveragePool", "HardSigmoid", "HardSwish", "LeakyRelu", "MaxPool", "Relu"}
@@ -144,6 +144,7 @@ def _extend(node: Node, index: int, axis: int, count: int) -> None:
     tensor = node.input(index)
     if tensor is None:
         return
-    old: Array = tensor.constant
+    old = tensor.constant
+    assert old is not None  # _is_conv has looked
     widths = [(0, count if i == axis else 0) for i in range(old.ndim)]
     node.graph.set_constant(node, index, np.pad(old, widths))

@@ -69,8 +69,8 @@ def _channel_padding(node: Node) -> tuple[int, int] | None:
     """Zero channels before and after; None when a Pad does anything else."""
     if node.attr("mode", "constant") != "constant" or node.input(3) is not None:
         return None
-    pads = node.input(1).constant if node.input(1) is not None else None
-    value = node.input(2)
+    sizes, value = node.input(1), node.input(2)
+    pads = None if sizes is None else sizes.constant
     if pads is None or pads.size != 8 or (value is not None and not _is_zero(value.constant)):
         return None
     before, after = int(pads[1]), int(pads[5])
