@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tools.bench import corpus as corpus_runs
-from tools.bench import fold, memory, prune, prune_families, scale, startup, subject, synthetic
+from tools.bench import fold, lowrank, memory, prune, prune_families, scale, startup, subject, synthetic
 from tools.bench.measure import Limits
 from tools.bench.peers import DEFAULT_ENVIRONMENT, Environment
 from tools.bench.session import Session
@@ -164,6 +164,22 @@ def scale_command(small: int, large: int, peers_only: bool, **shared: Any) -> No
     """Time and memory on generated residual graphs of two sizes."""
     with _session(**shared) as (session, finish):
         finish(scale.bench(session, small, large, not peers_only))
+
+
+@main.command("lowrank")
+@shared_options
+@click.option(
+    "--corpus", type=FOLDER, default=CORPUS, help="Folder of the corpus (default: beside the checkout)."
+)
+@click.option("--part", type=click.Choice(["all", "accuracy", "speed", "cost"]), default="all")
+@click.option("--draws", type=click.IntRange(min=1), default=5, show_default=True, help="Calibration draws.")
+@click.option("--model", "pattern", default="", help="Only models whose name begins so (accuracy).")
+def lowrank_command(corpus: Path, part: str, draws: int, pattern: str, **shared: Any) -> None:
+    """Low rank: accuracy without training, measured time of a wide network, cost of the pass itself."""
+    if part != "speed":
+        _models(corpus, None)
+    with _session(need_peers=False, **shared) as (session, finish):
+        finish(lowrank.bench(session, corpus.resolve(), lowrank.Options(part, draws, pattern)))
 
 
 @main.command("memory")
