@@ -26,7 +26,7 @@ def mixed(opset: int = 17) -> onnx.ModelProto:
     x = net.op("Relu", net.conv(x, (16, 1, 3, 3), name="depthwise", group=16))
     x = net.op("Flatten", net.op("GlobalAveragePool", x))
     x = net.op("Relu", net.gemm(x, (64, 16), bias=(64,), name="one", transB=1))
-    x = net.op("Relu", net.gemm(x, (64, 64), name="two"))
+    x = net.op("Relu", net.gemm(x, (64, 64), bias=(64,), name="two"))
     y = net.op("Add", net.op("MatMul", x, net.random(64, 10), name="three"), net.random(10))
     return net.model(y, opset=opset)
 
