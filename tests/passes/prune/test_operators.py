@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -220,6 +221,106 @@ def one_step_in_two(net: Net) -> onnx.ModelProto:
     return last(net, net.op("Slice", body(net), ints(0), ints(8), ints(1), ints(2)), 4)
 
 
+def shuffle_unit(net: Net) -> onnx.ModelProto:
+    """ShuffleNet: grouped layer, shuffle, depthwise layer, grouped layer, residual sum."""
+    x = body(net, 12)
+    y = net.conv(x, (12, 4, 1, 1), group=3, name="squeeze")
+    y = net.op("Transpose", net.op("Reshape", y, ints(1, 3, 4, 8, 8)), perm=[0, 2, 1, 3, 4])
+    y = net.conv(net.op("Reshape", y, ints(1, 12, 8, 8)), (12, 1, 3, 3), group=12, name="depth", **PADS)
+    y = net.conv(y, (12, 4, 1, 1), group=3, name="expand")
+    return last(net, net.op("Add", x, y), 12)
+
+
+def shuffle_chain(net: Net) -> onnx.ModelProto:
+    """ShuffleNetV2: half of the channels is worked on, then both halves are shuffled; three times."""
+    x = body(net, 16)
+    for number in range(3):
+        left, right = net.many(2, "Split", x, axis=1)
+        right = net.op("Relu", net.conv(right, (8, 8, 1, 1), name=f"unit{number}"))
+        x = net.op("Reshape", net.op("Concat", left, right, axis=1), ints(0, 2, 8, 8, 8))
+        x = net.op("Reshape", net.op("Transpose", x, perm=[0, 2, 1, 3, 4]), ints(0, -1, 8, 8))
+    return last(net, x, 16)
+
+
+def transposed_depthwise_with_multiplier(net: Net) -> onnx.ModelProto:
+    y = net.conv(body(net), (8, 2, 2, 2), op="ConvTranspose", bias=True, strides=[2, 2], group=8, name="up")
+    return last(net, y, 16)
+
+
+def space_to_depth(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("SpaceToDepth", body(net), blocksize=2), 32)
+
+
+def pixel_unshuffle(net: Net) -> onnx.ModelProto:
+    y = net.op("Transpose", net.op("Reshape", body(net), ints(1, 8, 4, 2, 4, 2)), perm=[0, 1, 3, 5, 2, 4])
+    return last(net, net.op("Reshape", y, ints(1, 32, 4, 4)), 32)
+
+
+def pixel_shuffle(net: Net) -> onnx.ModelProto:
+    y = net.op("Reshape", body(net, 16), ints(1, 4, 2, 2, 8, 8))
+    y = net.op("Reshape", net.op("Transpose", y, perm=[0, 1, 4, 2, 5, 3]), ints(1, 4, 16, 16))
+    return last(net, y, 4)
+
+
+def tile(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("Tile", body(net), ints(1, 2, 1, 1)), 16)
+
+
+def one_channel_as_gate(net: Net) -> onnx.ModelProto:
+    x = body(net)
+    return last(
+        net, net.op("Mul", x, net.op("Unsqueeze", net.op("Gather", x, np.array(3), axis=1), ints(1))), 8
+    )
+
+
+def resize_by_sizes_of_named_axes(net: Net) -> onnx.ModelProto:
+    y = net.op("Resize", body(net), None, None, ints(16, 16), axes=[2, 3])
+    return net.model(net.conv(y, (2, 8, 1, 1), name="last"), opset=18)
+
+
+def group_norm(net: Net) -> onnx.ModelProto:
+    y = net.op("GroupNormalization", body(net), net.random(8), net.random(8), num_groups=4, epsilon=0.1)
+    net.tell("last.out", (1, 2, 8, 8))
+    return net.model(net.conv(y, (2, 8, 1, 1), name="last"), opset=21)
+
+
+def group_norm_in_pieces(net: Net) -> onnx.ModelProto:
+    y = net.op("Reshape", body(net), ints(0, 4, -1))
+    y = net.op("InstanceNormalization", y, net.array(*[1] * 4), net.array(*[0] * 4), epsilon=0.1)
+    y = net.op("Mul", net.op("Reshape", y, ints(1, 8, 8, 8)), net.random(8, 1, 1))
+    return last(net, net.op("Add", y, net.random(8, 1, 1)), 8)
+
+
+def layer_norm_over_space(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("LayerNormalization", body(net), net.random(8, 8), axis=2), 8)
+
+
+def softmax_over_space(net: Net) -> onnx.ModelProto:
+    return last(net, net.op("Softmax", body(net), axis=2), 8)
+
+
+def gelu(net: Net) -> onnx.ModelProto:
+    x = body(net)
+    y = net.op("Add", net.op("Erf", net.op("Div", x, net.array(1.4142135))), net.array(1.0))
+    return last(net, net.op("Mul", net.op("Mul", x, y), net.array(0.5)), 8)
+
+
+def sampled(net: Net) -> onnx.ModelProto:
+    grid = net.random(1, 5, 5, 2)
+    return last(net, net.op("GridSample", body(net), grid), 8)
+
+
+def convnext(net: Net) -> onnx.ModelProto:
+    """Depthwise layer, normalisation over the channels, two layers on the last axis, layer scale, sum."""
+    x = body(net)
+    y = net.op("Transpose", net.conv(x, (8, 1, 3, 3), group=8, name="depth", **PADS), perm=[0, 2, 3, 1])
+    y = net.op("LayerNormalization", y, net.random(8), net.random(8), epsilon=0.1)
+    y = net.op("Add", net.op("MatMul", y, net.random(8, 16), name="wide"), net.random(16))
+    y = net.op("Add", net.op("MatMul", net.op("Relu", y), net.random(16, 8), name="narrow"), net.random(8))
+    y = net.op("Mul", net.op("Transpose", y, perm=[0, 3, 1, 2]), net.random(8, 1, 1))
+    return last(net, net.op("Add", x, y), 8)
+
+
 NARROWED: list[tuple[Build, dict[str, int]]] = [
     (residual, {"first": 4, "branch": 4}),
     (concat, {"first": 4, "branch": 3}),
@@ -242,6 +343,22 @@ NARROWED: list[tuple[Build, dict[str, int]]] = [
     (split_by_size, {"first": 4, "side": 2}),
     (slice_of_channels, {"first": 5}),
     (one_step_in_two, {"first": 4}),
+    (shuffle_unit, {"first": 6, "squeeze": 6, "depth": 6, "expand": 6}),
+    (shuffle_chain, {"first": 8, "unit0": 4, "unit1": 4, "unit2": 4}),
+    (transposed_depthwise_with_multiplier, {"first": 4, "up": 8}),
+    (space_to_depth, {"first": 4}),
+    (pixel_unshuffle, {"first": 4}),
+    (pixel_shuffle, {"first": 8}),
+    (tile, {"first": 4}),
+    (one_channel_as_gate, {"first": 5}),  # the one that is picked stays
+    (resize_by_sizes_of_named_axes, {"first": 4}),
+    (group_norm, {"first": 4}),
+    (group_norm_in_pieces, {"first": 4}),
+    (layer_norm_over_space, {"first": 4}),
+    (softmax_over_space, {"first": 4}),
+    (gelu, {"first": 4}),
+    (sampled, {"first": 4}),
+    (convnext, {"first": 8, "depth": 8, "wide": 8, "narrow": 8}),
     (gather_of_channels, {"first": 4}),  # two of those that are picked, two of the others
     (option_a_shortcut, {"first": 2, "wide": 4}),
     (shuffle, {"first": 4}),
@@ -329,6 +446,37 @@ def test_walled(build: Build, reason: str) -> None:
     assert widths(pruned)["first"] == whole.inputs[1].constant.shape[0]
     assert reason in pruned.skipped["first"]
     assert_twin(pruned)
+
+
+def test_what_one_normalisation_spans_goes_only_when_that_is_allowed() -> None:
+    strict = prune(load(convnext(Net())), HALF)
+    assert "allow_inexact" in strict.skipped["first"]
+    loose = prune(load(convnext(Net())), replace(HALF, allow_inexact=True))
+    found = widths(loose)
+    assert {name: found[name] for name in ("first", "depth", "wide", "narrow")} == {
+        "first": 4,
+        "depth": 4,
+        "wide": 8,
+        "narrow": 4,
+    }
+    assert loose.coupling.inexact >= set(loose.coupling.on(loose.coupling.layers[0].ids).tolist())
+
+
+def test_groups_lose_their_own_least_important_channels() -> None:
+    """Channels 0 and 1 of the first group and 2 and 3 of the second are nearly nothing."""
+    net = Net()
+    weight = net.rng.standard_normal((8, 3, 3, 3)).astype(np.float32)
+    weight[[0, 1, 6, 7]] *= 0.01
+    y = net.op("Relu", net.op("Conv", net.input(), weight, name="first", **PADS))
+    pruned = prune(load(last(net, net.conv(y, (4, 4, 3, 3), group=2, name="grouped"), 4)), HALF)
+    first = pruned.coupling.layers[0]
+    assert np.flatnonzero(pruned.coupling.kept(first.ids, pruned.keep)).tolist() == [2, 3, 4, 5]
+    assert_twin(pruned)
+
+
+def test_a_shuffle_becomes_one_gather() -> None:
+    pruned = prune(load(shuffle(Net())), HALF)
+    assert [node.op for node in pruned.after.graph.nodes] == ["Conv", "Relu", "Gather", "Conv"]
 
 
 # -- what else can be strange -------------------------------------------------------------------------------
