@@ -105,8 +105,8 @@ STEPS: dict[str, Callable[[Job], None]] = {
     "depthwise": partial(make_torch_model, "depthwise", 0.91),
     "paddle": partial(make_paddle_model, 0.915),
     "scenes": make_scenes,
-    "detector": partial(make_dense_model, "detector", "mAP", 0.5, 16, 0.08),
-    "segmenter": partial(make_dense_model, "segmenter", "mIoU", 0.6, 7, 0.2),
+    "detector": partial(make_dense_model, "detector", "mAP", 0.7, 16, 0.08),
+    "segmenter": partial(make_dense_model, "segmenter", "mIoU", 0.65, 8, 0.2),
 }
 
 
