@@ -189,5 +189,5 @@
     });
   }
   addEventListener("resize", show);
-  show();
+  new IntersectionObserver(show).observe(canvas); // nothing is drawn before it is seen
 })();
