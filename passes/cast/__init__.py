@@ -1,0 +1,5 @@
+"""Half precision: weights and activations in float16."""
+
+from .cast import Cast
+
+__all__ = ["Cast"]
