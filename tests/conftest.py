@@ -23,6 +23,12 @@ settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what is measured out of the folder of whoever runs the tests; once a session is enough."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 def build_classifier(batch: int | str = 1, *, side: int | str = 4, seed: int = 0) -> onnx.ModelProto:
     """x[N,2,4,4] -> Conv 2->3 -> Relu -> Identity -> mean over H, W -> Gemm -> y[N,5]."""
     rng = np.random.default_rng(seed)

@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphopt.cost.layers import computes
+from graphopt.cost.stopwatch import Progress
+from graphopt.cost.table import silent
+from graphopt.report.layer_costs import LayerCost, Timing, layer_costs
 from graphopt.report.opened import Opened
 from graphopt.report.record import plain
+from graphopt.runtime import machine
 
 if TYPE_CHECKING:
+    from graphopt.cost import Layer
     from graphopt.ir import Model, Port
     from graphopt.report.record import Measures
 
@@ -23,7 +29,8 @@ class Inspection:
     """What is in a model.
 
     ``ranges`` are (smallest, largest) of each input over the samples after preprocessing; ``layers`` one
-    mapping a node with its name, op, output shape, MACs and parameters.
+    entry a node with its shapes, parameters and MACs, and where it was asked for its time; ``timing`` what
+    the times of layers add up to.
     """
 
     path: str
@@ -34,7 +41,9 @@ class Inspection:
     ops: Mapping[str, int]
     shapes: Mapping[str, tuple[int, ...]]
     measures: Measures
-    layers: tuple[Mapping[str, Any], ...] = ()
+    layers: tuple[LayerCost, ...] = ()
+    timing: Timing | None = None
+    lists_all: bool = False  # whether ``layers`` are all, or only those that take time
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     samples: int = 0
     preprocess: Mapping[str, Any] = field(default_factory=dict)
@@ -57,16 +66,27 @@ def inspect(
     preprocess: str | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     session: Mapping[str, Any] | None = None,
+    cache: str | Path | None = None,
     announce: Callable[[str], None] | None = None,
+    progress: Progress = silent,
 ) -> Inspection:
     """Count what is in a model: operators, parameters, MACs, bytes; on request layers, latency, input ranges.
 
+    With ``latency`` the layers are timed one by one as well: those that take time are listed even without
+    ``layers``.  ``cache`` is the folder that keeps what this machine can do at best; the user's cache folder
+    when None, nothing is kept for ``"off"``.
     MACs are None when sizes are not known. Raises ModelError, and DataError for ``data``.
     """
     opened = Opened(model, data, preprocess, shape, session, announce)
     loaded = opened.model
     ranges, count = _ranges(opened.samples) if opened.samples is not None else ({}, 0)
     time = opened.latency() if latency else None
+    listed: tuple[LayerCost, ...] = ()
+    timing = None
+    if latency:
+        listed, timing = _timed_layers(opened, cache, progress)
+    elif layers:
+        listed = layer_costs(_layers(loaded, opened.shapes))
     return Inspection(
         path=str(model),
         ir_version=loaded.ir_version,
@@ -76,7 +96,9 @@ def inspect(
         ops=_histogram(loaded),
         shapes=opened.shapes,
         measures=opened.measures(time),
-        layers=_layers(loaded, opened.shapes) if layers else (),
+        layers=listed if layers else tuple(layer for layer in listed if layer.latency_ms),
+        timing=timing,
+        lists_all=layers,
         ranges=ranges,
         samples=count,
         preprocess=opened.recipe,
@@ -94,10 +116,29 @@ def _histogram(model: Model) -> dict[str, int]:
     return dict(Counter(names).most_common())
 
 
-def _layers(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Mapping[str, Any], ...]:
+def _layers(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Layer, ...]:
     from graphopt import cost
 
-    return tuple(vars(layer) for layer in cost.layers(model, shapes))
+    return cost.layers(model, shapes)
+
+
+def _timed_layers(
+    opened: Opened, cache: str | Path | None, progress: Progress
+) -> tuple[tuple[LayerCost, ...], Timing]:
+    """The layers with their times, and what those times add up to."""
+    from graphopt import cost
+    from graphopt.report.kernels import time_nodes
+
+    model = opened.model
+    folder = cost.user_cache() if cache is None else None if cache == "off" else Path(cache)
+    table = cost.LatencyTable.open(folder, opened.threads, progress=progress)
+    best = cost.peaks(table)
+    timed = time_nodes(model, opened.first_feeds(), **opened.session)
+    counted = _layers(model, opened.shapes)
+    inner = len(counted) - sum(map(computes, model.graph.nodes))
+    rates = best.macs_per_second, best.bytes_per_second
+    host = dict(machine(opened.threads))
+    return layer_costs(counted, timed, best, inner=inner), Timing(timed.total, timed.other, *rates, host)
 
 
 def _ranges(samples: Iterable[Any]) -> tuple[dict[str, tuple[float, float]], int]:

@@ -52,14 +52,27 @@ class Opened:
         """A few made-up samples."""
         return data.synthetic(self.model.signature.inputs, self.shapes, SYNTHETIC_SAMPLES, 0)
 
+    @property
+    def session(self) -> dict[str, Any]:
+        """What sessions of the model are opened with."""
+        return dict(self._session)
+
+    @property
+    def threads(self) -> int:
+        """Threads of its sessions."""
+        return int(self._session.get("threads", 1))
+
+    def first_feeds(self) -> dict[str, Any]:
+        """Inputs to time the model with."""
+        return measure.first_feeds(self.samples if self.samples is not None else self.synthetic())
+
     def open(self) -> Session:
         """A session of the file."""
         return runtime.Session(self.path, **self._session)
 
     def latency(self) -> float:
         """Milliseconds one run takes."""
-        samples = self.samples if self.samples is not None else self.synthetic()
-        return runtime.latency(self.open(), measure.first_feeds(samples)).median_ms
+        return runtime.latency(self.open(), self.first_feeds()).median_ms
 
     def measures(self, latency_ms: float | None) -> Measures:
         """Everything countable of the model."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from graphopt.report.layers_view import print_layers
 from graphopt.report.table import amount, decibel_text
 from graphopt.report.text import print_line, print_table
 
@@ -34,7 +35,7 @@ def print_inspection(found: Inspection) -> None:
     print_table(("", ""), _measure_rows(found.measures), right=(1,))
     print_table(("operator", "nodes"), [(op, str(count)) for op, count in found.ops.items()], right=(1,))
     if found.layers:
-        _print_layers(found.layers)
+        print_layers(found.layers, found.timing, every=found.lists_all)
     if found.ranges:
         rows = [(name, f"{low:.6g}", f"{high:.6g}") for name, (low, high) in found.ranges.items()]
         print_table((f"input over {found.samples} samples", "smallest", "largest"), rows, right=(1, 2))
@@ -68,19 +69,6 @@ def _port_cells(port: Port, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str,
     shape = "unknown" if port.shape is None else "x".join("?" if d is None else str(d) for d in port.shape)
     run_at = "x".join(map(str, shapes.get(port.name, ())))
     return port.name, str(port.dtype or "not a tensor"), shape or "scalar", run_at
-
-
-def _print_layers(layers: Sequence[Mapping[str, Any]]) -> None:
-    total = sum(layer["macs"] or 0 for layer in layers) or 1
-    rows = []
-    for layer in layers:
-        dims = layer["outputs"][0] if layer["outputs"] else None
-        size = "?" if dims is None else "x".join(map(str, dims))
-        macs = layer["macs"]
-        share = "" if not macs else f"{100 * macs / total:.1f} %"
-        rows.append((layer["name"], layer["op"], size, amount(layer["parameters"]), amount(macs), share))
-    header = ("layer", "operator", "output", "parameters", "MACs", "share")
-    print_table(header, rows, right=(3, 4, 5))
 
 
 def _difference_cells(values: Mapping[str, Any]) -> tuple[str, str, str]:

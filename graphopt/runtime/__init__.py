@@ -9,7 +9,7 @@ from graphopt.runtime.fold import evaluate
 from graphopt.runtime.fusion import kernels, optimized
 from graphopt.runtime.host import Machine, machine
 from graphopt.runtime.probe import tensor_shapes
-from graphopt.runtime.profile import Kernel, ProfiledSession
+from graphopt.runtime.profile import Kernel, ProfiledSession, profile
 from graphopt.runtime.session import Session, check_session
 from graphopt.runtime.source import fingerprint
 from graphopt.runtime.timing import Latency, PairedLatency, latency, paired_latency
@@ -39,6 +39,7 @@ __all__ = [
     "machine",
     "optimized",
     "paired_latency",
+    "profile",
     "ranks",
     "tensor_shapes",
     "trial_shapes",

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from graphopt.runtime.session import Optimization
     from graphopt.runtime.source import ModelLike
 
+WARM_UP = 2
+FEWEST_ROUNDS, MOST_ROUNDS = 8, 100
 _SUFFIX = "_kernel_time"
 
 
@@ -96,3 +99,19 @@ def _runs(events: Sequence[Mapping[str, Any]]) -> Iterator[dict[_Key, float]]:
 def _kernels(runs: Sequence[Mapping[_Key, float]]) -> list[Kernel]:
     keys = dict.fromkeys(key for run in runs for key in run)
     return [Kernel(k[0], k[1], np.array([run.get(k, 0.0) for run in runs])) for k in keys]
+
+
+def profile(
+    model: ModelLike, feeds: Mapping[str, np.ndarray], *, seconds: float = 2.0, **options: Any
+) -> list[Kernel]:
+    """Run a model on one set of inputs for about ``seconds`` and return what its kernels take.
+
+    ``options`` are those of ``Session``.  Raises ModelError when the model does not run.
+    """
+    session = ProfiledSession(model, **options)
+    deadline = perf_counter() + seconds
+    rounds = 0
+    while rounds < FEWEST_ROUNDS or (rounds < MOST_ROUNDS and perf_counter() < deadline):
+        session.run(feeds)
+        rounds += 1
+    return session.finish(skip=WARM_UP)
