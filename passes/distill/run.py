@@ -102,11 +102,12 @@ class Distillation:
         """Split the samples and prepare the student at the batch size, or at one when it runs at no other."""
         settings = self._ask.settings
         chosen = split(samples, settings.batch, settings.validation, self._ctx.rng("distill: validation"))
-        self._accumulate(settings.accumulate, chosen)
+        more = 1 if samples.batch is None else max(1, settings.batch // chosen.batch)
+        self._accumulate(settings.accumulate * more, chosen)
         try:
             return chosen, self._prepared(samples, chosen.batch)
         except ModelError:
-            if chosen.batch == 1 or chosen.group > 1:
+            if samples.batch is not None or chosen.batch == 1:
                 raise
         self._ctx.warn("distill: the student runs at batch 1 alone; gradients are accumulated")
         single = replace(chosen, batch=1)

@@ -39,10 +39,10 @@ def split(samples: Samples, batch: int, fraction: float, rng: np.random.Generato
             f"distill needs at least {FEWEST} samples, and {samples.source} has {count}",
             hint="give more samples",
         )
-    each = max(1, batch // group)  # samples in a batch
-    if group > 1:
+    each = batch  # samples that go together
+    if samples.batch is not None:  # the model insists on it
         each = 1
-    if count < 4 * each:
+    elif count < 4 * each:
         each = max(1, count // 8)
     order = rng.permutation(count)
     judges = min(max(1, round(count * fraction / each)) * each, count - each)
