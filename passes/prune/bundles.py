@@ -4,16 +4,16 @@ All groups of a grouped convolution have to lose equally many channels, but each
 least important removable channel of one group is bundled with the least important one of every other group,
 then the second least, and so on; a bundle is tied into one class and goes or stays as a whole.  A channel may
 lie in blocks of several layers at once (group k of the layer that makes it, group t of the layer behind a
-channel shuffle that reads it): a bundle takes one channel from every block of every layer that it touches, an
-exact cover, found by search (for two layers it is a perfect matching of their groups, which exists as
-long as all blocks are equally wide: D. Konig, 1916).
+channel shuffle that reads it): a bundle takes equally many channels from every block of every layer that it
+touches, if possible one.  That is an exact cover, found by search (for two layers it is a perfect matching of
+their groups, which exists as long as all blocks are equally wide: D. Konig, 1916).
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from .ledger import FIXED, Ids, Ledger
 from .slots import Slot
 from .walk import Balance
 
-EFFORT = 20_000  # steps of the search for one bundle; more is not worth a channel
+EFFORT = 2_000  # steps of the search for one bundle; more is not worth a channel
+LIMITS = (0, 2, 4, 8)  # how often a block may be covered: once if that is possible
 
 Block = tuple[int, int]  # number of the balance, number of the block in it
 Kind = tuple[frozenset[Block], tuple[tuple[int, int], ...]]  # blocks, and how often in those of each balance
@@ -111,91 +112,127 @@ def _norms(ledger: Ledger, slots: Iterable[Slot]) -> Mapping[int, float]:
     return total
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Cover:
+    """Kinds taken so far, how often each block is covered, and how often it has to be, by balance."""
+
+    taken: tuple[Kind, ...]
+    counts: Mapping[Block, int]
+    needs: Mapping[int, int]
+
+    def plus(self, kind: Kind) -> _Cover:
+        """Return the cover with one more channel of a kind."""
+        counts, often = dict(self.counts), dict(kind[1])
+        for block in kind[0]:
+            counts[block] = counts.get(block, 0) + often[block[0]]
+        needs = dict(self.needs)
+        for number, row in kind[0]:
+            needs[number] = max(needs.get(number, 0), counts[number, row])
+        return _Cover((*self.taken, kind), counts, needs)
+
+    def raised_by(self, kind: Kind, limit: int) -> bool | None:
+        """Whether a kind covers a block more often than needed; None when more often than ``limit``."""
+        often, raised = dict(kind[1]), False
+        for block in kind[0]:
+            count = self.counts.get(block, 0) + often[block[0]]
+            need = self.needs.get(block[0], often[block[0]])
+            if count > max(need, limit):
+                return None
+            raised |= count > need
+        return raised
+
+
 class _Search:
     """Finds bundles, the least important channels first."""
 
-    ledger: Ledger
-    kinds: dict[Kind, list[int]]  # the removable classes of each kind
-    heights: list[int]  # how many blocks each balance has
-    norms: Mapping[int, float]
-    by_block: dict[Block, list[Kind]] = field(default_factory=lambda: defaultdict(list))
-    effort: int = 0
+    def __init__(
+        self,
+        ledger: Ledger,
+        kinds: dict[Kind, list[int]],
+        heights: Sequence[int],
+        norms: Mapping[int, float],
+    ) -> None:
+        self._ledger = ledger
+        self._kinds = kinds  # the removable classes of each kind
+        self._heights = heights  # how many blocks each balance has
+        self._norms = norms
+        self._effort = 0
+        self._by_block: dict[Block, list[Kind]] = defaultdict(list)
+        for kind, classes in kinds.items():
+            classes.sort(key=lambda one: (-norms.get(one, 0.0), one))  # the next one is the last
+            for block in kind[0]:
+                self._by_block[block].append(kind)
 
     def run(self, reasons: Sequence[str]) -> None:
         """Bundle everything that can be bundled, and wall off the rest."""
-        for kind, classes in self.kinds.items():
-            classes.sort(key=lambda one: (-self.norms.get(one, 0.0), one))  # the next one is the last
-            for block in kind[0]:
-                self.by_block[block].append(kind)
-        while any(self.kinds.values()):
-            start = min((kind for kind, left in self.kinds.items() if left), key=self._next_norm)
-            self.effort = EFFORT
-            found = self._complete([start], set(start[0]), dict(start[1]))
+        wide: dict[Kind, tuple[Kind, ...]] = {}  # covers that took long to find
+        while any(self._kinds.values()):
+            start = min((kind for kind, left in self._kinds.items() if left), key=self._next_norm)
+            reason = reasons[start[1][0][0]]
+            found = wide.get(start)
+            if found is None or not self._has(found):
+                found, limit = self._cover(start)
+                if found is not None and limit:
+                    wide[start] = found
             if found is None:
-                number = start[1][0][0]
-                self.ledger.wall(
-                    np.asarray(self.kinds[start]), f"{reasons[number]}, and the others have none to spare"
-                )
-                self.kinds[start] = []
-                continue
-            self._tie([self.kinds[kind].pop() for kind in found], reasons[start[1][0][0]])
+                left = np.asarray(self._kinds[start])
+                self._ledger.wall(left, f"{reason}, and the others have none to spare")
+                self._kinds[start] = []
+            else:
+                self._tie([self._kinds[kind].pop() for kind in found], reason)
+
+    def _cover(self, start: Kind) -> tuple[tuple[Kind, ...] | None, int]:
+        """The kinds of a bundle that begins with ``start``, and the limit at which they were found."""
+        for limit in LIMITS:
+            self._effort = EFFORT
+            found = self._complete(_Cover((), {}, {}).plus(start), limit)
+            if found is not None:
+                return found.taken, limit
+        return None, 0
+
+    def _has(self, kinds: Sequence[Kind]) -> bool:
+        return all(len(self._kinds[kind]) >= count for kind, count in Counter(kinds).items())
 
     def _next_norm(self, kind: Kind) -> tuple[float, int]:
-        one = self.kinds[kind][-1]
-        return self.norms.get(one, 0.0), one
+        one = self._kinds[kind][-1]
+        return self._norms.get(one, 0.0), one
 
     def _tie(self, classes: Sequence[int], reason: str) -> None:
         first = np.full(len(classes) - 1, classes[0], np.int64)
-        self.ledger.tie(first, np.asarray(classes[1:], np.int64), reason)
+        self._ledger.tie(first, np.asarray(classes[1:], np.int64), reason)
 
-    def _complete(self, chosen: list[Kind], covered: set[Block], often: dict[int, int]) -> list[Kind] | None:
-        """Add kinds until every block of every balance touched is covered exactly once."""
-        while (fitting := self._tightest(chosen, covered, often)) is not None:
-            self.effort -= 1
-            if self.effort < 0 or not fitting:
+    def _complete(self, cover: _Cover, limit: int) -> _Cover | None:
+        """Add kinds until the blocks of every balance touched are covered equally often."""
+        while (fitting := self._tightest(cover, limit)) is not None:
+            self._effort -= 1
+            if self._effort < 0 or not fitting:
                 return None
             if len(fitting) > 1:
-                return self._try_each(fitting, chosen, covered, often)
-            chosen, covered, often = _with(fitting[0], chosen, covered, often)
-        return chosen
+                tries = (self._complete(cover.plus(kind), limit) for kind in fitting)
+                return next((found for found in tries if found is not None), None)
+            cover = cover.plus(fitting[0])
+        return cover
 
-    def _try_each(
-        self, fitting: Sequence[Kind], chosen: list[Kind], covered: set[Block], often: dict[int, int]
-    ) -> list[Kind] | None:
-        for kind in fitting:
-            found = self._complete(*_with(kind, chosen, covered, often))
-            if found is not None:
-                return found
-        return None
-
-    def _tightest(
-        self, chosen: Sequence[Kind], covered: set[Block], often: Mapping[int, int]
-    ) -> list[Kind] | None:
-        """The kinds that fit the open block with the fewest of them, best first; None when none is open."""
+    def _tightest(self, cover: _Cover, limit: int) -> list[Kind] | None:
+        """The kinds for the open block that the fewest fit, best first; None when no block is open."""
         best: list[Kind] | None = None
-        for number in often:
-            for row in range(self.heights[number]):
-                if (number, row) in covered:
+        used = Counter(cover.taken)
+        for number, need in cover.needs.items():
+            for row in range(self._heights[number]):
+                if cover.counts.get((number, row), 0) >= need:
                     continue
-                fitting = [
-                    kind for kind in self.by_block[number, row] if self._fits(kind, chosen, covered, often)
-                ]
+                fitting = self._fitting((number, row), cover, used, limit)
                 if best is None or len(fitting) < len(best):
                     best = fitting
                 if len(best) < 2:
                     return best
-        return None if best is None else sorted(best, key=self._next_norm)
+        return best
 
-    def _fits(
-        self, kind: Kind, chosen: Sequence[Kind], covered: set[Block], often: Mapping[int, int]
-    ) -> bool:
-        if not self.kinds[kind] or kind in chosen:  # a kind covers its blocks, so it fits once
-            return False
-        return not (kind[0] & covered) and all(often.get(number, count) == count for number, count in kind[1])
-
-
-def _with(
-    kind: Kind, chosen: list[Kind], covered: set[Block], often: dict[int, int]
-) -> tuple[list[Kind], set[Block], dict[int, int]]:
-    return [*chosen, kind], covered | kind[0], {**often, **dict(kind[1])}
+    def _fitting(self, block: Block, cover: _Cover, used: Mapping[Kind, int], limit: int) -> list[Kind]:
+        raised = {
+            kind: raises
+            for kind in self._by_block[block]
+            if len(self._kinds[kind]) > used.get(kind, 0)
+            and (raises := cover.raised_by(kind, limit)) is not None
+        }
+        return sorted(raised, key=lambda kind: (raised[kind], self._next_norm(kind)))

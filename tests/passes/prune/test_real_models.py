@@ -116,7 +116,7 @@ LIGHT_NETWORKS = {
     "inception_v1": (3, 58),
     "inception_v2": (1, 70),
     "resnet50": (1, 54),
-    "shufflenet": (26, 50),
+    "shufflenet": (2, 50),
     "squeezenet": (1, 26),
 }
 
