@@ -210,7 +210,7 @@ REWRITTEN: dict[str, tuple[Body, int]] = {
 
 
 def classifier(width: int = 8, *, seed: int = 0, noise: float = 0.0, shape: int | str = "N") -> ir.Model:
-    """x[N, 4, 6, 6] -> Conv -> Relu -> Conv -> Relu -> mean -> Gemm -> y[N, 3]; ``noise`` disturbs weights."""
+    """x[N, 4, 6, 6] -> Conv -> Relu -> Conv -> Relu -> mean -> Gemm -> y[N, 3]; ``noise`` disturbs."""
     rng = np.random.default_rng(seed)
     weights = {
         "first.weight": 0.4 * rng.standard_normal((width, CHANNELS, 3, 3)),
