@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import UsageError
-from graphopt.pipeline.options import to_text
+from graphopt.pipeline.options import nearest, to_text
 from graphopt.pipeline.recipe import Recipe, Turn
-from graphopt.pipeline.request import make_request
+from graphopt.pipeline.request import Request, make_request
 from graphopt.pipeline.spec import Step
 
 from .distill import Distill
@@ -54,6 +54,10 @@ def train(
     for name, value in (("teacher", teacher), ("student", student)):
         if not str(value):
             raise UsageError(f"the {name} is not named: its path is empty")
+    known = own | {field.name for field in dataclasses.fields(Request)}
+    for name in options:
+        if name not in known:
+            raise UsageError(f"distill has no option {name!r}{nearest(name, known)}")
     training = {name: options.pop(name) for name in list(options) if name in own}
     training["teacher"] = str(teacher)
     step = Step("distill", tuple((name, to_text(value)) for name, value in training.items()))

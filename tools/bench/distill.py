@@ -1,4 +1,4 @@
-"""``python -m tools.bench.distill``: what distillation wins back, how fast it trains, and what its trainer costs.
+"""``python -m tools.bench.distill``: what distillation wins back, how fast it trains, what its trainer costs.
 
 Accuracy is top-1 on the test images of Fashion-MNIST.  Speed is images a second within training steps, of the
 same graph and loss in onnxruntime-training and in PyTorch, one thread each, interleaved, the best of several.
@@ -115,7 +115,7 @@ def quantized(bench: Bench, model: Path) -> None:
         student = ir.load(bench.work / "w8a8.onnx")
         four_bit_weights(student)
         student.save(bench.work / "w4a8.onnx", force=True)
-        tuned = bench.tuned(model, bench.work / "w4a8.onnx", ":lr=5e-4", draw)
+        tuned = bench.tuned(model, bench.work / "w4a8.onnx", "", draw)
         teacher, before, after = top1(stored, "before"), top1(tuned, "before"), top1(tuned, "after")
         shares.append((after - before) / (teacher - before) if teacher > before else 1.0)
         bench.add("w4a8", f"draw {draw}", teacher=teacher, quantized=before, distilled=after)

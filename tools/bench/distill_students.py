@@ -10,7 +10,7 @@ LARGEST = 7  # of a weight in 4 bits
 
 
 def four_bit_weights(model: Model) -> None:
-    """Round the int8 weights of a quantized model to 4 bits, symmetric, a scale for each channel; in place."""
+    """Round the int8 weights of a quantized model to 4 bits, with a scale for each channel; in place."""
     for node in list(model.graph.find("DequantizeLinear")):
         stored = node.inputs[0].constant
         if stored is not None and stored.dtype == np.int8 and stored.ndim > 1:

@@ -103,9 +103,13 @@ def test_a_student_that_got_no_better_is_not_replaced(
     ],
 )
 def test_wrong_calls(
-    arguments: list[str], code: int, told: str, files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    told: str,
+    files: tuple[Path, Path, Path],
+    capsys: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,
-) -> None:  # fmt: skip
+) -> None:
     if "--backend" not in arguments:
         request.getfixturevalue("fake")
     teacher, student, data = files
@@ -121,5 +125,5 @@ def test_the_python_function(fake: FakeTrainer, files: tuple[Path, Path, Path]) 
     result = distill(teacher, student, data, batch=8, epochs=2, hints=("auto",))
     assert result.report.passes[0].changes
     assert result.report.output is None
-    with pytest.raises(UsageError, match="distill has no option|unexpected|has no option"):
+    with pytest.raises(UsageError, match="distill has no option 'learning'"):
         distill(teacher, student, data, learning=3)

@@ -1,4 +1,4 @@
-"""The losses: as graph and as arithmetic they agree, and they are nothing for a student that is its teacher."""
+"""The losses: as graph and as arithmetic they agree, and they vanish for a student that is its teacher."""
 
 from __future__ import annotations
 

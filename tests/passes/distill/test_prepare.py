@@ -42,7 +42,7 @@ def test_the_user_chooses(choice: Choice, expected: set[str]) -> None:
     "choice", [Choice(train=("nothing",)), Choice(freeze=("frist",)), Choice(behind="no")]
 )
 def test_patterns_that_name_nothing_are_refused(choice: Choice) -> None:
-    with pytest.raises(UsageError, match="nothing|frist|no "):
+    with pytest.raises(UsageError, match=r"nothing|frist|no "):
         prepare(classifier(), FEEDS, choice)
 
 

@@ -94,9 +94,9 @@ def test_it_sees_the_job_folder_and_little_else(
             "no part",
         ),
         (
-            "print(json.dumps({'event': 'error', 'code': 'no_gradient', 'message': 'none for Foo', 'node': 'n'}))",
+            "print(json.dumps(dict(event='error', code='no_gradient', message='none for Foo', node='here')))",
             PassError,
-            r"none for Foo \(node n\)",
+            r"none for Foo \(node here\)",
         ),
     ],
 )

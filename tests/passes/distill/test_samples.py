@@ -21,8 +21,14 @@ from .nets import CHANNELS, SIDE, classifier
 
 
 @pytest.mark.parametrize(
-    ("count", "batch", "expected"), [(6000, 64, (5424, 576, 64)), (512, 64, (448, 64, 64)), (20, 64, (18, 2, 2)), (4, 64, (3, 1, 1))]
-)  # fmt: skip
+    ("count", "batch", "expected"),
+    [
+        (6000, 64, (5424, 576, 64)),
+        (512, 64, (448, 64, 64)),
+        (20, 64, (18, 2, 2)),
+        (4, 64, (3, 1, 1)),
+    ],
+)
 def test_a_split_has_whole_batches_to_judge_with(
     count: int, batch: int, expected: tuple[int, int, int]
 ) -> None:

@@ -16,9 +16,10 @@ from graphopt.passes.distill.worker.loop import Training
 from graphopt.passes.distill.worker.schedule import learning_rate
 
 JOB: dict[str, Any] = {
-    "epochs": 6, "lr": 0.3, "batch": 4, "batches": 5, "accumulate": 1, "optimizer": "sgd", "schedule": "cosine",
-    "warmup": 2, "patience": 0, "seed": 3, "save_every": 1e-9, "parts": 0, "feeds": ["x"], "parameters": ["w"],
-    "statistics": [], "fingerprint": "f", "check": ["self", "direction"], "scale": 1.0,
+    "epochs": 6, "lr": 0.3, "batch": 4, "batches": 5, "accumulate": 1, "optimizer": "sgd",
+    "schedule": "cosine", "warmup": 2, "patience": 0, "seed": 3, "save_every": 1e-9, "parts": 0,
+    "feeds": ["x"], "parameters": ["w"], "statistics": [], "fingerprint": "f",
+    "check": ["self", "direction"], "scale": 1.0,
 }  # fmt: skip
 
 
