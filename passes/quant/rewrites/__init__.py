@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from graphopt.errors import PassError
 from graphopt.ir import Graph, Model, Node, Shape, infer_shapes
+from graphopt.ir.facts import gather_facts
 from graphopt.targets import Target
 
 from ..items import Item, RewriteItem, node_id, nodes_by_id
@@ -34,7 +37,7 @@ REWRITES: dict[str, Rewrite] = {
 def find_rewrites(model: Model, target: Target, refused: Callable[[Node], str | None]) -> list[RewriteItem]:
     """Carry out every rewrite of the target that fits, and return what was done; not of refused nodes."""
     done: list[RewriteItem] = []
-    shapes = infer_shapes(model)
+    shapes = _known(model)
     for kind in target.rewrites:
         rewrite = _rewrite(kind, target)
         if rewrite is None:
@@ -54,7 +57,7 @@ def carry_out(model: Model, items: list[Item], target: Target) -> None:
     wanted = [item for item in items if isinstance(item, RewriteItem)]
     if not wanted:
         return
-    shapes = infer_shapes(model)
+    shapes = _known(model)
     for item in wanted:
         rewrite = _rewrite(item.kind, target)
         node = nodes_by_id(model.graph).get(item.node) if rewrite is not None else None
@@ -65,6 +68,16 @@ def carry_out(model: Model, items: list[Item], target: Target) -> None:
                 pass_name="quant",
             )
     tidy(model.graph)
+
+
+def _known(model: Model) -> Shapes:
+    """The shapes of tensors; on the way, those that are float32 learn it where the file does not say."""
+    facts = gather_facts(model)
+    for node in model.graph.nodes:
+        for tensor in node.outputs:
+            if tensor.name and tensor.dtype is None and facts.dtype(tensor) == np.float32:
+                tensor.dtype = np.dtype(np.float32)
+    return infer_shapes(model)
 
 
 def tidy(graph: Graph) -> None:
