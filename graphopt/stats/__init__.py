@@ -1,6 +1,7 @@
 """The streaming calibration engine: statistics of activations in constant memory."""
 
 from graphopt.stats.channels import ChannelMoments
+from graphopt.stats.each import SampleRanges
 from graphopt.stats.engine import collect
 from graphopt.stats.extremes import Range
 from graphopt.stats.frontier import Frontier, cuts
@@ -8,6 +9,7 @@ from graphopt.stats.gram import Gram, Patches
 from graphopt.stats.histogram import Histogram
 from graphopt.stats.statistic import Factory, State, Statistic
 from graphopt.stats.sums import CompensatedSum
+from graphopt.stats.thresholds import entropy_range, mse_range, percentile_range
 
 __all__ = [
     "ChannelMoments",
@@ -18,8 +20,12 @@ __all__ = [
     "Histogram",
     "Patches",
     "Range",
+    "SampleRanges",
     "State",
     "Statistic",
     "collect",
     "cuts",
+    "entropy_range",
+    "mse_range",
+    "percentile_range",
 ]

@@ -10,9 +10,13 @@ from graphopt.stats.statistic import State
 
 
 class Range:
-    """Exact minimum and maximum; inf and -inf before the first finite element."""
+    """Exact minimum and maximum; inf and -inf before the first finite element.
 
-    def __init__(self) -> None:
+    With a ``floor``, below which no value can lie, the minimum is not looked for: it is said to be the floor.
+    """
+
+    def __init__(self, floor: float | None = None) -> None:
+        self.floor = floor
         self.minimum = math.inf
         self.maximum = -math.inf
         self.count = 0
@@ -20,7 +24,7 @@ class Range:
 
     @property
     def key(self) -> str:
-        return "Range"
+        return "Range" if self.floor is None else f"Range(floor={self.floor})"
 
     @property
     def absmax(self) -> float:
@@ -31,7 +35,8 @@ class Range:
         """Take in one sample's tensor, of any shape."""
         if values.size == 0:
             return
-        low, high = float(values.min()), float(values.max())
+        high = float(values.max())
+        low = float(values.min()) if self.floor is None or not math.isfinite(high) else self.floor
         if not (math.isfinite(low) and math.isfinite(high)):  # so exactly when some element is not finite
             kept = values[np.isfinite(values)]
             self.nonfinite += values.size - kept.size
@@ -43,7 +48,7 @@ class Range:
 
     def merge(self, other: Range) -> Range:
         """The range of both sets of samples."""
-        merged = Range()
+        merged = Range(self.floor)
         merged.minimum = min(self.minimum, other.minimum)
         merged.maximum = max(self.maximum, other.maximum)
         merged.count = self.count + other.count

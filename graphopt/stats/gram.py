@@ -119,6 +119,34 @@ class Patches:
         split = read.reshape(self.groups, channels // self.groups, *index.shape).transpose(0, 2, 1, 3)
         return split.reshape(self.groups, len(chosen), -1)
 
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """Return the mean of the rows of all output positions, (groups, inputs x kernel), float64."""
+        if not self.op.startswith("Conv"):
+            return values.reshape(-1, values.shape[-1]).mean(axis=0, dtype=np.float64)[None]
+        if self.op == "ConvTranspose":
+            every = self.rows(values, np.arange(self.places(values)))
+            return np.asarray(every.mean(axis=1, dtype=np.float64))
+        sums = values.sum(axis=0)[None] if len(values) > 1 else values
+        for axis in range(len(self.kernel)):  # one axis of taps after the other: (taps so far, C, sizes left)
+            taps = self._windows(axis, values.shape[2:])
+            sums = np.concatenate([sums[:, :, of].sum(axis=2) for of in taps])
+        # the taps of the last axis vary slowest
+        ordered = sums.reshape(*self.kernel[::-1], values.shape[1]).transpose()
+        return ordered.reshape(self.groups, -1).astype(np.float64) / self.places(values)
+
+    def _windows(self, axis: int, sizes: tuple[int, ...]) -> list[slice]:
+        """What each tap of a Conv reads along an axis, over all output positions."""
+        start, step = self._starts(sizes)[axis], self.strides[axis]
+        count = self._output_sizes(sizes)[axis]
+        found = []
+        for tap in range(self.kernel[axis]):
+            offset = tap * self.dilations[axis] - start
+            first = max(0, -(offset // step))
+            last = min(count - 1, (sizes[axis] - 1 - offset) // step)
+            stop = max(last * step + offset + 1, 0)
+            found.append(slice(first * step + offset, stop, step))
+        return found
+
     def outputs(self, values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """Return the layer's outputs at the ``chosen`` positions, (groups, chosen, outputs)."""
         if not self.op.startswith("Conv"):

@@ -21,7 +21,7 @@ from .items import (
     node_id,
 )
 from .placement import Placement, Refusal, place
-from .ranges import measure_ranges, widen_pools
+from .ranges import MINMAX, Calibrator, measure_ranges, widen_pools
 from .rewrites import carry_out, find_rewrites
 from .rules import weight_shape
 from .scheme import OPSET, Scheme
@@ -50,6 +50,7 @@ class Drafter:
     refused: Refusal
     limit: int
     ctx: Context
+    calibrator: Calibrator = MINMAX
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -103,10 +104,10 @@ class Drafter:
 
     def _measured(self, placement: Placement) -> dict[str, tuple[float, float]]:
         """The range of every tensor whose range decides; samples are run for new ones alone."""
-        wanted = dict.fromkeys(stored.source.name for stored in placement.stored)
-        new = [name for name in wanted if name not in self.ranges]
+        wanted = {stored.source.name: stored.bounds for stored in placement.stored}
+        new = {name: bounds for name, bounds in wanted.items() if name not in self.ranges}
         if new:
-            self.ranges |= measure_ranges(self.model, new, self.ctx)
+            self.ranges |= measure_ranges(self.model, new, self.ctx, self.calibrator)
         ranges = {name: self.ranges[name] for name in wanted}
         widen_pools(ranges, (stored.source for stored in placement.stored))
         return ranges

@@ -147,6 +147,29 @@ class WallItem:
         return {"float_layer": self.node, "channels": self.channels}
 
 
+@dataclass(frozen=True)
+class EqualiseItem:
+    """Multiply the output channels of a layer by ``factors``, and divide by them where they are read."""
+
+    node: str
+    factors: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"equalise": self.node, "factors": list(self.factors)}
+
+
+@dataclass(frozen=True)
+class TuneItem:
+    """Make up for storing, layer by layer, on the calibration samples."""
+
+    rounding: bool
+    bias: bool
+    refit: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {"tune": "layer by layer", "rounding": self.rounding, "bias": self.bias, "refit": self.refit}
+
+
 Item = (
     TensorItem
     | WeightItem
@@ -158,6 +181,8 @@ Item = (
     | RewriteItem
     | DynamicItem
     | BlockItem
+    | EqualiseItem
+    | TuneItem
 )
 
 
@@ -200,6 +225,12 @@ def _item(item: Mapping[str, Any], known: Mapping[str, Parameters]) -> Item:
     if "weight_only" in item:
         _expect(item["bits"] in (4, 8), "bits must be 4 or 8")
         return BlockItem(item["weight_only"], item["weight_name"], int(item["bits"]), int(item["block"]))
+    if "equalise" in item:
+        factors = tuple(float(factor) for factor in item["factors"])
+        _expect(all(factor > 0 for factor in factors), "factors must be positive")
+        return EqualiseItem(item["equalise"], factors)
+    if "tune" in item:
+        return TuneItem(bool(item["rounding"]), bool(item["bias"]), bool(item["refit"]))
     for key, kind in _BY_NODE.items():
         if key in item:
             return kind(item[key])

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
+import numpy as np
+
 from graphopt import ir, runtime
 from graphopt.errors import ModelError, UsageError
 from graphopt.ir import Model, Node
@@ -16,9 +18,20 @@ from .choice import choose
 from .draft import Drafter
 from .fusion import summary, unfused, verify_fusion
 from .insertion import insert
-from .items import BlockItem, DynamicItem, WeightItem, from_plan, node_id, to_plan
+from .items import (
+    BlockItem,
+    DynamicItem,
+    EqualiseItem,
+    TuneItem,
+    WeightItem,
+    from_plan,
+    node_id,
+    to_plan,
+)
 from .lighter import apply_lighter, check_mode, opset_of_lighter, plan_lighter
 from .placement import Placement
+from .ranges import CALIBRATORS, Calibrator
+from .refining import refine
 from .rewrites import carry_out
 from .rules import LAYERS
 from .scheme import Scheme, opset_of, raise_opset, resolve
@@ -26,6 +39,7 @@ from .validation import refuse_violations
 
 RUN_HERE = "onnxruntime"  # the runtime that can be asked here what it makes of a model
 ISLANDS = 4  # more than one island for so many layers is worth a warning
+REFIT_BELOW = 6  # bits of a weight; with more, fitting anew does more harm than good
 FULL, REDUCED = 127, 63  # largest stored weight in 8 and in 7 bits
 # Without these dot products, pairs of u8 * s8 are summed in 16 bits, which saturates on 8-bit weights.
 SATURATING = frozenset({"avx512", "avx2", "avx", "sse4_1"})
@@ -48,7 +62,10 @@ class Quant(PlannedPass):
     needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn")
 
     calibrator: str = option(
-        "minmax", "how the range of an activation follows from its values", choices=("minmax",)
+        "minmax", "how the range of an activation follows from its values", choices=CALIBRATORS
+    )
+    percentile: float = option(
+        99.999, "calibrator=percentile: how many percent of the values a range holds", minimum=50, maximum=100
     )
     mode: str = option(
         "static",
@@ -74,6 +91,16 @@ class Quant(PlannedPass):
         None, "7-bit weights, for CPUs without VNNI; none: as the CPU of this machine needs it"
     )
 
+    weight_bits: int = option(8, "bits of a weight; fewer than 8 are stored in int8", minimum=2, maximum=8)
+    rounding: str = option(
+        "second-order",
+        "nearest, or second-order: so that the outputs of a layer move least",
+        choices=("nearest", "second-order"),
+    )
+    bias_correction: bool = option(True, "let biases take up the mean errors, one layer after the other")
+    refit: bool | None = option(
+        None, "fit weights anew before they are rounded; none: with fewer than 6 bits"
+    )
     measure: bool = option(
         True, "time both here, and leave float what 8 bits would slow down (onnxruntime targets)"
     )
@@ -110,16 +137,21 @@ class Quant(PlannedPass):
             return
         ir.convert_opset(model, opset_of(items))
         carry_out(model, items, ctx.target)
+        original = model.copy()
         labels = {node_id(node): node for node in model.graph.nodes if node.op in LAYERS}
         for item in items:
             if isinstance(item, WeightItem) and item.node in labels:
                 ctx.changed(labels[item.node], "int8")
-        insert(model.graph, items)
+        insert(model.graph, [item for item in items if not isinstance(item, EqualiseItem | TuneItem)])
+        gained = refine(original, model, items, ctx)
         refuse_violations(model, ctx.target)
         _verify_fusion(model, ctx)
+        if gained:
+            ctx.reported("; ".join(text for text in (ctx.summary, gained) if text))
 
     def _plan(self, model: Model, scheme: Scheme, ctx: Context) -> Plan:
-        drafter = Drafter(model, scheme, self._exclusion, self._weight_limit(), ctx)
+        calibrator = self._calibrator(scheme)
+        drafter = Drafter(model, scheme, self._exclusion, self._weight_limit(), ctx, calibrator)
         draft = drafter.draft({})
         if draft.placement.layers and self.measure and scheme.target.runtime == RUN_HERE:
             choice = choose(drafter, draft, ctx)
@@ -133,13 +165,23 @@ class Quant(PlannedPass):
             ctx.skipped("model", "it has no layer that can run on integers")
             return Plan()
         _warn(draft.placement, ctx)
-        return to_plan(draft.items)
+        return to_plan([*draft.items, *self._tuning()])
+
+    def _calibrator(self, scheme: Scheme) -> Calibrator:
+        levels = 2 ** np.iinfo(scheme.activation.dtype).bits - 1
+        return Calibrator(self.calibrator, self.percentile, levels, scheme.activation.symmetric)
+
+    def _tuning(self) -> list[TuneItem]:
+        """What is done to integers once they are stored."""
+        rounding = self.rounding == "second-order"
+        refit = self.weight_bits < REFIT_BELOW if self.refit is None else self.refit
+        return [TuneItem(rounding, self.bias_correction, refit)] if rounding or self.bias_correction else []
 
     def _weight_limit(self) -> int:
         reduce = self.reduce_range
         if reduce is None:
             reduce = runtime.machine()["isa"] in SATURATING
-        return REDUCED if reduce else FULL
+        return min(REDUCED if reduce else FULL, 2 ** (self.weight_bits - 1) - 1)
 
     def _exclusion(self, node: Node) -> str | None:
         """The user's reason against a node, or None."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from graphopt import stats
 from graphopt.ir import Model, Tensor
 
-from .parameters import SMALLEST_SPAN
+from .parameters import SMALLEST_SPAN, Bounds
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
@@ -17,23 +19,62 @@ POOLS = ("GlobalAveragePool", "AveragePool")
 FURTHEST = 4096.0  # between the spans of a pool's input and output; the kernels give up at 256 * positions
 
 
-def measure_ranges(model: Model, tensors: Iterable[str], ctx: Context) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value of each tensor over all calibration samples.
+CALIBRATORS = ("minmax", "mean", "moving", "percentile", "entropy", "mse")
+NEWEST = 0.1  # weight of the latest sample in a moving average
 
-    Samples run one at a time, so memory does not grow with their number.  A tensor without elements has the
-    range (0, 0).  Raises DataError without samples or for NaN and infinite values.
+
+@dataclass(frozen=True)
+class Calibrator:
+    """How the range of a tensor follows from its values.
+
+    ``minmax`` holds every value; ``mean`` takes the mean of the extremes of single samples and ``moving``
+    their moving average; ``percentile`` holds so many percent of the values; ``entropy`` and ``mse`` lose
+    the least information and the least squares when stored with ``levels`` steps.
     """
-    requests = {name: [stats.Range] for name in tensors}
-    results = stats.collect(
-        model,
-        requests,
-        ctx.calibration,
-        threads=ctx.threads,
-        progress=ctx.progress,
-        provider=ctx.settings.provider,
-        custom_ops=ctx.settings.custom_ops,
-    )
-    return {name: _interval(found) for name, (found,) in results.items()}
+
+    method: str = "minmax"
+    percentile: float = 99.999
+    levels: int = 255
+    symmetric: bool = False
+
+    def statistic(self, bounds: Bounds) -> stats.Factory:
+        """What has to be known of a tensor that never leaves ``bounds``."""
+        if self.method == "minmax":
+            return partial(stats.Range, 0.0) if bounds.low == 0.0 else stats.Range
+        return stats.SampleRanges if self.method in ("mean", "moving") else stats.Histogram
+
+    def interval(self, found: Any) -> tuple[float, float]:
+        """The range, from what ``statistic`` found."""
+        if self.method == "mean":
+            return cast("stats.SampleRanges", found).mean()
+        if self.method == "moving":
+            return cast("stats.SampleRanges", found).moving_average(NEWEST)
+        if self.method == "percentile":
+            return stats.percentile_range(found, self.percentile)
+        if self.method == "entropy":
+            return stats.entropy_range(found, (self.levels + 1) // 2)
+        if self.method == "mse":
+            return stats.mse_range(found, self.levels, symmetric=self.symmetric)
+        return (found.minimum, found.maximum) if found.count else (0.0, 0.0)
+
+
+MINMAX = Calibrator()
+
+
+def measure_ranges(
+    model: Model, tensors: Mapping[str, Bounds], ctx: Context, calibrator: Calibrator = MINMAX
+) -> dict[str, tuple[float, float]]:
+    """The range of each tensor over all calibration samples; those of the model's inputs hold every value.
+
+    ``tensors`` says what the values of each can never leave.  Samples run one at a time, so memory does not
+    grow with their number.  A tensor without elements has the range (0, 0).  Raises DataError without
+    samples or for NaN and infinite values.
+    """
+    inputs = {port.name for port in model.signature.inputs}
+    how = {name: MINMAX if name in inputs else calibrator for name in tensors}
+    requests = {name: [how[name].statistic(bounds)] for name, bounds in tensors.items()}
+    results = ctx.collect(model, requests)
+    return {name: how[name].interval(found) for name, (found,) in results.items()}
 
 
 def widen_pools(ranges: dict[str, tuple[float, float]], tensors: Iterable[Tensor]) -> None:
@@ -54,7 +95,3 @@ def widen_pools(ranges: dict[str, tuple[float, float]], tensors: Iterable[Tensor
 def _span(interval: tuple[float, float]) -> float:
     """Width of an interval that is made to contain zero."""
     return max(interval[1], 0.0) - min(interval[0], 0.0)
-
-
-def _interval(found: stats.Range) -> tuple[float, float]:
-    return (found.minimum, found.maximum) if found.count else (0.0, 0.0)

@@ -187,3 +187,18 @@ def test_the_engine_collects_it() -> None:
 def test_what_cannot_be_followed_says_why() -> None:
     _, node = single("ConvTranspose", (4, 2, 3, 3), auto_pad="SAME_UPPER", strides=[2, 2])
     assert "padding" in str(Patches.of(node))
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 3), (2, 2)])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (3, 1)])
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 0, 2, 1), (2, 2, 2, 2), "SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_means_are_those_of_all_rows(kernel, strides, pads, groups) -> None:
+    """Summing by axis gives what taking every row and averaging does, borders and dilation included."""
+    auto = pads if isinstance(pads, str) else "NOTSET"
+    given = (0, 0, 0, 0) if isinstance(pads, str) else pads
+    values = np.random.default_rng(0).normal(size=(2, 8, 11, 9)).astype(np.float32)
+    for dilations in ((1, 1), (2, 1)):
+        patches = Patches("Conv", kernel, strides, dilations, given, auto, (0, 0), groups)
+        rows = patches.rows(values, np.arange(patches.places(values))).mean(axis=1)
+        np.testing.assert_allclose(patches.means(values), rows, atol=1e-6)

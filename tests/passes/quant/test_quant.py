@@ -104,7 +104,15 @@ def test_a_plan_of_every_kind_of_item_replays_from_its_text() -> None:
     proto = between_convs(net, net.conv(x, (8, 8, 1, 1), name="float"))
     plan, _ = make_plan(proto, exclude=("float",))
     kinds = {next(iter(item)) for item in plan.items}
-    assert kinds == {"tensor", "weight", "integer_pad", "integer_scalar", "integer_gate", "float_layer"}
+    assert kinds == {
+        "tensor",
+        "weight",
+        "integer_pad",
+        "integer_scalar",
+        "integer_gate",
+        "float_layer",
+        "tune",
+    }
     replayed = run_plan(proto, Plan(tuple(json.loads(json.dumps([dict(item) for item in plan.items])))))
     assert replayed == run_plan(proto, plan)
 
@@ -272,9 +280,9 @@ def test_ranges_come_from_the_planned_tensors_alone(monkeypatch: pytest.MonkeyPa
     asked: list[str] = []
     collect = draft.measure_ranges
 
-    def spy(model: ir.Model, tensors: Any, ctx: Context) -> Any:
+    def spy(model: ir.Model, tensors: Any, *others: Any) -> Any:
         asked.extend(tensors)
-        return collect(model, asked, ctx)
+        return collect(model, tensors, *others)
 
     monkeypatch.setattr(draft, "measure_ranges", spy)
     plan, ctx = make_plan(small())

@@ -1,0 +1,218 @@
+"""Make up for storing in integers, without labels: one walk through the network, layer by layer.
+
+The float and the quantized network are carried side by side.  What a layer reads comes from the quantized
+one, whose layers before it are done, so every correction sees all errors before it and none is counted twice
+(corrections computed for all layers at once do more harm than good).  For each layer its weights are rounded
+so that its outputs move least (see ``rounding``), then its bias takes up what is left of the mean error.
+
+Each step is kept only where it lowers the error of the layer on samples that it was not fitted to, and the
+whole only where the outputs of the network come closer too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.solve import damping, fit, squared_error
+from graphopt.stats import Frontier, Gram, cuts
+
+from .rounding import fitted_scale, searched_scale, second_order
+from .stored import StoredLayer
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.ir import Array
+    from graphopt.pipeline import Context
+
+SAMPLES = 128  # at most; more changed nothing
+HELD_OUT = 8  # the last of so many parts of the samples only judges
+REFIT = 0.01  # how much weights are held when they are fitted, of the mean variance of what they read
+POSITIONS = 32  # of each sample; twice as many for layers that read more than MANY numbers
+MANY = 256
+UNKNOWNS = 4608  # of one output; a larger covariance takes too much memory
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the walk does.
+
+    ``rounding`` of second order, ``bias`` correction, and for weights of few bits ``refit``: fit the weights
+    to what the layer reads in the quantized network before they are rounded, and search their scales.
+    """
+
+    rounding: bool = True
+    bias: bool = True
+    refit: bool = False
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The noise of a layer's output, relative to its variance, on samples not fitted to."""
+
+    layer: str
+    before: float
+    after: float
+
+
+def tune(
+    original: ir.Model,
+    model: ir.Model,
+    layers: Sequence[StoredLayer],
+    samples: Samples,
+    how: Tuning,
+    ctx: Context,
+) -> list[Tuned]:
+    """Change integers and biases of ``layers`` in ``model``; return the layers with their errors.
+
+    ``original`` computes the same in floats.  The layers stand in topological order.
+    """
+    samples = samples.take(SAMPLES)
+    fitting = len(samples) - held_out(len(samples))
+    old = Frontier(original, samples, ctx.session)
+    new = Frontier(model, samples, ctx.session)
+    model.sort()
+    there = cuts(original.graph, [layer.exact for layer in layers])
+    here = cuts(model.graph, [layer.node for layer in layers])
+    cheaper = _cheaper(model.graph)
+    done = []
+    steps = ctx.progress("quant: rounding and correcting", zip(layers, there, here, strict=True), len(layers))
+    for layer, before, behind in steps:
+        old.advance(before)
+        new.advance([name for name in dict.fromkeys(cheaper.get(name, name) for name in behind) if name])
+        seen = _look(layer, old, new, fitting, POSITIONS * (4 if how.refit else 1), ctx.seed)
+        done.append(_tune(model.graph, layer, seen, how))
+    return done
+
+
+def held_out(samples: int) -> int:
+    """How many samples at the end only judge; none when there is a single one, which then does both."""
+    return max(1, samples // HELD_OUT) if samples > 1 else 0
+
+
+def _cheaper(graph: ir.Graph) -> dict[str, str]:
+    """What to keep instead of a dequantized tensor: its integers, or nothing when those are parameters."""
+    return {
+        node.output.name: node.inputs[0].name if node.inputs[0].constant is None else ""
+        for node in graph.find("DequantizeLinear")
+    }
+
+
+def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, how: Tuning) -> Tuned:
+    weights = layer.integers * layer.scale[:, None, :]
+    before = best = seen.noise(weights)
+    if layer.integers.shape[1] <= UNKNOWNS:
+        for integers, scale in _rounded(layer, seen.fitted, how):
+            tried = integers * scale[:, None, :]
+            error = seen.noise(tried)
+            if error < best:
+                best, weights = error, tried
+                layer.rescale(graph, scale)
+                layer.store(graph, integers)
+    if how.bias and layer.can_be_corrected:
+        corrected = seen.matching_bias(weights)
+        if seen.shift(weights, corrected) < seen.shift(weights, layer.bias):
+            layer.correct(graph, corrected)
+    return Tuned(layer.exact.output.name, before, best)
+
+
+def _rounded(layer: StoredLayer, sums: Gram, how: Tuning) -> Iterator[tuple[Array, Array]]:
+    """Integers and scales to try, the simplest first."""
+    spread, weights = covariance(sums), layer.weights
+    if how.rounding:
+        yield second_order(weights, layer.scale, layer.limit, spread), layer.scale
+    if how.refit:
+        fitted = _refitted(weights, sums)
+        if not layer.has_channels:
+            yield second_order(fitted, layer.scale, layer.limit, spread), layer.scale
+            return
+        scale = _float32(searched_scale(fitted, layer.limit, spread, layer.least_scale))
+        integers = second_order(fitted, scale, layer.limit, spread)
+        yield integers, _float32(np.maximum(fitted_scale(fitted, integers, spread, scale), layer.least_scale))
+
+
+def _float32(scale: Array) -> Array:
+    """Scales as they are stored."""
+    return scale.astype(np.float32).astype(np.float64)
+
+
+def _refitted(weights: Array, sums: Gram) -> Array:
+    """The weights that bring what the layer reads now closest to what it should yield."""
+    current = np.concatenate([weights, np.zeros((len(weights), 1, weights.shape[2]))], axis=1)
+    held = damping(sums.gram, REFIT, bias=True)
+    return fit(sums.gram, sums.cross, current, held)[:, :-1]
+
+
+def covariance(sums: Gram) -> Array:
+    """The covariance of what a layer reads, (groups, n, n): the bias takes care of the mean."""
+    gram = sums.gram / max(sums.count, 1)
+    mean = gram[:, :-1, -1]
+    return gram[:, :-1, :-1] - mean[:, :, None] * mean[:, None, :]
+
+
+class _Seen:
+    """What a layer reads in the quantized network and what it should yield.
+
+    Rows of single positions tell how to round; means over all positions of a sample tell the bias, since an
+    error of the mean is what later averages do not take away.
+    """
+
+    def __init__(self, layer: StoredLayer, positions: int, seed: int) -> None:
+        self._patches = layer.patches
+        self._axis = -1 if layer.node.op in ("Gemm", "MatMul") else 1
+        rows = layer.patches.shape(layer.exact.inputs[1].constant.shape)[1]
+        positions = positions if rows <= MANY else 2 * positions
+        self.fitted, self.judged = (Gram(layer.patches, positions=positions, seed=seed) for _ in range(2))
+        self._means: list[tuple[Array, Array]] = []  # of rows and of outputs, for each sample
+        self._judging: list[int] = []
+
+    def update(self, read: Array, wanted: Array, judges: bool) -> None:
+        """Take in what the layer reads and should yield for one sample."""
+        (self.judged if judges else self.fitted).update(read, wanted)
+        others = tuple(axis for axis in range(wanted.ndim) if axis != self._axis % wanted.ndim)
+        if judges:
+            self._judging.append(len(self._means))
+        self._means.append((self._patches.means(read), wanted.mean(axis=others).astype(np.float64)))
+
+    def noise(self, weights: Array) -> float:
+        """Variance of the output's error on the judging samples, relative to the output's variance."""
+        sums = self.judged if self.judged.count else self.fitted
+        bias = _matching_bias(sums, weights)
+        whole = np.concatenate([weights, bias[:, None, :]], axis=1)
+        energy = float(sums.energy.sum()) - float(np.square(sums.cross[:, -1]).sum()) / max(sums.count, 1)
+        return squared_error(sums.gram, sums.cross, sums.energy, whole) / max(energy, 1e-30)
+
+    def matching_bias(self, weights: Array) -> Array:
+        """The bias with which a layer of these weights has the wanted mean output, (channels,)."""
+        fitted = [number for number in range(len(self._means)) if number not in self._judging]
+        found = [self._missing(weights, number) for number in fitted]
+        return np.asarray(np.mean(found, axis=0))
+
+    def shift(self, weights: Array, bias: Array | None) -> float:
+        """Squared error of the mean outputs of the judging samples."""
+        judging = self._judging or range(len(self._means))
+        given = 0.0 if bias is None else bias
+        return float(sum(np.square(self._missing(weights, number) - given).sum() for number in judging))
+
+    def _missing(self, weights: Array, number: int) -> Array:
+        rows, outputs = self._means[number]
+        return outputs - np.einsum("gn,gno->go", rows, weights).reshape(-1)
+
+
+def _matching_bias(sums: Gram, weights: Array) -> Array:
+    """The bias with which the mean error of all rows vanishes, (groups, outputs)."""
+    count = max(sums.count, 1)
+    mean, wanted = sums.gram[:, -1, :-1] / count, sums.cross[:, -1, :] / count
+    return wanted - np.einsum("gn,gno->go", mean, weights)
+
+
+def _look(layer: StoredLayer, old: Frontier, new: Frontier, fitting: int, positions: int, seed: int) -> _Seen:
+    seen = _Seen(layer, positions, seed)
+    source, target = layer.node.inputs[0].name, layer.exact.output.name
+    for number, (here, there) in enumerate(zip(new.stream([source]), old.stream([target]), strict=True)):
+        seen.update(here[source], there[target], number >= fitting)
+    return seen
