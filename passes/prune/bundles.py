@@ -28,18 +28,40 @@ Block = tuple[int, int]  # number of the balance, number of the block in it
 Kind = tuple[frozenset[Block], tuple[tuple[int, int], ...]]  # blocks, and how often in those of each balance
 
 
-def bundle(ledger: Ledger, balances: Sequence[Balance], slots: Iterable[Slot]) -> None:
-    """Tie channels so that removing any class leaves the blocks of every balance equally wide.
+@dataclass(frozen=True)
+class Decision:
+    """Classes that go together from now on, or that have to stay, and the reason."""
 
-    Channels that find no partners get a wall.  The choice of partners depends on the weights alone.
+    classes: Ids
+    reason: str
+    stay: bool = False
+
+
+def bundle(ledger: Ledger, balances: Sequence[Balance], slots: Iterable[Slot]) -> list[Decision]:
+    """Decide which classes go together, so that removing any leaves the blocks of every balance equally wide.
+
+    Channels that find no partners have to stay.  The choice of partners depends on the weights alone.
     """
     distinct = _distinct(ledger, balances)
     if not distinct:
-        return
-    kinds = _kinds(ledger, [table for table, _ in distinct], [reason for _, reason in distinct])
+        return []
+    reasons = [reason for _, reason in distinct]
+    decisions: list[Decision] = []
+    kinds = _kinds(ledger, [table for table, _ in distinct], reasons, decisions)
     heights, norms = [len(table) for table, _ in distinct], _norms(ledger, slots) if kinds else {}
     for part in _components(kinds):
-        _Search(ledger, part, heights, norms).run([reason for _, reason in distinct])
+        decisions += _Search(part, heights, norms).run(reasons)
+    return decisions
+
+
+def carry_out(ledger: Ledger, decisions: Iterable[Decision]) -> None:
+    """Tie and wall off what was decided."""
+    for decision in decisions:
+        if decision.stay:
+            ledger.wall(decision.classes, decision.reason)
+        else:
+            first = np.full(len(decision.classes) - 1, decision.classes[0], np.int64)
+            ledger.tie(first, decision.classes[1:], decision.reason)
 
 
 def _distinct(ledger: Ledger, balances: Sequence[Balance]) -> list[tuple[Ids, str]]:
@@ -52,7 +74,9 @@ def _distinct(ledger: Ledger, balances: Sequence[Balance]) -> list[tuple[Ids, st
     return list(found.values())
 
 
-def _kinds(ledger: Ledger, tables: Sequence[Ids], reasons: Sequence[str]) -> dict[Kind, list[int]]:
+def _kinds(
+    ledger: Ledger, tables: Sequence[Ids], reasons: Sequence[str], decisions: list[Decision]
+) -> dict[Kind, list[int]]:
     """Sort the removable classes by the blocks they lie in; those that lie evenly in all need no partners."""
     places: dict[int, dict[int, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
     for number, table in enumerate(tables):
@@ -67,7 +91,8 @@ def _kinds(ledger: Ledger, tables: Sequence[Ids], reasons: Sequence[str]) -> dic
         often: list[tuple[int, int]] = []
         for number, counts in lies.items():
             if len(set(counts.values())) > 1:
-                ledger.wall(np.asarray([one]), f"{reasons[number]}, and hold different numbers of them")
+                why = f"{reasons[number]}, and hold different numbers of them"
+                decisions.append(Decision(np.asarray([one]), why, stay=True))
                 break
             if len(counts) < len(tables[number]):
                 blocks |= {(number, row) for row in counts}
@@ -147,12 +172,10 @@ class _Search:
 
     def __init__(
         self,
-        ledger: Ledger,
         kinds: dict[Kind, list[int]],
         heights: Sequence[int],
         norms: Mapping[int, float],
     ) -> None:
-        self._ledger = ledger
         self._kinds = kinds  # the removable classes of each kind
         self._heights = heights  # how many blocks each balance has
         self._norms = norms
@@ -163,8 +186,8 @@ class _Search:
             for block in kind[0]:
                 self._by_block[block].append(kind)
 
-    def run(self, reasons: Sequence[str]) -> None:
-        """Bundle everything that can be bundled, and wall off the rest."""
+    def run(self, reasons: Sequence[str]) -> Iterator[Decision]:
+        """Yield bundles of everything that can be bundled, and a wall for the rest."""
         wide: dict[Kind, tuple[Kind, ...]] = {}  # covers that took long to find
         while any(self._kinds.values()):
             start = min((kind for kind, left in self._kinds.items() if left), key=self._next_norm)
@@ -175,11 +198,10 @@ class _Search:
                 if found is not None and limit:
                     wide[start] = found
             if found is None:
-                left = np.asarray(self._kinds[start])
-                self._ledger.wall(left, f"{reason}, and the others have none to spare")
-                self._kinds[start] = []
+                left, self._kinds[start] = np.asarray(self._kinds[start], np.int64), []
+                yield Decision(left, f"{reason}, and the others have none to spare", stay=True)
             else:
-                self._tie([self._kinds[kind].pop() for kind in found], reason)
+                yield Decision(np.asarray([self._kinds[kind].pop() for kind in found], np.int64), reason)
 
     def _cover(self, start: Kind) -> tuple[tuple[Kind, ...] | None, int]:
         """The kinds of a bundle that begins with ``start``, and the limit at which they were found."""
@@ -196,10 +218,6 @@ class _Search:
     def _next_norm(self, kind: Kind) -> tuple[float, int]:
         one = self._kinds[kind][-1]
         return self._norms.get(one, 0.0), one
-
-    def _tie(self, classes: Sequence[int], reason: str) -> None:
-        first = np.full(len(classes) - 1, classes[0], np.int64)
-        self._ledger.tie(first, np.asarray(classes[1:], np.int64), reason)
 
     def _complete(self, cover: _Cover, limit: int) -> _Cover | None:
         """Add kinds until the blocks of every balance touched are covered equally often."""

@@ -9,6 +9,7 @@ ids is one removable unit (the method is DepGraph's and SPA's grouping, with ids
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,8 +17,8 @@ import numpy as np
 
 from graphopt import ir
 
-from . import movers, norms, pointwise, sizes, weighted
-from .bundles import bundle
+from . import movers, norms, pointwise, reshapes, sizes, weighted
+from .bundles import bundle, carry_out
 from .facts import Facts
 from .ledger import FIXED, Ids
 from .walk import Channels, Edit, Layer, Slot, Walk
@@ -35,22 +36,22 @@ RULES: dict[str, Rule] = {
     "LayerNormalization": norms.layer_norm,
     "RMSNormalization": norms.layer_norm,
     "Concat": movers.concat,
-    "DepthToSpace": movers.depth_to_space,
-    "Expand": movers.expand,
-    "Flatten": movers.reshape,
+    "DepthToSpace": reshapes.depth_to_space,
+    "Expand": reshapes.expand,
+    "Flatten": reshapes.reshape,
     "Gather": movers.gather,
     "Pad": movers.pad,
-    "Reshape": movers.reshape,
-    "Resize": movers.resize,
+    "Reshape": reshapes.reshape,
+    "Resize": reshapes.resize,
     "Shape": sizes.shape_of,
     "Slice": movers.slice_,
-    "SpaceToDepth": movers.space_to_depth,
+    "SpaceToDepth": reshapes.space_to_depth,
     "Split": movers.split,
-    "Squeeze": movers.reshape,
-    "Tile": movers.tile,
+    "Squeeze": reshapes.reshape,
+    "Tile": reshapes.tile,
     "Transpose": movers.transpose,
-    "Unsqueeze": movers.reshape,
-    "Upsample": movers.resize,
+    "Unsqueeze": reshapes.reshape,
+    "Upsample": reshapes.resize,
     **dict.fromkeys(pointwise.UNARY_KEEPING_ZERO + pointwise.UNARY, pointwise.unary),
     **dict.fromkeys(pointwise.ADDING + pointwise.SCALING + pointwise.COMBINING, pointwise.combine),
     **dict.fromkeys(pointwise.POOLING, pointwise.pool),
@@ -94,7 +95,7 @@ def couple(model: ir.Model, facts: Facts) -> Coupling:
     for node in model.graph.nodes:
         if node not in walk.routed and not sizes.follow(walk, node):
             _rule(walk, node)(walk, node)
-    bundle(walk.ledger, walk.balances, walk.slots)
+    _bundle(walk)
     classes = walk.ledger.classes()
     return Coupling(
         classes,
@@ -107,6 +108,16 @@ def couple(model: ir.Model, facts: Facts) -> Coupling:
         frozenset(classes[np.concatenate(walk.parted)].tolist()) if walk.parted else frozenset(),
         walk.carried,
     )
+
+
+def _bundle(walk: Walk) -> None:
+    """Bundle channels once for a network: the same ones whatever its weights become while it is planned."""
+    blocks = b"".join(balance.blocks.tobytes() for balance in walk.balances)
+    key = hashlib.sha256(blocks + walk.ledger.classes().tobytes()).digest()
+    known = walk.facts.bundles
+    if key not in known:
+        known[key] = bundle(walk.ledger, walk.balances, walk.slots)
+    carry_out(walk.ledger, known[key])
 
 
 def _rule(walk: Walk, node: ir.Node) -> Rule:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,8 @@ from graphopt.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
+
+    from .bundles import Decision
 
 SMALL = 1024  # elements; larger tensors are data, not sizes
 
@@ -46,6 +48,7 @@ class Facts:
     values: dict[str, ir.Array]
     runs: bool = True  # whether the model can be run at all
     allow_inexact: bool = False  # whether channels that are normalised together may be parted
+    bundles: dict[bytes, list[Decision]] = field(default_factory=dict)  # made once, from the first weights
 
     def shape(self, tensor: ir.Tensor) -> tuple[int, ...] | None:
         """Return the shape of a tensor, or None when nobody knows it."""

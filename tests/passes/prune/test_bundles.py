@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphopt.passes.prune.bundles import bundle
+from graphopt.passes.prune.bundles import bundle, carry_out
 from graphopt.passes.prune.ledger import FIXED, Ids, Ledger
 from graphopt.passes.prune.walk import Balance
 
@@ -22,7 +22,7 @@ def balanced(ledger: Ledger, tables: list[Ids]) -> int:
 
 
 def bundled(ledger: Ledger, *tables: Ids) -> int:
-    bundle(ledger, [Balance(table, "a layer has groups") for table in tables], ())
+    carry_out(ledger, bundle(ledger, [Balance(table, "a layer has groups") for table in tables], ()))
     return balanced(ledger, list(tables))
 
 
