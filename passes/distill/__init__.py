@@ -4,6 +4,7 @@ In the order of a run: spec -> prepare (fixed, select, rewrites, fake_quant, mas
 -> feeds -> backends (worker) -> write_back -> judge.
 """
 
+from graphopt.passes.distill.api import distill
 from graphopt.passes.distill.distill import Distill
 
-__all__ = ["Distill"]
+__all__ = ["Distill", "distill"]

@@ -147,7 +147,8 @@ class Distill(Pass):
 
     def _report(self, outcome: Outcome, model: Model, ctx: Context) -> None:
         if outcome.tuned.reason == "stopped":
-            ctx.warn("distill was interrupted: the best so far is kept")
+            more = "" if ctx.settings.cache is None else "; the same command goes on from there"
+            ctx.warn(f"distill was interrupted: the best so far is kept{more}")
         if outcome.tuned.reason == "diverged":
             ctx.warn(f"distill diverged: the best before that is kept; lr={self.lr / 4:g} may help")
         if outcome.student is None:

@@ -74,12 +74,11 @@ class Distillation:
     def run(self, samples: Samples) -> Outcome:
         """Train on ``samples``; the student given stays as it is."""
         chosen, prepared = self._prepare(samples)
-        with job_folder(self._ctx, self._fingerprint(samples, chosen)) as folder:
-            build = _Build(self._student, self._teacher, self._ask, prepared, chosen, folder, self._ctx)
-            job, producer = build.job(samples, folder.name)
-            if not _is_resumed(folder):
-                self._backend.check(job)
+        with job_folder(self._ctx, self._fingerprint(samples, chosen)) as place:
+            build = _Build(self._student, self._teacher, self._ask, prepared, chosen, place.path, self._ctx)
+            job, producer = build.job(samples, place.path.name)
             tuned = self._tune(job, producer)
+            place.is_done = tuned.reason != "stopped"
             before = build.verdict(self._student)
             after = self._student.copy()
             nodes = write_back(after, prepared, tuned.values)
@@ -90,6 +89,8 @@ class Distillation:
     def _tune(self, job: Job, producer: Producer | None) -> Tuned:
         watched = Watched(self._ctx, self._ask.settings, producer)
         try:
+            if not (job.folder / "checkpoint.json").exists():
+                self._backend.check(job)
             with watched:
                 return self._backend.tune(job, watched.hear)
         finally:
@@ -147,27 +148,31 @@ class Distillation:
         return digest.hexdigest()[:24]
 
 
+@dataclass
+class Place:
+    """A job folder; one in the cache stays until its job is done."""
+
+    path: Path
+    is_done: bool = False
+
+
 @contextmanager
-def job_folder(ctx: Context, fingerprint: str) -> Iterator[Path]:
+def job_folder(ctx: Context, fingerprint: str) -> Iterator[Place]:
     """A folder for the job: temporary, or one in the cache that a later run of the same job goes on in."""
     cache = ctx.settings.cache
     if cache is None:
         folder = Path(tempfile.mkdtemp(prefix="graphopt-distill-"))
         try:
-            yield folder
+            yield Place(folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return
     folder = Path(cache) / f"distill-{fingerprint}"
     folder.mkdir(parents=True, exist_ok=True)
-    yield folder
-    for path in folder.iterdir():  # finished: what is left would only take room
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
-    folder.rmdir()
-
-
-def _is_resumed(folder: Path) -> bool:
-    return (folder / "checkpoint.json").exists()
+    place = Place(folder)
+    yield place
+    if place.is_done:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Build:

@@ -11,7 +11,7 @@ import pytest
 from graphopt import ir
 from graphopt.cli import app
 from graphopt.errors import UsageError
-from graphopt.passes.distill.api import distill
+from graphopt.passes.distill import distill
 
 from .conftest import FakeTrainer
 from .nets import CHANNELS, SIDE, classifier, weights_of
