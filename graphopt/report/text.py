@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
 from rich.box import ASCII2, SIMPLE_HEAD
+from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 WIDTH = 80
+LONG = 500  # rows above which a table is laid out here: rich takes a millisecond for each
 _STYLES = {"warning": "yellow", "loud": "bold yellow", "failure": "bold red"}
 
 
@@ -41,11 +44,46 @@ def print_line(text: str, style: str = "", *, wrap: bool = True) -> None:
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> None:
     """Print rows under a header; columns in ``right`` are aligned to the right, cells wrap to fit."""
-    console, aligned = _Stdout(), set(right)
+    console, aligned, rows = _Stdout(), set(right), list(rows)
     plain = console.encoding.lower() not in ("utf-8", "utf8")
+    if len(rows) > LONG:
+        console.file.writelines(_long_table(header, rows, aligned, console.width, "-" if plain else "─"))
+        return
     table = Table(box=ASCII2 if plain else SIMPLE_HEAD, show_header=any(header))
     for index, name in enumerate(header):
         table.add_column(Text(name), justify="right" if index in aligned else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
+
+
+def _long_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: set[int], width: int, rule: str
+) -> Iterator[str]:
+    """The lines of a table as rich would draw it; the widest columns give way where it does not fit."""
+    natural = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
+    free = width - 3 * len(header) - 1
+    widest = max(natural)
+    while sum(min(column, widest) for column in natural) > free and widest > 2:
+        widest -= 1
+    widths = [min(column, widest) for column in natural]
+    yield from _row_lines(header, widths, right)
+    yield f" {rule * (sum(widths) + 3 * len(widths) - 1)}\n"
+    for row in rows:
+        yield from _row_lines(row, widths, right)
+
+
+def _row_lines(row: Sequence[str], widths: Sequence[int], right: set[int]) -> Iterator[str]:
+    """One row, on as many lines as its longest cell takes."""
+    folded = [
+        [cell] if cell_len(cell) <= width else chop_cells(cell, width)
+        for cell, width in zip(row, widths, strict=True)
+    ]
+    for pieces in zip_longest(*folded, fillvalue=""):
+        cells = (
+            " " * (width - cell_len(piece)) + piece
+            if index in right
+            else piece + " " * (width - cell_len(piece))
+            for index, (piece, width) in enumerate(zip(pieces, widths, strict=True))
+        )
+        yield f"  {'   '.join(cells)}".rstrip() + "\n"

@@ -64,7 +64,10 @@ def trial_shapes(
         first = next(iter(trials(list(remaining.values()))))
         filled = {name: _plain(fill(dims, first)) for name, dims in remaining.items()}
         return TrialShapes(_in_order(ports, known, filled), _announcement(remaining, filled, "not tried"))
-    session = Session(model, threads=threads, provider=provider, custom_ops=custom_ops)
+    # for a single run, optimising takes longer than it saves
+    session = Session(
+        model, optimization="disabled", threads=threads, provider=provider, custom_ops=custom_ops
+    )
     return _first_that_runs(model, session, ports, known, remaining)
 
 

@@ -27,6 +27,30 @@ def test_tables_fit_and_lose_nothing(rows: list[tuple[str, str]]) -> None:
     assert not Counter("".join("".join(map("".join, rows)).split())) - shown
 
 
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=4))
+def test_long_tables_fit_and_lose_nothing(rows: list[tuple[str, str]]) -> None:
+    many = rows * (1 + text.LONG // len(rows))
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        text.print_table(("name", "size"), many, right=[1])
+    lines = out.getvalue().split("\n")
+    assert max(map(cell_len, lines)) <= text.WIDTH
+    shown = Counter("".join(out.getvalue().split()))
+    assert not Counter("".join("".join(map("".join, many)).split())) - shown
+
+
+def test_long_tables_look_like_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("/conv[0]/weight", "12"), ("a" * 100, "3")]
+    drawn = []
+    for limit in (500, 1):
+        monkeypatch.setattr(text, "LONG", limit)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            text.print_table(("node", "size"), rows, right=[1])
+        drawn.append([line.rstrip() for line in out.getvalue().splitlines() if line.strip()])
+    assert drawn[0] == drawn[1]
+
+
 def test_markup_in_names_is_only_text(capsys: pytest.CaptureFixture[str]) -> None:
     text.print_table(("node", "what"), [("/conv[0]/weight", "[red]x[/red]")])
     assert "/conv[0]/weight" in (out := capsys.readouterr().out) and "[red]x[/red]" in out
