@@ -105,7 +105,7 @@ class Rewriter:
         assert chosen is not None
         moved = (np.cumsum(self._kept(edit.before)) - 1)[chosen].astype(chosen.dtype)
         if chosen.ndim:
-            moved = moved[self._kept(edit.after[0])]
+            moved = moved.compress(self._kept(edit.after[0]), edit.place)
         if not np.array_equal(moved, chosen):
             self.read_instead(node, 1, self._graph.add_constant(node.inputs[1].name, moved))
 

@@ -114,15 +114,27 @@ def gather(walk: Walk, node: ir.Node) -> None:
         walk.carry(node.output, found.axis + (len(indices) - 1 if axis < found.axis else 0), found.ids)
         return
     chosen = node.inputs[1].constant
-    if chosen is None or chosen.ndim > 1:
-        walk.wall(node, "picks channels by a calculation or a table")
+    if chosen is None:
+        walk.wall(node, "picks channels by a calculation")
         return
-    taken = np.atleast_1d(found.ids[chosen])
-    if chosen.ndim:
-        walk.carry(node.output, axis, taken)
+    taken, place = _line_of(found.ids[chosen])
+    if taken is None:
+        walk.wall(node, "picks channels by a table")
+        return
+    if len(taken) > 1 or chosen.ndim == 1:
+        walk.carry(node.output, axis + place, taken)
     else:
         walk.ledger.wall(taken, f"{describe(node)} picks this very channel")
-    walk.edit("gather", node, found, Channels(axis, taken))
+    walk.edit("gather", node, found, Channels(axis + place, taken), place=place)
+
+
+def _line_of(table: Ids) -> tuple[Ids | None, int]:
+    """The one axis along which a table of ids varies, and what stands there; None when there are several."""
+    if table.ndim < 2:
+        return np.atleast_1d(table), 0
+    longest = int(np.argmax(table.shape))
+    line = np.moveaxis(table, longest, -1).reshape(-1, table.shape[longest])
+    return (line[0], longest) if (line == line[0]).all() else (None, 0)
 
 
 def pad(walk: Walk, node: ir.Node) -> None:

@@ -164,6 +164,13 @@ def gather_of_channels(net: Net) -> onnx.ModelProto:
     return last(net, net.op("Gather", body(net), ints(5, 0, -1, 2), axis=1), 4)
 
 
+def gather_by_a_table(net: Net) -> onnx.ModelProto:
+    """What strided views become: all channels by a table with axes of size 1."""
+    y = net.op("Reshape", net.op("GlobalAveragePool", body(net)), ints(-1))
+    y = net.op("Gather", y, np.arange(8).reshape(1, 8, 1, 1), axis=0)
+    return last(net, y, 8)
+
+
 def option_a_shortcut(net: Net) -> onnx.ModelProto:
     x = body(net, 4)
     y = net.conv(x, (8, 4, 3, 3), strides=[2, 2], name="wide", **PADS)
@@ -360,6 +367,7 @@ NARROWED: list[tuple[Build, dict[str, int]]] = [
     (sampled, {"first": 4}),
     (convnext, {"first": 8, "depth": 8, "wide": 8, "narrow": 8}),
     (gather_of_channels, {"first": 4}),  # two of those that are picked, two of the others
+    (gather_by_a_table, {"first": 4}),
     (option_a_shortcut, {"first": 2, "wide": 4}),
     (shuffle, {"first": 4}),
     (depth_to_space, {"first": 8}),
