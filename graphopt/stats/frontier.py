@@ -24,14 +24,18 @@ class Frontier:
     """The activations of a model at a cut through its graph, for a fixed set of samples.
 
     Everything behind the cut can be computed from them without running what lies before it, while layers
-    behind it change.  As long as no cut fits ``CACHE_BYTES``, the cut stays where it is, at first at the
-    model's inputs.  ``open_session(model, outputs)`` opens a part of the model: ``Context.session`` does.
+    behind it change.  As long as no cut fits ``limit`` bytes, the cut stays where it is, at first at the
+    model's inputs; while it moves, the values at the old one and the new one are both held.
+    ``open_session(model, outputs)`` opens a part of the model: ``Context.session`` does.
     """
 
-    def __init__(self, model: ir.Model, samples: Samples, open_session: Open) -> None:
+    def __init__(
+        self, model: ir.Model, samples: Samples, open_session: Open, *, limit: int = CACHE_BYTES
+    ) -> None:
         self._model = model
         self._samples = samples
         self._open = open_session
+        self._limit = limit
         self._kept: list[Arrays] | None = None
 
     @property
@@ -45,7 +49,7 @@ class Frontier:
         first = next(stream)
         if not all(isinstance(value, np.ndarray) for value in first.values()):
             return  # a sequence or a map: nothing a model can be given
-        if sum(value.nbytes for value in first.values()) * len(self._samples) > CACHE_BYTES:
+        if sum(value.nbytes for value in first.values()) * len(self._samples) > self._limit:
             return
         self._kept = [first, *stream]
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 SAMPLES = 512  # at most; more changed nothing
+CACHE_BYTES = 96 * 2**20  # of activations kept of each network
 NOTHING = 1e-9  # relative squared error below which there is nothing to repair
 
 
@@ -93,8 +94,8 @@ class _Walk:
     ) -> None:
         self._coupling, self._keep, self._ctx = coupling, keep, ctx
         self._samples = len(samples)
-        self._original = Frontier(model.copy(), samples, ctx.session)
-        self._pruned = Frontier(model, samples, ctx.session)
+        self._original = Frontier(model.copy(), samples, ctx.session, limit=CACHE_BYTES)
+        self._pruned = Frontier(model, samples, ctx.session, limit=CACHE_BYTES)
         self._masked: list[tuple[ir.Node, ir.Tensor]] = []
         self._slots: dict[str, list[Slot]] = defaultdict(list)
         for slot in coupling.slots:
