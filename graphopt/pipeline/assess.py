@@ -89,7 +89,7 @@ class Assessor:
         return Assessment(
             dataclasses.replace(before, latency_ms=times[0], metrics=self._metrics(scores.reference)),
             dataclasses.replace(after, latency_ms=times[1], metrics=self._metrics(scores.candidate)),
-            scores.to_agreement(),
+            {**scores.to_agreement(), "samples": scores.samples},
         )
 
     def _warn_if_slower(self, before: float, after: float) -> None:

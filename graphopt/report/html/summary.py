@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def cards(document: Mapping[str, Any]) -> list[dict[str, str]]:
         found.append(_ratio_card("Latency", before["latency_ms"], after["latency_ms"], "ms", NOTICEABLE))
     for name, value in before.get("metrics", {}).items():
         if name in after.get("metrics", {}):
-            found.append(_metric_card(name, value, after["metrics"][name]))
+            found.append(_metric_card(name, value, after["metrics"][name], noise_points(document)))
     return [*found, *_agreement_cards(document.get("agreement", {}))]
 
 
@@ -42,22 +43,39 @@ def _ratio_card(
     change = after / before - 1
     if abs(change) <= noise or before == after:
         return {**card, "change": "same", "tone": ""}
-    times = f"{before / after:.1f}× less" if after and before / after >= 1.95 else f"{100 * change:+.1f} %"
-    return {**card, "change": times.replace("-", "−"), "tone": "good" if change < 0 else "bad"}
+    times = (
+        f"{before / after:.1f}× less" if after and before / after >= 1.95 else f"{_signed(100 * change, 1)} %"
+    )
+    return {**card, "change": times, "tone": "good" if change < 0 else "bad"}
 
 
-def _metric_card(name: str, before: float, after: float) -> dict[str, str]:
+def noise_points(document: Mapping[str, Any]) -> float | None:
+    """Half the 95 % interval of a paired difference in accuracy, in points; None where it cannot be told.
+
+    At most the answers that changed can differ in being right, so their share bounds the variance of the
+    difference on each sample.
+    """
+    agreement = document.get("agreement", {})
+    if "top1" not in agreement or not agreement.get("samples"):
+        return None
+    return float(196.0 * math.sqrt((1 - agreement["top1"]) / agreement["samples"]))
+
+
+def _metric_card(name: str, before: float, after: float, noise: float | None) -> dict[str, str]:
     points = 100 * (after - before)
     title = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy"}.get(name, name)
-    tone = "good" if points > 0.005 else "bad" if points < -0.005 else ""
-    change = f"{points:+.2f} points".replace("-", "−") if tone else "same"
-    return {
-        "title": title,
-        "before": f"{100 * before:.2f} %",
-        "after": f"{100 * after:.2f} %",
-        "change": change,
-        "tone": tone,
-    }
+    card = {"title": title, "before": f"{100 * before:.2f} %", "after": f"{100 * after:.2f} %"}
+    if abs(points) <= 0.005:
+        return {**card, "change": "same", "tone": ""}
+    change = f"{_signed(points, 2)} points"
+    if name == "top1" and noise is not None and abs(points) <= noise:
+        return {**card, "change": f"{change}, within ±{noise:.2f}", "tone": ""}
+    return {**card, "change": change, "tone": "good" if points > 0 else "bad"}
+
+
+def _signed(value: float, digits: int) -> str:
+    """A number with its sign, the minus as long as the plus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def _agreement_cards(agreement: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -86,7 +104,7 @@ def verdict(document: Mapping[str, Any]) -> str:
     metrics = after.get("metrics", {})
     if "top1" in metrics and "top1" in before.get("metrics", {}):
         points = 100 * (metrics["top1"] - before["metrics"]["top1"])
-        parts.append(f"{points:+.2f} points of top-1".replace("-", "−"))
+        parts.append(f"{_signed(points, 2)} points of top-1")
     elif "top1" in document.get("agreement", {}):
         parts.append(f"{100 * document['agreement']['top1']:.1f} % of the answers unchanged")
     return ", ".join(parts)
@@ -121,7 +139,7 @@ def _bars(
             {
                 "name": str(stage["name"]),
                 "text": amount(now, unit),
-                "change": f"{change:+.1f} %".replace("-", "−") if now != was else "",
+                "change": f"{_signed(change, 1)} %" if now != was else "",
                 "left": 100 * min(now, was) / top,
                 "lost": 100 * (was - now) / top if was > now else 0.0,
                 "gained": 100 * (now - was) / top if now > was else 0.0,

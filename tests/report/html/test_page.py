@@ -125,3 +125,13 @@ def test_wrong_values_are_one_sentence(key: str, document: Callable[..., Any]) -
             assert "wrong kind" in str(error)
         else:
             assert "</html>" in text
+
+
+def test_noise_is_not_called_a_drop(document: Callable[..., Any]) -> None:
+    run = document()  # one point lost, three percent of the answers changed
+    few, many = (
+        run | {"agreement": {"top1": 0.97, "samples": 500}},
+        run | {"agreement": {"top1": 0.97, "samples": 50_000}},
+    )
+    assert "−1.00 points, within ±1.52" in render_report(few)
+    assert '<span class="change bad">−1.00 points</span>' in render_report(many)
