@@ -16,12 +16,13 @@ from graphopt.cli.console import Console
 @flags.value("--data", metavar="DATA", help="Samples to run both on. [default: a few synthetic ones]")
 @flags.preprocess
 @flags.shape
+@flags.switch("--layers", "List every inner tensor that both have, and how far it is apart.")
 @click.option("--latency/--no-latency", default=None, help="Time both, in turn. [default: --latency]")
 @flags.session
 @flags.as_json
 @flags.talk
 def command(a: str, b: str, json: bool | None, quiet: bool | None, **options: Any) -> None:
-    """Show how far model B is from model A: its numbers, size, MACs and speed."""
+    """Show how far model B is from model A: its numbers, size, MACs and speed, and where they part."""
     from graphopt import api
 
     console = Console(quiet=bool(quiet))
@@ -31,4 +32,4 @@ def command(a: str, b: str, json: bool | None, quiet: bool | None, **options: An
         return
     from graphopt.report.view import print_comparison
 
-    print_comparison(found)
+    print_comparison(found, every=bool(options["layers"]))

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from graphopt import runtime
 from graphopt.errors import ModelError
 from graphopt.report import measure
+from graphopt.report.divergence import SAMPLES, Divergence, divergence
 from graphopt.report.opened import Opened
 from graphopt.report.record import plain
+from graphopt.runtime import Verdict
 
 if TYPE_CHECKING:
+    from graphopt.data import Samples
     from graphopt.report.record import Measures
 
 
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 class Comparison:
     """Two models side by side; ``outputs`` has max_abs, relative and snr_db of each output of A against B.
 
-    ``latency_ratio`` is the time of B divided by that of A.
+    ``latency_ratio`` is the time of B divided by that of A; ``inner`` tells where inner tensors begin to
+    differ, when that was asked for or outputs differ.
     """
 
     a: Measures
@@ -31,6 +35,7 @@ class Comparison:
     samples: int
     source: str
     latency_ratio: float | None = None
+    inner: Divergence | None = None
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -47,12 +52,15 @@ def compare(
     preprocess: str | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     latency: bool = True,
+    layers: bool = False,
     session: Mapping[str, Any] | None = None,
     announce: Callable[[str], None] | None = None,
     progress: Any = None,
 ) -> Comparison:
     """Compare model B with model A: outputs on samples (synthetic without ``data``), size, MACs, speed.
 
+    Where outputs differ by more than rounding, or with ``layers``, inner tensors are compared as well, on a
+    few of the samples.
     Raises ModelError when one of them does not run, or when they have no output in common.
     """
 
@@ -66,6 +74,8 @@ def compare(
         raise ModelError(f"{a} and {b} have no output in common")
     watched = samples if progress is None else progress("comparing", samples, len(samples))
     scores = measure.answer(sessions[1], watched, sessions[0])
+    differs = any(found.verdict() is Verdict.DIFFERENT for found in scores.differences.values())
+    inner = _inner(first, second, samples) if layers or differs else None
     paired = runtime.paired_latency(*sessions, measure.first_feeds(samples)) if latency else None
     return Comparison(
         a=first.measures(paired.a.median_ms if paired else None),
@@ -75,8 +85,17 @@ def compare(
         samples=scores.samples,
         source=first.source,
         latency_ratio=paired.ratio if paired else None,
+        inner=inner,
         warnings=tuple(dict.fromkeys([*first.warnings, *second.warnings])),
     )
+
+
+def _inner(first: Opened, second: Opened, samples: Samples) -> Divergence | None:
+    try:
+        return divergence(first.model, second.model, samples.take(SAMPLES), first.shapes, **first.session)
+    except ModelError as error:  # a model may not hand out its inner tensors and be fine all the same
+        first.warn(f"inner tensors were not compared: {error}")
+        return None
 
 
 def _difference(found: Any) -> dict[str, Any]:

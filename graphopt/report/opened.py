@@ -76,26 +76,27 @@ class Opened:
 
     def measures(self, latency_ms: float | None) -> Measures:
         """Everything countable of the model."""
-        found = measure.contents(self.model, self.shapes, measure.input_bytes(self.model), self._warn)
+        found = measure.contents(self.model, self.shapes, measure.input_bytes(self.model), self.warn)
         return dataclasses.replace(found, latency_ms=latency_ms)
 
     def _load(self, spec: str, preprocess: str | None) -> Samples:
         recipe = None if preprocess is None else data.parse_preprocess(preprocess)
         samples = data.load(spec, self.model.signature.inputs, recipe, shapes=self._overrides)
         for text in samples.warnings:
-            self._warn(text)
+            self.warn(text)
         return samples
 
     def _find_shapes(self) -> Mapping[str, tuple[int, ...]]:
         try:
             found = runtime.trial_shapes(self.model, self._overrides, self.samples, **self._session)
         except ModelError as error:
-            self._warn(f"sizes to run at were not found: {error}")
+            self.warn(f"sizes to run at were not found: {error}")
             return {}
         if found.announcement:
             self._announce(found.announcement)
         return found.shapes
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Tell the user something, and keep it for the record."""
         self.warnings.append(text)
         self._announce(f"warning: {text}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt.report.measure import decibels
-from graphopt.runtime import Comparison, Session
+from graphopt.runtime import Comparison, Difference, Session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +50,24 @@ def signals(
     run.
     """
     found: dict[str, float] = {}
+    for twin, difference in compared(original, result, twins, samples, **session):
+        for ratio in decibels({"": difference}).values():
+            found[twin.result] = max(ratio, found.get(twin.result, ratio))
+    return found
+
+
+def compared(
+    original: Model | str | Path | bytes,
+    result: Model | str | Path | bytes,
+    twins: Sequence[Twin],
+    samples: Iterable[Any],
+    **session: Any,
+) -> Iterator[tuple[Twin, Difference]]:
+    """Yield how far each pair of tensors is apart over some samples, in their order.
+
+    The samples run as often as memory for the tensors asks for.  Pairs whose original is a sequence or a
+    map are left out.  Raises ModelError when a model does not run.
+    """
     repeated = list(samples)
     for group in _groups(twins):
         a = Session(original, outputs=list(dict.fromkeys(t.original for t in group)), **session)
@@ -64,10 +82,7 @@ def signals(
                 {key: twin.narrowed(reference[twin.original]) for key, twin in known},
                 {key: candidate[twin.result] for key, twin in known},
             )
-        for key, ratio in decibels(sums.result()).items():
-            name = group[int(key)].result
-            found[name] = max(ratio, found.get(name, ratio))
-    return found
+        yield from ((group[int(key)], found) for key, found in sums.result().items())
 
 
 def _groups(twins: Sequence[Twin]) -> Iterator[list[Twin]]:

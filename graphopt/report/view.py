@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from graphopt.report.divergence_view import print_divergence
 from graphopt.report.layers_view import print_layers
 from graphopt.report.table import amount, decibel_text
 from graphopt.report.text import print_line, print_table
@@ -41,8 +42,8 @@ def print_inspection(found: Inspection) -> None:
         print_table((f"input over {found.samples} samples", "smallest", "largest"), rows, right=(1, 2))
 
 
-def print_comparison(found: Comparison) -> None:
-    """Print two models side by side to stdout."""
+def print_comparison(found: Comparison, *, every: bool = False) -> None:
+    """Print two models side by side to stdout; with ``every``, all their inner tensors."""
     rows = [
         (title, amount(getattr(found.a, key), unit), amount(getattr(found.b, key), unit))
         for title, key, unit in _MEASURES
@@ -58,6 +59,8 @@ def print_comparison(found: Comparison) -> None:
     )
     if "top1" in found.agreement:
         print_line(f"both give the same answer on {found.agreement['top1']:.4f} of the samples")
+    if found.inner is not None:
+        print_divergence(found.inner, every=every)
 
 
 def _measure_rows(measures: Measures) -> list[tuple[str, str]]:
