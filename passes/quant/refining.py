@@ -55,13 +55,13 @@ WORTH_A_LOOK = 1.0  # dB; when all gains less, the bias correction is taken out 
 
 def stored_layers(original: ir.Model, model: ir.Model, items: Iterable[Item]) -> list[StoredLayer]:
     """The layers whose integers may be changed, in topological order."""
-    here, limits = nodes_by_id(model.graph), {i.node: i.limit for i in items if isinstance(i, WeightItem)}
+    here, stored = nodes_by_id(model.graph), {i.node: i for i in items if isinstance(i, WeightItem)}
     found = []
     for node in original.graph.nodes:
         name = node.output.name if node.outputs else ""
-        if name not in limits or name not in here:
+        if name not in stored or name not in here:
             continue
-        layer = StoredLayer.of(node, here[name], limits[name])
+        layer = StoredLayer.of(node, here[name], stored[name].limit, stored[name].bias)
         if not isinstance(layer, str):
             found.append(layer)
     return found

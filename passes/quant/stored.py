@@ -26,9 +26,10 @@ class StoredLayer:
     node: Node
     patches: Patches
     limit: int  # the largest integer of its weight
+    bias_dtype: str = "int32"  # of biases on the target
 
     @classmethod
-    def of(cls, exact: Node, node: Node, limit: int) -> StoredLayer | str:
+    def of(cls, exact: Node, node: Node, limit: int, bias_dtype: str = "int32") -> StoredLayer | str:
         """The stored layer, or why its integers are left as they are."""
         patches = Patches.of(exact)
         if isinstance(patches, str):
@@ -38,7 +39,7 @@ class StoredLayer:
             return "its weights are not stored as integers"
         if len(reader.output.consumers) > 1:
             return "another layer shares its weights"
-        return cls(exact, node, patches, limit)
+        return cls(exact, node, patches, limit, bias_dtype)
 
     @property
     def weights(self) -> Array:
@@ -176,6 +177,10 @@ class StoredLayer:
 
     def _add_bias(self, graph: Graph, bias: Array) -> None:
         name = f"{self.node.name or self.node.op}_bias"
+        if self.bias_dtype == "float32":
+            inputs = list(self.node.inputs)[:2]
+            self.node.inputs = [*inputs, graph.add_constant(name, bias.astype(np.float32))]
+            return
         weight_scale = self._weight.inputs[1].constant
         per_channel = weight_scale.ndim > 0
         scale = np.float32(self.input_scale) * weight_scale.astype(np.float32)
