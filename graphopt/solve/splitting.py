@@ -57,6 +57,8 @@ class Splitting:
         outer = rows // inner
         if isinstance(inputs, Responses) and outer > 1:
             raise ValueError("responses tell nothing about single positions of the kernel")
+        if isinstance(inputs, Inputs) and not inputs.known:
+            return cls._white(weights[:, order], inner)
         if outer == 1:
             shaped = weights.reshape(groups, inner, 1, outputs)
             if isinstance(inputs, Responses):
@@ -82,6 +84,16 @@ class Splitting:
     def outer(self) -> int:
         """Positions of the outer axes."""
         return int(self.weights.shape[2])
+
+    @classmethod
+    def _white(cls, weights: np.ndarray, inner: int) -> Splitting:
+        """Split weights (groups, inner x outer, outputs) whose inputs are white: plain singular values."""
+        groups, rows, outputs = weights.shape
+        flat = weights.reshape(groups, inner, -1)
+        first, values, right = np.linalg.svd(flat, full_matrices=False)
+        solved = (values[:, :, None] * right).reshape(groups, -1, outputs)
+        shaped = weights.reshape(groups, inner, rows // inner, outputs)
+        return cls(shaped, float(np.square(values).sum()), first.shape[2], first, None, solved)
 
     def errors(self) -> np.ndarray:
         """Return the output error of each rank from 0 to the limit, in units of ``Inputs.energy``."""

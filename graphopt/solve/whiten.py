@@ -25,11 +25,13 @@ class Inputs:
     """Mean (groups, n) and covariance (groups, n, n) of the rows that a layer reads.
 
     Without ``centred`` the covariance is about zero: for a layer without a bias that makes up for a mean.
+    Inputs that are not ``known`` are taken to be white already: their covariance is the identity.
     """
 
     mean: np.ndarray
     covariance: np.ndarray
     centred: bool = True
+    known: bool = True
 
     @classmethod
     def of(cls, gram: np.ndarray, rows: int, *, bias: bool) -> Inputs:
@@ -50,10 +52,12 @@ class Inputs:
     def unknown(cls, groups: int, inputs: int) -> Inputs:
         """Return inputs that are all alike and have nothing in common: what is assumed without data."""
         eye = np.broadcast_to(np.eye(inputs), (groups, inputs, inputs))
-        return cls(np.zeros((groups, inputs)), eye, False)
+        return cls(np.zeros((groups, inputs)), eye, False, known=False)
 
     def energy(self, weights: np.ndarray) -> float:
         """Return the variance of the outputs of ``weights`` (groups, n, outputs), summed over all outputs."""
+        if not self.known:
+            return float(np.square(weights).sum())
         return float(np.einsum("gnm,gnm->", weights, self.covariance @ weights))
 
 

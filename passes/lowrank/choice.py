@@ -42,20 +42,16 @@ class Chooser:
             [None, *offer.front(partial(use, offer), most)]
             for offer, most in zip(self.offers, present.tolist(), strict=True)
         ]
-        takes = [
-            np.array([use(offer, one) for one in menu]) / whole
-            for offer, menu in zip(self.offers, menus, strict=True)
-        ]
+        table = _table(self.offers, menus, use) / whole  # (offers, sizes)
+        rows = np.arange(len(menus))
         curves = [_curve(offer, menu) for offer, menu in zip(self.offers, menus, strict=True)]
 
         def at(sizes: np.ndarray) -> float:
-            return rest / whole + sum(
-                take[len(take) - 1 - int(size)] for take, size in zip(takes, sizes, strict=True)
-            )
+            return rest / whole + float(table[rows, sizes].sum())
 
         def along(sizes: np.ndarray, number: int, candidates: np.ndarray) -> np.ndarray:
-            others = at(sizes) - takes[number][len(takes[number]) - 1 - int(sizes[number])]
-            return np.asarray(others + takes[number][len(takes[number]) - 1 - candidates])
+            others = at(sizes) - table[number, sizes[number]]
+            return np.asarray(others + table[number, candidates])
 
         spent = spend(curves, at, along, fraction)
         chosen = (menu[len(menu) - 1 - int(size)] for menu, size in zip(menus, spent.sizes, strict=True))
@@ -107,6 +103,14 @@ class Chooser:
         """Return the sum of the layers' errors, each as a share of the variance that it goes into."""
         pairs = zip(self.offers, chosen, strict=True)
         return sum(offer.scale * one.error for offer, one in pairs if one is not None)
+
+
+def _table(offers: Sequence[Offer], menus: Sequence[Sequence[Candidate | None]], use: Use) -> np.ndarray:
+    """What each offer takes at each size, (offers, sizes); sizes count down along the menu to 0."""
+    table = np.zeros((len(menus), max((len(menu) for menu in menus), default=1)))
+    for row, offer, menu in zip(table, offers, menus, strict=True):
+        row[: len(menu)] = [use(offer, one) for one in reversed(menu)]
+    return table
 
 
 def _curve(offer: Offer, menu: Sequence[Candidate | None]) -> Curve:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.extract import reads
 from graphopt.solve import Aim, Inputs
 from graphopt.stats import Frontier, Gram, cuts
 
@@ -80,9 +81,7 @@ def fit_all(
     """
     samples = samples.take(SAMPLES)
     model.sort()
-    nodes = [
-        node for node in model.graph.find(*OPS) if node.output.name in tasks or (others and _may_fit(node))
-    ]
+    nodes = _worth_fitting(model.graph, tasks, others)
     old, new = (Frontier(which, samples, ctx.session) for which in (original, model))
     done = []
     steps = zip(nodes, cuts(model.graph, nodes), strict=True)
@@ -100,6 +99,19 @@ def fit_all(
         if result is not None:
             done.append(result)
     return done
+
+
+def _worth_fitting(graph: ir.Graph, tasks: Mapping[str, Task], others: bool) -> list[ir.Node]:
+    """The layers to split, and those behind one of them, in order: before it nothing has changed."""
+    found: list[ir.Node] = []
+    changed: set[ir.Tensor] = set()
+    for node in graph.nodes:
+        is_task = bool(node.outputs) and node.output.name in tasks
+        if is_task or any(tensor in changed for tensor in reads(node)):
+            changed.update(node.outputs)
+            if is_task or (others and node.is_standard and node.op in OPS and _may_fit(node)):
+                found.append(node)
+    return found
 
 
 def _may_fit(node: ir.Node) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,19 +21,15 @@ class Layer:
     """A Conv, Gemm or MatMul that can be split.
 
     ``stage`` describes it as it is, with explicit padding where the file fixes the sizes; ``source`` are the
-    dims of what it reads in this run.
+    dims of what it reads in this run, ``output`` names the tensor it makes.
     """
 
     node: ir.Node
     patches: Patches
     stage: Stage
     source: tuple[int, ...]
-    name: str = field(default="")
-
-    @property
-    def output(self) -> str:
-        """The name of the tensor it makes."""
-        return str(self.node.output.name)
+    name: str
+    output: str
 
     @property
     def inputs(self) -> int:
@@ -97,7 +93,7 @@ def read_layer(
     if source is None:
         return "the size of its input is not known"
     stage = _stage(node, patches, _sizes(declared.get(node.inputs[0].name)))
-    return _shape_refusal(stage) or Layer(node, patches, stage, source, label(node))
+    return _shape_refusal(stage) or Layer(node, patches, stage, source, label(node), str(node.output.name))
 
 
 def narrow(layer: Layer, least: int) -> str:

@@ -17,7 +17,7 @@ from .layer import Layer, narrow
 from .offers import make_offers
 from .paying import tell_what_pays
 from .plan import read_items, write_items
-from .report import tell_kept
+from .report import prices_of, summary, tell_kept
 from .rules import Request, decide
 from .survey import Survey, survey
 from .trials import trials
@@ -111,6 +111,7 @@ class LowRank(PlannedPass):
         may = found.without(self._refusal)
         refused = {may.names[name]: why for name, why in may.refused.items() if name not in tasks}
         tell_kept(may.layers, refused, tasks, ctx)
+        ctx.reported(summary(found, tasks, ctx), prices=prices_of(ctx))
         if tasks:
             alone = all(item.get("alone") for item in plan.items)
             carry_out(found, tasks, ctx, others=self.refit and not alone)
@@ -144,4 +145,4 @@ class LowRank(PlannedPass):
     def _request(self) -> Request:
         goal = next((goal for goal in GOALS if getattr(self, goal) is not None), "")
         amount = float(getattr(self, goal)) if goal else 0.0
-        return Request(goal, amount, self.shared, self.max_drop, self.refit)
+        return Request(goal, amount, self.shared, self.max_drop, self.refit, self.kinds)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from graphopt import cost
+from graphopt import cost, ir
 
 from .candidates import Offer, make_offer
 from .hint import hinted
@@ -50,6 +50,10 @@ def make_offers(
         if found.samples is not None:
             prices += pruning_price(offer, studied, block, found.layers)
         shelf.keep(studied)
-    size = cost.measure(found.model, ctx.shapes, custom_ops=ctx.settings.custom_ops)
-    totals = {"macs": float(size.macs or 0), "params": float(size.parameters)}
-    return Offers(tuple(offers), totals, shelf, tuple(prices))
+    return Offers(tuple(offers), totals_of(found.model, ctx), shelf, tuple(prices))
+
+
+def totals_of(model: ir.Model, ctx: Context) -> dict[str, float]:
+    """Return what a whole model takes, by goal."""
+    size = cost.measure(model, ctx.shapes, custom_ops=ctx.settings.custom_ops)
+    return {"macs": float(size.macs or 0), "params": float(size.parameters)}

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from .fitting import Done, Task
 from .layer import Layer
-from .paying import NOTE
+from .paying import NOTE, Price
+from .stage import macs
+from .survey import Survey
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 KEPT = "no split of it saves enough for what it would lose"
+
+
+def summary(found: Survey, tasks: Mapping[str, Task], ctx: Context) -> str:
+    """Return one line: how many layers were split, what that saves, and which tool pays where."""
+    before = sum(task.layer.macs for task in tasks.values())
+    after = sum(macs(task.kind.stages(task.layer, task.ranks), task.layer.source) for task in tasks.values())
+    text = f"{len(tasks)} of {len(found.names)} layers split"
+    if before:
+        text += f", {1 - after / before:.0%} of their multiply-accumulates saved"
+    prices: Mapping[str, Price] = ctx.notes.get(NOTE, {})
+    cheaper = sum(price.prune < price.split for price in prices.values())
+    if prices:
+        text += f"; pruning would save at a lower price in {cheaper} of {len(prices)} layers compared"
+    return text
+
+
+def prices_of(ctx: Context) -> list[dict[str, object]]:
+    """Return for each layer compared what pruning and splitting cost, as plain values."""
+    prices: Mapping[str, Price] = ctx.notes.get(NOTE, {})
+    return [
+        {"layer": one.layer, "prune": one.prune, "lowrank": one.split if isfinite(one.split) else None}
+        for one in prices.values()
+    ]
 
 
 def tell_split(task: Task, ctx: Context) -> None:

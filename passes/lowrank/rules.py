@@ -13,7 +13,7 @@ from .carry import on, split_quickly, split_thoroughly
 from .choice import Chooser, Chosen
 from .fitting import Task
 from .latency import CLOSE, reach_latency
-from .offers import Offers
+from .offers import Offers, totals_of
 from .search import most_harmless
 from .survey import Survey
 from .ways import KINDS
@@ -33,6 +33,7 @@ class Request:
     shared: bool
     max_drop: float
     refit: bool
+    kinds: tuple[str, ...]
 
 
 def decide(request: Request, found: Survey, offers: Offers, ctx: Context) -> tuple[Chosen, str]:
@@ -41,7 +42,7 @@ def decide(request: Request, found: Survey, offers: Offers, ctx: Context) -> tup
     if request.goal == "energy":
         return chooser.by_energy(request.amount), f"energy={request.amount:g} of each layer's output"
     if request.goal == "rank":
-        _tell_ranks_too_large(found, int(request.amount), ctx)
+        _tell_ranks_too_large(request, found, ctx)
         return chooser.by_least_error(), f"rank={request.amount:g} in every layer"
     if request.goal == "latency":
         return _latency(request, found, chooser, ctx)
@@ -55,7 +56,7 @@ def decide(request: Request, found: Survey, offers: Offers, ctx: Context) -> tup
 def _budget(request: Request, chooser: Chooser, ctx: Context) -> tuple[Chosen, str]:
     goal, amount = request.goal, request.amount
     now = chooser.totals[goal]
-    whole = float(ctx.notes["input"][goal]) if request.shared and "input" in ctx.notes else now
+    whole = totals_of(ctx.original, ctx)[goal] if request.shared else now
     fraction = min(amount * whole / now, 1.0) if now else 1.0
     chosen, kept = chooser.by_goal(goal, fraction)
     if not kept or not now:
@@ -101,9 +102,12 @@ def tasks_of(offers: Sequence[Offer], chosen: Chosen) -> Mapping[str, Task]:
     }
 
 
-def _tell_ranks_too_large(found: Survey, rank: int, ctx: Context) -> None:
+def _tell_ranks_too_large(request: Request, found: Survey, ctx: Context) -> None:
     """Say for which layers one rank for all is no reduction."""
+    kinds = [KINDS[name] for name in request.kinds]
     for layer in found.layers.values():
-        full = max(max(kind.full(layer)) for kind in KINDS.values() if kind.fits(layer))
-        if rank >= full:
-            ctx.warn(f"rank={rank} is not below the full rank {full} of {layer.name}, which stays whole")
+        full = max((min(kind.full(layer)) for kind in kinds if kind.fits(layer)), default=0)
+        if full <= request.amount:
+            ctx.warn(
+                f"rank={request.amount:g} is not below the full rank {full} of {layer.name}: it stays whole"
+            )

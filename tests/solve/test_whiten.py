@@ -196,3 +196,17 @@ def test_a_large_covariance_takes_little_more_than_itself() -> None:
     split = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert max(whole, split) < 5.5 * square  # with the Gram matrix itself below 1 GB for 4608 inputs
+
+
+def test_unknown_inputs_mean_plain_singular_values() -> None:
+    weights = np.random.default_rng(4).standard_normal((2, 36, 8))
+    order = np.arange(36).reshape(4, 3, 3).transpose(0, 2, 1).ravel()
+    unknown = Inputs.unknown(2, 36)
+    white = Inputs(unknown.mean, np.array(unknown.covariance), False)
+    blind, seeing = (Splitting.of(inputs, weights, 12, order) for inputs in (unknown, white))
+    assert unknown.energy(weights) == pytest.approx(white.energy(weights))
+    np.testing.assert_allclose(blind.errors(), seeing.errors(), atol=1e-6)
+    products = [first @ second.reshape(2, 5, -1) for first, second in (blind.factors(5), seeing.factors(5))]
+    np.testing.assert_allclose(*products, atol=1e-6)
+    values = np.linalg.svd(weights[:, order].reshape(2, 12, -1), compute_uv=False)
+    assert blind.errors()[5] == pytest.approx(np.square(values[:, 5:]).sum())

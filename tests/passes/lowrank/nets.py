@@ -29,7 +29,7 @@ def samples_of(model: ir.Model, count: int = 64, seed: int = 3) -> data.Samples:
     return data.synthetic(model.signature.inputs, dict(context(model).shapes), count, seed)
 
 
-def calibrated(model: ir.Model, count: int = 64) -> Context:
+def calibrated(model: ir.Model, count: int = 24) -> Context:
     """A run with samples that count as the user's."""
     return context(model, calibration=samples_of(model, count))
 
