@@ -207,7 +207,11 @@ class _Build:
         )
         self._pairs = self._find_pairs()
         self._answers = Answers(
-            self._teacher, self.store.names, [pair.term.teacher for pair in self._pairs], self._ctx
+            self._teacher,
+            self.store.names,
+            [pair.term.teacher for pair in self._pairs],
+            self._ctx,
+            self._split.batch,
         )
         self._targets = self._measured_targets()
         scores = self._scores()
@@ -246,7 +250,9 @@ class _Build:
     def verdict(self, student: Model) -> Verdict:
         """Judge a student by its answers on the validation set."""
         targets = [t for t, pair in zip(self._targets, self._pairs, strict=True) if pair.output is not None]
-        answers = Answers(student, self.store.names, [t.term.student for t in targets], self._ctx)
+        answers = Answers(
+            student, self.store.names, [t.term.student for t in targets], self._ctx, self._split.batch
+        )
         settings = self._ask.settings
         return judge(self._compared(answers), targets, temperature=settings.temperature, alpha=settings.alpha)
 

@@ -17,15 +17,23 @@ if TYPE_CHECKING:
 class Answers:
     """Runs a model for some of its tensors; a model whose batch is fixed is asked in pieces.
 
-    ``names`` are the inputs in the order of the arrays that ``run`` takes.
+    ``names`` are the inputs in the order of the arrays that ``run`` takes; ``rows`` go together at most.
     """
 
-    def __init__(self, model: Model, names: Sequence[str], tensors: Sequence[str], ctx: Context) -> None:
+    def __init__(
+        self,
+        model: Model,
+        names: Sequence[str],
+        tensors: Sequence[str],
+        ctx: Context,
+        rows: int | None = None,
+    ) -> None:
         self._session = ctx.session(model, outputs=list(dict.fromkeys(tensors)))
         self._names = tuple(names)
         ports = {port.name: port for port in model.signature.inputs}
         self._dtypes = {name: ports[name].dtype for name in names}
         self._rows: int | None = None  # how many at a time, when it turned out that there is a limit
+        self._most = rows
         self._limits = [
             port.shape[0]
             for port in ports.values()
@@ -35,7 +43,7 @@ class Answers:
     def run(self, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """The tensors as float32, for arrays with equal first axes.  Raises DataError for NaN."""
         count = len(arrays[0])
-        rows = self._rows or (self._limits[0] if self._limits else count)
+        rows = self._rows or (self._limits[0] if self._limits else min(count, self._most or count))
         try:
             return self._pieces(arrays, count, rows)
         except (ModelError, DataError):

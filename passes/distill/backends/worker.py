@@ -23,6 +23,7 @@ START += "from worker.main import main; sys.exit(main())"
 KEPT = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL")  # of the environment
 LOG = "worker.log"
 LOG_TAIL = 400  # characters of it in a message
+DETAILS = ("images_per_second", "images_per_cpu_second", "updates", "peak_bytes")
 PATIENCE = 60.0  # seconds to end after being told to
 
 
@@ -178,7 +179,7 @@ def _result(job: Job, done: Mapping[str, Any]) -> Tuned:
         done["first_loss"],
         done["best_loss"],
         tuple(done["history"]),
-        {name: done[name] for name in ("images_per_second", "updates", "peak_bytes")},
+        {name: done[name] for name in DETAILS},
     )
 
 

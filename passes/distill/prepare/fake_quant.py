@@ -7,7 +7,9 @@ read as FakeQuant(W / scale) * scale, which gives scales by channel; a stored bi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,35 +40,65 @@ class Quantizer:
     low: int
     high: int
     is_bias: bool
+    scale_shape: tuple[int, ...] = ()  # as the DequantizeLinear has it
+    biases: tuple[str, ...] = ()  # parameters that are stored in steps of this one's scale
+
+    @property
+    def learns_scale(self) -> bool:
+        """Whether the scale is trained too: that of a weight, unless it changes within a channel."""
+        return (
+            not self.is_bias
+            and not np.any(self.zero_point)
+            and self.scale.size == math.prod(self.scale_shape)
+        )
+
+    @property
+    def stretch(self) -> str:
+        """The name of the parameter whose exponential the scale is multiplied with."""
+        return f"{self.name}::stretch"
+
+    def stretched(self, ratio: np.ndarray) -> Quantizer:
+        """The same with other scales; ``ratio`` has one number for each scale, or one for all."""
+        flat = np.asarray(ratio, np.float32).ravel()
+        scale = (self.scale * flat.reshape(self.scale.shape if flat.size > 1 else ())).astype(np.float32)
+        return replace(self, scale=scale)
 
     def store(self, values: np.ndarray) -> np.ndarray:
         """The integers nearest to float values."""
         steps = np.rint(values.astype(np.float32) / self.scale) + self.zero_point
         return np.clip(steps, self.low, self.high).astype(self.dtype)
 
-    def insert(self, graph: ir.Graph) -> None:
-        """Let the readers of the parameter, or of its masked product, read it rounded."""
-        if self.is_bias:
-            return
+    def insert(self, graph: ir.Graph, is_trained: bool) -> list[str]:
+        """Let the readers of the parameter, or of its masked product, read it rounded.
+
+        Returns the names of new parameters.  The gradient of the scale is that of learned step sizes
+        (S. Esser et al., 2020).
+        """
         tensor = next((t for t in graph.initializers if t.name == self.name), None)
-        if tensor is None or not tensor.consumers:
-            return
+        if self.is_bias or tensor is None or not tensor.consumers:
+            return []
         if len(tensor.consumers) == 1 and tensor.consumers[0].name.startswith(f"{self.name}.masked"):
             tensor = tensor.consumers[0].output
         readers = list(dict.fromkeys(tensor.consumers))
-        rounded = self._rounded(tensor, Builder(graph, f"{self.name}.rounded"))
+        to = Builder(graph, f"{self.name}.rounded")
+        scale, made = to.tensor(self.scale), []
+        if is_trained and self.learns_scale:
+            stretch = graph.add_constant(self.stretch, np.zeros_like(self.scale))
+            scale, made = to.op("Mul", scale, to.op("Exp", stretch)), [stretch.name]
+        rounded = self._rounded(tensor, scale, to)
         for node in readers:
             node.inputs = [rounded if t is tensor else t for t in node.inputs]
+        return made
 
-    def _rounded(self, tensor: Tensor, to: Builder) -> Tensor:
-        steps = to.op("Div", tensor, self.scale)
+    def _rounded(self, tensor: Tensor, scale: Tensor, to: Builder) -> Tensor:
+        steps = to.op("Div", tensor, scale)
         has_zero = bool(np.any(self.zero_point))
         if has_zero:
             steps = to.op("Add", steps, self.zero_point.astype(np.float32))
         steps = fake_quant(steps, 1.0, 0.0, self.low, self.high, to)
         if has_zero:
             steps = to.op("Sub", steps, self.zero_point.astype(np.float32))
-        return to.op("Mul", steps, self.scale)
+        return to.op("Mul", steps, scale)
 
 
 def fake_quant(tensor: Tensor, scale: float, zero: float, low: int, high: int, to: Builder) -> Tensor:
@@ -94,12 +126,22 @@ def find_quantizers(graph: ir.Graph) -> dict[str, Quantizer]:
         if stored is None or scale is None or stored.size < 2 or graph.is_output(node.output):
             continue
         found[node.output.name] = _quantizer(node, stored, scale)
-    return found
+    return {name: replace(one, biases=_biases(graph, name, found)) for name, one in found.items()}
+
+
+def _biases(graph: ir.Graph, weight: str, known: Mapping[str, Quantizer]) -> tuple[str, ...]:
+    """The stored biases of the layers that read a weight: integer kernels add them in steps of its scale."""
+    return tuple(
+        node.inputs[2].name
+        for node in graph.find("Conv", "ConvTranspose", "Gemm")
+        if node.input(2) is not None and node.inputs[1].name == weight and node.inputs[2].name in known
+    )
 
 
 def _quantizer(node: Node, stored: np.ndarray, scale: np.ndarray) -> Quantizer:
     zero_tensor = node.input(2)
-    zero = np.zeros_like(scale, np.int64) if zero_tensor is None else zero_tensor.constant.astype(np.int64)
+    given = None if zero_tensor is None else zero_tensor.constant
+    zero = np.zeros_like(scale, np.int64) if given is None else given.astype(np.int64)
     wide = _broadcast(scale.astype(np.float32), stored, node)
     zeros = _broadcast(zero, stored, node)
     is_bias = stored.dtype == np.int32
@@ -108,7 +150,9 @@ def _quantizer(node: Node, stored: np.ndarray, scale: np.ndarray) -> Quantizer:
     low, high = _range(stored.dtype)
     if not is_bias and not np.any(zeros):  # a weight of fewer bits may be stored in a wider type
         low, high = max(low, -reach), min(high, reach)
-    return Quantizer(node.output.name, node.inputs[0].name, stored.dtype, wide, zeros, low, high, is_bias)
+    return Quantizer(
+        node.output.name, node.inputs[0].name, stored.dtype, wide, zeros, low, high, is_bias, scale.shape
+    )
 
 
 def _range(dtype: np.dtype[Any]) -> tuple[int, int]:
@@ -142,7 +186,7 @@ def open_pairs(model: ir.Model, quantizers: dict[str, Quantizer]) -> None:
     for node in list(graph.find("DequantizeLinear")):
         quantizer = quantizers.get(node.output.name)
         if quantizer is not None:
-            stored = node.inputs[0].constant.astype(np.float32)
+            stored = _value(node, 0).astype(np.float32)
             _become_constant(graph, node, (stored - quantizer.zero_point) * quantizer.scale)
         elif node.inputs[0].constant is not None and node.inputs[1].constant is not None:
             _become_constant(graph, node, _dequantized(node))
@@ -154,9 +198,9 @@ def open_pairs(model: ir.Model, quantizers: dict[str, Quantizer]) -> None:
 
 
 def _dequantized(node: Node) -> np.ndarray:
-    stored, scale = node.inputs[0].constant, node.inputs[1].constant
+    stored, scale = _value(node, 0), _value(node, 1)
     zero_tensor = node.input(2)
-    zero = 0 if zero_tensor is None else zero_tensor.constant.astype(np.float32)
+    zero = 0 if zero_tensor is None else _value(node, 2).astype(np.float32)
     return (stored.astype(np.float32) - zero) * scale.astype(np.float32)
 
 
@@ -241,13 +285,21 @@ class _Pairs:
     def _pad(self, node: Node, stored: _Stored) -> None:
         """Integer padding with some number is padding with the real value of that number."""
         given = node.input(2)
-        number = 0.0 if given is None else float(given.constant.astype(np.int64).item())
+        number = 0.0 if given is None else float(_value(node, 2).astype(np.int64).item())
         value = self._graph.add_constant(
             f"{node.name}.value", np.float32((number - stored.zero) * stored.scale)
         )
         node.inputs = [stored.real, node.inputs[1], value, *node.inputs[3:]]
         node.output.dtype = np.float32
         self._stored[node.output] = _Stored(node.output, stored.scale, stored.zero)
+
+
+def _value(node: Node, index: int) -> np.ndarray:
+    """An input that has to be a constant."""
+    value = node.inputs[index].constant
+    if value is None:
+        raise _refusal(node, f"computes {node.inputs[index].name}")
+    return value
 
 
 def _refusal(node: Node, what: str) -> PassError:

@@ -58,7 +58,9 @@ def add_losses(model: ir.Model, targets: Sequence[Target], settings: Settings, s
     parts: list[Tensor] = []
     for target in targets:
         if target.feed not in feeds:
-            shape = (target.shape[0], "channels", *target.shape[2:]) if target.is_hint else target.shape
+            shape: tuple[int | str, ...] = target.shape
+            if target.is_hint:
+                shape = (shape[0], "channels", *shape[2:])
             feeds[target.feed] = _input(graph, target.feed, shape)
         value = _term(tensors[target.term.student], feeds[target.feed], target, settings.temperature, to)
         parts.append(to.op("Mul", value, target.term.weight))

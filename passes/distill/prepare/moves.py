@@ -43,9 +43,9 @@ def pad(node: Node, to: Builder) -> Tensor | None:
     if mode == "constant":
         return None
     shape = to.shape(node.inputs[0])
-    pads = [int(value) for value in node.inputs[1].constant]
+    pads = _numbers(node.inputs[1])
     axes_tensor = node.input(3)
-    axes = range(len(shape)) if axes_tensor is None else [int(a) for a in axes_tensor.constant]
+    axes = range(len(shape)) if axes_tensor is None else _numbers(axes_tensor)
     result = node.inputs[0]
     count = len(pads) // 2
     for place, axis in enumerate(axes):
@@ -55,6 +55,13 @@ def pad(node: Node, to: Builder) -> Tensor | None:
             rows = np.pad(np.arange(shape[axis]), (before, after), mode=mode)
             result = to.op("Gather", result, to.ints(rows.tolist()), axis=axis)
     return result
+
+
+def _numbers(tensor: Tensor) -> list[int]:
+    """The whole numbers of a constant list; sizes are constants after preparing."""
+    values = tensor.constant
+    assert values is not None
+    return [int(value) for value in values.ravel()]
 
 
 def resize(node: Node, to: Builder) -> Tensor:
@@ -112,7 +119,7 @@ def _axis_matrix(node: Node, to: Builder, axis: int) -> np.ndarray:
 def _for_units(node: Node, channels: int, after: Sequence[int]) -> dict[int, np.ndarray]:
     """Sizes that are written for all axes hold those of batch and channels, which differ here."""
     sizes = node.input(3) if node.op == "Resize" else None
-    if sizes is None or len(sizes.constant) != len(after):
+    if sizes is None or len(_numbers(sizes)) != len(after):
         return {}
     return {3: np.asarray([1, channels, *after[2:]], np.int64)}
 

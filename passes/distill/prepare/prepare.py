@@ -69,23 +69,23 @@ def prepare(
     nodes = {tensor.name: node.name or node.output.name for tensor, node in chosen.items()}
     statistics = _statistics(model) if live_bn else ()
     rewrite(model, shapes, live_bn=live_bn)
-    chosen = _reaching_outputs(model, chosen)
-    if not chosen:
+    alive = [tensor for tensor in chosen if tensor.consumers]  # others were folded away
+    if not alive:
         raise PassError("the student has no weights that can be trained", hint=_untrainable(student))
-    found = problems(model.graph, set(chosen), live_bn=live_bn)
-    masked = add_masks(model.graph, chosen, quantizers, sparse)
+    found = problems(model.graph, set(alive), live_bn=live_bn)
+    masked = add_masks(model.graph, alive, quantizers, sparse)
     prepared = Prepared(
         model,
         shapes,
-        tuple(tensor.name for tensor in chosen),
+        tuple(tensor.name for tensor in alive),
         tuple(statistics),
         quantizers,
         tuple(found),
         nodes,
         tuple(masked),
     )
-    for quantizer in quantizers.values():
-        quantizer.insert(model.graph)
+    for name, quantizer in quantizers.items():
+        prepared.parameters += tuple(quantizer.insert(model.graph, name in prepared.parameters))
     model.graph.sort()
     _gate(student, prepared, feeds)
     return prepared
@@ -93,11 +93,6 @@ def prepare(
 
 def _wide(feed: np.ndarray) -> np.ndarray:
     return feed.astype(np.float32) if feed.dtype.kind == "f" else feed
-
-
-def _reaching_outputs(model: ir.Model, chosen: Mapping[Constant, object]) -> list[Constant]:
-    """The tensors among ``chosen`` that some living node still reads."""
-    return [tensor for tensor in chosen if tensor.consumers]
 
 
 def _statistics(model: ir.Model) -> tuple[str, ...]:
@@ -166,8 +161,22 @@ def write_back(student: ir.Model, prepared: Prepared, values: Mapping[str, np.nd
     """
     graph = student.graph
     tensors = {tensor.name: tensor for node in graph.nodes for tensor in (*node.inputs, *node.outputs)}
+    quantizers = _stretched(prepared.quantizers, values)
+    for name, quantizer in quantizers.items():
+        was = prepared.quantizers[name]
+        if quantizer is not was:
+            reader = tensors[name].producer
+            assert reader is not None  # the DequantizeLinear
+            if name not in values:  # a frozen bias counts in other steps now
+                stored = reader.inputs[0].constant
+                assert stored is not None
+                values = {**values, name: (stored.astype(np.float64) - was.zero_point) * was.scale}
+            graph.set_constant(reader, 1, quantizer.scale.reshape(quantizer.scale_shape))
+    stretches = {quantizer.stretch for quantizer in quantizers.values()}
     for name, value in values.items():
-        quantizer = prepared.quantizers.get(name)
+        if name in stretches:
+            continue
+        quantizer = quantizers.get(name)
         if quantizer is not None:
             name, value = quantizer.stored, quantizer.store(value)
         tensor = tensors[name]
@@ -178,6 +187,17 @@ def write_back(student: ir.Model, prepared: Prepared, values: Mapping[str, np.nd
     graph.remove_dead()
     graph.remove_unused_initializers()
     return [prepared.nodes[name] for name in values if name in prepared.nodes]
+
+
+def _stretched(known: Mapping[str, Quantizer], values: Mapping[str, np.ndarray]) -> dict[str, Quantizer]:
+    """The quantizers with the scales that were trained; biases follow the weight that they are added to."""
+    made = dict(known)
+    for name, quantizer in known.items():
+        if quantizer.stretch in values:
+            ratio = np.exp(values[quantizer.stretch].astype(np.float64))
+            made[name] = quantizer.stretched(ratio)
+            made |= {bias: known[bias].stretched(ratio) for bias in quantizer.biases}
+    return made
 
 
 def _store(graph: ir.Graph, tensor: ir.Tensor, value: np.ndarray) -> None:

@@ -29,7 +29,7 @@ class Training:
         self._checkpoint = Checkpoint(job["fingerprint"])
         self._updates = job["epochs"] * (job["batches"] // job["accumulate"])
         self._said = self._saved = time.monotonic()
-        self._images, self._busy = 0, 0.0
+        self._images, self._busy, self._cpu = 0, 0.0, 0.0
 
     def run(self) -> None:
         """Train, and leave the best parameters in best.npz; the last event says how it ended."""
@@ -48,6 +48,7 @@ class Training:
             history=at.history,
             updates=at.updates,
             images_per_second=self._speed(),
+            images_per_cpu_second=self._images / self._cpu if self._cpu else 0.0,
             peak_bytes=_peak_bytes(),
         )
 
@@ -75,7 +76,7 @@ class Training:
                 return STOPPED
             if number < at.batch:
                 continue
-            start = time.monotonic()
+            start, cpu = time.monotonic(), time.process_time()
             loss = self._engine.step(feeds) * self._job["accumulate"]
             if not math.isfinite(loss):
                 return DIVERGED
@@ -85,6 +86,7 @@ class Training:
                 waiting, at.updates, at.batch = 0, at.updates + 1, number + 1
             self._images += len(feeds[0])
             self._busy += time.monotonic() - start
+            self._cpu += time.process_time() - cpu
             self._say(at, number + 1, loss)
             if waiting == 0 and time.monotonic() - self._saved > self._job["save_every"]:
                 self._save(at)

@@ -46,7 +46,7 @@ class OrtEngine:
 
     def __init__(self, job: Job) -> None:
         self._api, self._artifacts, self._blocks = _training()
-        onnx.IR_VERSION = LARGEST_IR  # the optimizer graph is stamped with it
+        onnx.IR_VERSION = LARGEST_IR  # type: ignore[assignment]  # what the optimizer graph is stamped with
         self._job = job
         self._folder = Path("artifacts")
         self._folder.mkdir(exist_ok=True)

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs scripts as
 DOCUMENT = {"parameters": ["w"], "statistics": [], "threads": 1}
 DONE = """
 np_done = {"event": "done", "reason": "finished", "best_epoch": 1, "first_loss": 1.0, "best_loss": 0.5,
-           "history": [], "images_per_second": 1.0, "updates": 1, "peak_bytes": 1}
+           "history": [], "images_per_second": 1.0, "images_per_cpu_second": 1.0,
+           "updates": 1, "peak_bytes": 1}
 """
 
 Program = Callable[[str], WorkerBackend]
