@@ -77,22 +77,26 @@ def _of_output(
     makers = [slot for slot in slots if slot.role == "out"]
     if makers:
         return _made(makers[0], next((slot for slot in slots if slot.role == "in"), None), found)
-    steady = _passed(node, coupling, ids, found) & (coupling.on(ids) != FIXED)
+    steady = np.asarray(_passed(node, coupling, ids, found) & (coupling.on(ids) != FIXED), bool)
     for slot in slots:
         if slot.role == "scale" and node.op in SCALED and len(slot.ids) == len(ids):
-            steady |= ~slot.rows().any(axis=1)
+            steady = np.asarray(steady | _empty(slot), bool)
     return steady
 
 
 def _made(out: Slot, entering: Slot | None, found: dict[ir.Tensor, Mask]) -> Mask:
     """A layer's output is steady when it has weights for steady inputs only."""
-    rows = out.rows()
     source = None if entering is None or entering.groups > 1 else found.get(entering.node.inputs[0])
     if source is None or not source.any() or entering is None or out.groups > 1 or out.index != 1:
-        return ~rows.any(axis=1)
+        return _empty(out)
     weights = np.moveaxis(out.values, (out.axis, entering.axis), (0, 1))
     read = weights.reshape(len(out.ids), len(entering.ids), -1).any(axis=2)  # (outputs, inputs)
-    return ~(read & ~source).any(axis=1)
+    return np.asarray(~(read & ~source).any(axis=1), bool)
+
+
+def _empty(slot: Slot) -> Mask:
+    """Which channels have zeros only."""
+    return np.asarray(~slot.rows().any(axis=1), bool)
 
 
 def _passed(node: ir.Node, coupling: Coupling, ids: np.ndarray, found: dict[ir.Tensor, Mask]) -> Mask:

@@ -86,6 +86,7 @@ def differences(pruned: Pruned, inexact: bool) -> dict[str, Any]:
     """The largest relative difference from the twin at both ends of the optimisation levels.
 
     ``own`` is that of the original between these levels: what the runtime itself makes of rounding.
+    ``effect`` is how far the twin is from the original: a twin that nothing changed would prove nothing.
     """
     feeds = feeds_of(pruned)
     twin = Session(masked_twin(pruned), optimization="disabled").run(feeds)
@@ -95,7 +96,7 @@ def differences(pruned: Pruned, inexact: bool) -> dict[str, Any]:
         return {"finite": finite}
     original = [Session(pruned.before, optimization=level).run(feeds) for level in ("disabled", "all")]
     found = {f"twin_{level}": _largest(twin, result) for level, result in results.items()}
-    return {**found, "own": _largest(*original)}
+    return {**found, "own": _largest(*original), "effect": _largest(original[0], twin)}
 
 
 def _largest(left: dict[str, Any], right: dict[str, Any]) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import prune_families_export as families
 import torch
 
-INPUTS = ("prune_conv_in_channels", "prune_linear_in_channels")
+LAYERS = (torch.nn.Conv2d, torch.nn.Linear)
 
 
 def prune(name: str, ratio: float) -> dict[str, Any]:
@@ -35,8 +35,9 @@ def prune(name: str, ratio: float) -> dict[str, Any]:
     judged = True
     for group in pruner.step(interactive=True):
         for dependency, indices in group:
-            if dependency.handler.__name__ in INPUTS:
-                judged &= _mask(columns[names[dependency.target.module]], indices)
+            module = dependency.target.module
+            if dependency.handler.__name__ == "prune_in_channels" and isinstance(module, LAYERS):
+                judged &= _mask(columns[names[module]], indices)
         group.prune()
     with torch.no_grad():
         wanted, found = twin(x), net(x)
