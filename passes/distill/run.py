@@ -201,10 +201,7 @@ class _Build:
     def job(self, samples: Samples, fingerprint: str) -> tuple[Job, Producer | None]:
         """Write everything; with augmentation or very large answers a producer makes the training parts."""
         settings = self._ask.settings
-        is_live = bool(settings.augment)
-        self._store = write_inputs(
-            self._folder, samples, self._split, "source" if is_live else "train", self._ctx
-        )
+        self._store = write_inputs(self._folder, samples, self._split, self._ctx)
         self._pairs = self._find_pairs()
         self._answers = Answers(
             self._teacher,
@@ -222,7 +219,7 @@ class _Build:
         self._write_self(feeder)
         producer, parts = None, 0
         rows = len(self.store.train[0])
-        if is_live:
+        if settings.augment or self._answer_bytes() > LARGEST_CACHE:
             plan = Plan.of(rows, batch, sum(array[0].nbytes for array in self.store.train))
             parts = plan.parts
             producer = Producer(
@@ -241,6 +238,11 @@ class _Build:
         else:
             feeder.write(self._folder / "train", self.store.train, self._labels("train"), batch, self._ctx)
         return Job(self._folder, self._document(feeder, parts, fingerprint)), producer
+
+    def _answer_bytes(self) -> int:
+        """What the teacher's answers to the training set would take."""
+        each = sum(int(np.prod(target.shape[1:], dtype=np.int64)) for target in self._targets)
+        return 4 * each * len(self.store.train[0])
 
     def _labels(self, part: str) -> np.ndarray | None:
         if not self._ask.settings.alpha:
@@ -302,6 +304,8 @@ class _Build:
         if scores is not None:
             tensor = next(t for node in model.graph.nodes for t in node.outputs if t.name == scores)
             tensor.shape = self._prepared.shapes[scores]
+        order = {name: number for number, name in enumerate(self.store.names)}
+        model.graph.inputs.sort(key=lambda tensor: order.get(tensor.name, len(order)))
         add_losses(model, self._targets, self._ask.settings, scores)
         model.write(self._folder / "train.onnx")
         self._names = tuple(

@@ -61,14 +61,14 @@ class Store:
     validation_labels: np.ndarray | None
 
 
-def write_inputs(folder: Path, samples: Samples, chosen: Split, train_name: str, ctx: Context) -> Store:
+def write_inputs(folder: Path, samples: Samples, chosen: Split, ctx: Context) -> Store:
     """Write the inputs of all samples into ``folder``; float inputs as float32.
 
     Raises DataError for values that are no numbers and for samples whose sizes differ.
     """
     first = next(iter(samples)).feeds
     names = tuple(first)
-    counts = {train_name: len(chosen.train), "val": len(chosen.validation)}
+    counts = {"train": len(chosen.train), "val": len(chosen.validation)}
     arrays = {
         part: [
             create(
@@ -78,7 +78,7 @@ def write_inputs(folder: Path, samples: Samples, chosen: Split, train_name: str,
         ]
         for part, count in counts.items()
     }
-    places = {int(row): (train_name, place) for place, row in enumerate(chosen.train)}
+    places = {int(row): ("train", place) for place, row in enumerate(chosen.train)}
     places |= {int(row): ("val", place) for place, row in enumerate(chosen.validation)}
     labels: dict[str, list[list[int]]] = {part: [[] for _ in range(count)] for part, count in counts.items()}
     for row, sample in enumerate(ctx.progress("distill: reading samples", samples, len(samples))):
@@ -88,9 +88,9 @@ def write_inputs(folder: Path, samples: Samples, chosen: Split, train_name: str,
         labels[part][place] = list(sample.labels or ())
     return Store(
         names,
-        arrays[train_name],
+        arrays["train"],
         arrays["val"],
-        _flat(labels[train_name], samples),
+        _flat(labels["train"], samples),
         _flat(labels["val"], samples),
     )
 

@@ -126,7 +126,7 @@ def quantized(bench: Bench, model: Path) -> None:
 def real_graphs(bench: Bench) -> None:
     """Real graphs with noisy weights on made-up images: steps run, the loss falls, write-back is exact."""
     for name in REAL:
-        found = train_real(bench.corpus / "models" / f"{name}.onnx", REAL[name])
+        found = train_real(bench.corpus / "models" / f"{name}.onnx", *REAL[name])
         bench.add("real", name, **found)
         bench.goals.append(Goal(name, "loss after over before", found["after"] / found["before"], 0.999))
         bench.goals.append(Goal(name, "difference of the write-back", found["write_back"], 0.0))

@@ -14,18 +14,18 @@ from graphopt.passes.distill.run import Distillation
 from graphopt.pipeline.context import Context, Settings
 from graphopt.pipeline.inputs import Inputs
 
-REAL = {
-    "ppocr_v2_cls": (1, 3, 48, 192),
-    "ppocr_v4_det": (1, 3, 96, 96),
-    "cifar_resnet20_bn": (1, 3, 32, 32),
-    "efficientnet_lite0_bn": (1, 3, 224, 224),
-    "mtcnn_onet": (1, 3, 48, 48),
+REAL = {  # the size to train at, and how many made-up images
+    "ppocr_v2_cls": ((1, 3, 48, 192), 64),
+    "ppocr_v4_det": ((1, 3, 96, 96), 48),
+    "cifar_resnet20_bn": ((1, 3, 32, 32), 64),
+    "efficientnet_lite0_bn": ((1, 3, 224, 224), 24),
+    "mtcnn_onet": ((1, 3, 48, 48), 64),
 }
 NOISE = 0.05  # of the root mean square of each weight
-SAMPLES, BATCH = 32, 4
+BATCH = 4
 
 
-def train_real(path: Path, shape: tuple[int, ...]) -> dict[str, Any]:
+def train_real(path: Path, shape: tuple[int, ...], count: int) -> dict[str, Any]:
     """The loss on held-out samples before and after, and how exactly trained weights arrive in the student.
 
     The trainer checks the gradients along random directions before it trains, and fails when they are wrong.
@@ -34,11 +34,11 @@ def train_real(path: Path, shape: tuple[int, ...]) -> dict[str, Any]:
     add_noise(student)
     port = teacher.signature.inputs[0]
     shapes = {port.name: shape}
-    drawn = data.synthetic([port], shapes, SAMPLES, 0)
+    drawn = data.synthetic([port], shapes, count, 0)
     images = np.concatenate([sample.feeds[port.name] for sample in drawn])
     samples = data.from_arrays({port.name: images}, [port], shapes=shapes)
     ctx = Context(Inputs(student, calibration=samples, shapes=shapes), Settings(threads=1))
-    request = Distill(epochs=2, batch=BATCH, lr=2e-5, validation=0.25).request(student, ctx)
+    request = Distill(epochs=3, batch=BATCH, lr=1e-5, validation=0.25).request(student, ctx)
     outcome = Distillation(student, teacher, request, open_backend("ort"), ctx).run(samples)
     found = {"before": outcome.before.loss, "after": outcome.after.loss, "tensors": len(outcome.tuned.values)}
     return {**found, "write_back": _write_back(outcome.student, outcome.tuned.values)}

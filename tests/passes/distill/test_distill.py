@@ -101,8 +101,14 @@ def test_augmentation_makes_parts(fake: FakeTrainer) -> None:
     distilled(fake, classifier(noise=0.1), augment=("flip",), epochs=2)
     (job,) = fake.jobs
     assert job["parts"] == 1
-    assert "source" in job["files"]
-    assert "train" not in job["files"]
+
+
+def test_answers_that_are_too_many_to_keep_are_made_when_needed(
+    fake: FakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphopt.passes.distill.run.LARGEST_CACHE", 100)
+    distilled(fake, classifier(noise=0.1))
+    assert fake.jobs[0]["parts"] == 1
 
 
 def test_no_samples(fake: FakeTrainer) -> None:

@@ -61,7 +61,7 @@ def test_arrays_lie_where_the_split_says(tmp_path: Path) -> None:
     model = classifier()
     samples = make_samples(model, 12, labels=np.arange(12) % 3)
     chosen = split(samples, 2, 0.25, np.random.default_rng(0))
-    store = write_inputs(tmp_path, samples, chosen, "train", make_context(model, samples))
+    store = write_inputs(tmp_path, samples, chosen, make_context(model, samples))
     every = np.concatenate([sample.feeds["x"] for sample in samples])
     labels = np.asarray([sample.label for sample in samples])
     np.testing.assert_array_equal(store.train[0], every[chosen.train])
@@ -81,7 +81,6 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path, value: float) -> None
             tmp_path,
             samples,
             Split(np.arange(6), np.arange(6, 8), 2),
-            "train",
             make_context(model, samples),
         )
 
@@ -95,7 +94,6 @@ def test_a_full_disk_is_said_before_writing(tmp_path: Path, monkeypatch: pytest.
             tmp_path,
             samples,
             Split(np.arange(6), np.arange(6, 8), 2),
-            "train",
             make_context(model, samples),
         )
     assert "free some space" in caught.value.hint
