@@ -145,4 +145,4 @@ class LowRank(PlannedPass):
     def _request(self) -> Request:
         goal = next((goal for goal in GOALS if getattr(self, goal) is not None), "")
         amount = float(getattr(self, goal)) if goal else 0.0
-        return Request(goal, amount, self.shared, self.max_drop, self.refit, self.kinds)
+        return Request(goal, amount, self.shared, self.max_drop, self.kinds)

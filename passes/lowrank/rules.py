@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 FITTED = 128  # samples that a trial is fitted to at most; the result is fitted to all
+HOPELESS = 0.5  # summed error of the layers, for each point that may be lost, that is not worth a trial
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,6 @@ class Request:
     amount: float
     shared: bool
     max_drop: float
-    refit: bool
     kinds: tuple[str, ...]
 
 
@@ -79,7 +79,9 @@ def _careful(
     request: Request, found: Survey, offers: Offers, chooser: Chooser, ctx: Context
 ) -> tuple[Chosen, str]:
     """Split as much as costs no more than ``max_drop`` points on held-out samples."""
-    model, harm, steps = found.model, Harm(found.model, ctx), chooser.steps()
+    model, harm = found.model, Harm(found.model, ctx)
+    hopeless = HOPELESS * max(request.max_drop, 1.0)
+    steps = [chosen for chosen in chooser.steps() if chooser.error(chosen) <= hopeless]
     samples = trial_samples(ctx.calibration).take(FITTED)
 
     def quick(chosen: Chosen) -> None:
@@ -87,7 +89,7 @@ def _careful(
 
     def thorough(chosen: Chosen) -> None:
         tasks = on(model, tasks_of(chooser.offers, chosen))
-        split_thoroughly(found, tasks, samples, ctx, others=request.refit)
+        split_thoroughly(found, tasks, samples, ctx, others=False)
 
     chosen = most_harmless(model, steps, quick, thorough, harm, request.max_drop)
     return chosen, f"no goal: the most that costs at most {request.max_drop:g} points ({harm.measure})"

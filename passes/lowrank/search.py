@@ -9,7 +9,7 @@ from graphopt.pipeline.harm import Harm, last_harmless
 
 from .choice import Chosen
 
-FURTHER = 8  # steps beyond the last that is harmless without fitting, tried with fitting
+FURTHER = 4  # steps from the last that is harmless without fitting on, tried with fitting
 
 
 def most_harmless(
