@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from graphopt.cli.console import Console
 @flags.preprocess
 @flags.shape
 @flags.switch("--layers", "List every inner tensor that both have, and how far it is apart.")
+@flags.value("--overlay", metavar="FILE.json", help="Node data for Model Explorer: the signal to noise.")
 @click.option("--latency/--no-latency", default=None, help="Time both, in turn. [default: --latency]")
 @flags.session
 @flags.as_json
@@ -24,12 +26,21 @@ from graphopt.cli.console import Console
 def command(a: str, b: str, json: bool | None, quiet: bool | None, **options: Any) -> None:
     """Show how far model B is from model A: its numbers, size, MACs and speed, and where they part."""
     from graphopt import api
+    from graphopt.pipeline.output import check_text
 
+    overlay, every = options.pop("overlay"), bool(options["layers"])
+    if overlay is not None:
+        check_text("--overlay", Path(overlay), {"A": Path(a), "B": Path(b)}, (".json",))
+        options["layers"] = True
     console = Console(quiet=bool(quiet))
     found = api.compare(a, b, progress=console.progress, announce=console.announce, **flags.looking(options))
+    if overlay is not None and found.inner is not None:
+        from graphopt.report.overlay import divergence_overlay, write_overlay
+
+        write_overlay(Path(overlay), divergence_overlay(found.inner))
     if json:
         flags.print_json(found.to_json())
         return
     from graphopt.report.view import print_comparison
 
-    print_comparison(found, every=bool(options["layers"]))
+    print_comparison(found, every=every)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from graphopt.cli import flags
 from graphopt.cli.console import Console
+
+if TYPE_CHECKING:
+    from graphopt.report.inspection import Inspection
 
 
 @click.command("inspect", short_help="Show what is in a model.")
@@ -23,17 +28,66 @@ from graphopt.cli.console import Console
     metavar="DIR|off",
     help="Folder of what was measured of this machine. [default: the user's cache folder]",
 )
+@click.option(
+    "--overlay",
+    multiple=True,
+    metavar="[VALUE=]FILE.json",
+    help="Node data for Model Explorer: latency_ms, share, macs, parameters, bytes or efficiency. "
+    "[default: the time where it was measured, else MACs]",
+)
+@flags.value("--annotate", metavar="FILE.onnx", help="Write a copy whose nodes carry these numbers.")
 @flags.as_json
 @flags.talk
 def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -> None:
     """Show what is in MODEL: operators, inputs and outputs, parameters, MACs and bytes."""
     from graphopt import api
 
+    overlays, copy = _overlays(Path(model), options.pop("overlay")), _copy(model, options.pop("annotate"))
+    every = options["layers"]
+    if overlays or copy is not None:
+        options["layers"] = True
     console = Console(quiet=bool(quiet))
     found = api.inspect(model, announce=console.announce, progress=console.progress, **flags.looking(options))
+    _write(found, model, overlays, copy)
     if json:
         flags.print_json(found.to_json())
         return
     from graphopt.report.view import print_inspection
 
-    print_inspection(found)
+    print_inspection(found, every=bool(every))
+
+
+def _overlays(model: Path, texts: Sequence[str]) -> list[tuple[str, Path]]:
+    """The values to write and where; wrong names and places are said before the work."""
+    from graphopt.pipeline.output import check_text
+    from graphopt.report.overlay import check_value
+
+    found = []
+    for text in texts:
+        value, _, file = text.rpartition("=")
+        if value:
+            check_value(value)
+        check_text("--overlay", Path(file), {"MODEL": model}, (".json",))
+        found.append((value, Path(file)))
+    return found
+
+
+def _copy(model: str, file: str | None) -> Path | None:
+    if file is None:
+        return None
+    from graphopt.pipeline.output import check_output
+
+    check_output(Path(file), Path(model), force=False)
+    return Path(file)
+
+
+def _write(found: Inspection, model: str, overlays: Sequence[tuple[str, Path]], copy: Path | None) -> None:
+    if not overlays and copy is None:
+        return
+    from graphopt import ir
+    from graphopt.report.overlay import annotated, layer_overlay, write_overlay
+
+    for value, file in overlays:
+        write_overlay(file, layer_overlay(found, value))
+    if copy is not None:
+        annotated(ir.load(Path(model)), found.layers).save(copy)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from graphopt.cli import flags
 from graphopt.cli.console import Console
+
+if TYPE_CHECKING:
+    from graphopt.report.sensitivity import Sensitivity
 
 _EXAMPLES = """\b
 Examples:
@@ -40,6 +43,7 @@ Examples:
 @flags.switch("--latency", "Also predict the latency, from layers timed on this machine.")
 @flags.value("--csv", metavar="FILE", help="Write all numbers to this file.")
 @flags.value("--plot", metavar="FILE.svg|.html", help="Draw the curves into this file.")
+@flags.value("--overlay", metavar="FILE.json", help="Node data for Model Explorer: the harm of each item.")
 @flags.value(
     "--jobs", metavar="N", type=click.IntRange(1, 1024), help="Processes. [default: one a processor]"
 )
@@ -58,8 +62,8 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
     from graphopt.pipeline.request import usable_processors
     from graphopt.report.lineplot import write_plot
 
-    csv, plot = (_file(options.pop(name)) for name in ("csv", "plot"))
-    _check_files(Path(model), csv, plot)
+    csv, plot, overlay = (_file(options.pop(name)) for name in ("csv", "plot", "overlay"))
+    _check_files(Path(model), csv, plot, overlay)
     options.pop("debug")
     given = flags.given(options)
     given.setdefault("jobs", usable_processors())
@@ -76,6 +80,8 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
         found.write_csv(csv)
     if plot is not None:
         write_plot(plot, found)
+    if overlay is not None:
+        _write_overlay(overlay, found, model)
     if json:
         flags.print_json(found.to_json())
         return
@@ -88,7 +94,7 @@ def _file(name: str | None) -> Path | None:
     return None if name is None else Path(name)
 
 
-def _check_files(model: Path, csv: Path | None, plot: Path | None) -> None:
+def _check_files(model: Path, csv: Path | None, plot: Path | None, overlay: Path | None) -> None:
     """Say before the work that a result could not be written."""
     from graphopt.pipeline.output import check_text
 
@@ -96,3 +102,12 @@ def _check_files(model: Path, csv: Path | None, plot: Path | None) -> None:
         check_text("--csv", csv, {"MODEL": model, "--plot": plot}, (".csv",))
     if plot is not None:
         check_text("--plot", plot, {"MODEL": model}, (".svg", ".html"))
+    if overlay is not None:
+        check_text("--overlay", overlay, {"MODEL": model}, (".json",))
+
+
+def _write_overlay(file: Path, found: Sensitivity, model: str) -> None:
+    from graphopt import ir
+    from graphopt.report.overlay import sensitivity_overlay, write_overlay
+
+    write_overlay(file, sensitivity_overlay(found, ir.load(Path(model))))

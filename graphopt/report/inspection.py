@@ -43,7 +43,6 @@ class Inspection:
     measures: Measures
     layers: tuple[LayerCost, ...] = ()
     timing: Timing | None = None
-    lists_all: bool = False  # whether ``layers`` are all, or only those that take time
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     samples: int = 0
     preprocess: Mapping[str, Any] = field(default_factory=dict)
@@ -86,7 +85,7 @@ def inspect(
     if latency:
         listed, timing = _timed_layers(opened, cache, progress)
     elif layers:
-        listed = layer_costs(_layers(loaded, opened.shapes))
+        listed = layer_costs(_layers(loaded, opened.shapes), tensors=_tensors(loaded))
     return Inspection(
         path=str(model),
         ir_version=loaded.ir_version,
@@ -98,7 +97,6 @@ def inspect(
         measures=opened.measures(time),
         layers=listed if layers else tuple(layer for layer in listed if layer.latency_ms),
         timing=timing,
-        lists_all=layers,
         ranges=ranges,
         samples=count,
         preprocess=opened.recipe,
@@ -138,7 +136,14 @@ def _timed_layers(
     inner = len(counted) - sum(map(computes, model.graph.nodes))
     rates = best.macs_per_second, best.bytes_per_second
     host = dict(machine(opened.threads))
-    return layer_costs(counted, timed, best, inner=inner), Timing(timed.total, timed.other, *rates, host)
+    listed = layer_costs(counted, timed, best, tensors=_tensors(model), inner=inner)
+    return listed, Timing(timed.total, timed.other, *rates, host)
+
+
+def _tensors(model: Model) -> list[str]:
+    """The first output of each layer."""
+    nodes = (node for graph in model.graphs() for node in graph.nodes if computes(node))
+    return [next((tensor.name for tensor in node.outputs if tensor.name), "") for node in nodes]
 
 
 def _ranges(samples: Iterable[Any]) -> tuple[dict[str, tuple[float, float]], int]:

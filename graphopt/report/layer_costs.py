@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from graphopt import cost
@@ -19,7 +20,7 @@ _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One node with its costs.
+    """One node with its costs; ``tensor`` is the name of its first output.
 
     ``bytes`` are read and written, weights included, in float32.  ``latency_ms`` and ``share`` of the whole
     time are None where the runtime has no kernel for the node: then it is folded away, or done within
@@ -34,6 +35,7 @@ class LayerCost:
     outputs: tuple[Any, ...]
     parameters: int
     macs: int | None
+    tensor: str = ""
     bytes: int | None = None
     latency_ms: float | None = None
     share: float | None = None
@@ -58,10 +60,18 @@ class Timing:
 
 
 def layer_costs(
-    layers: Sequence[Layer], timed: Timed | None = None, best: Peaks | None = None, *, inner: int = 0
+    layers: Sequence[Layer],
+    timed: Timed | None = None,
+    best: Peaks | None = None,
+    *,
+    tensors: Sequence[str] = (),
+    inner: int = 0,
 ) -> tuple[LayerCost, ...]:
-    """Put counts and times together; the last ``inner`` layers lie in subgraphs, within others' time."""
-    plain = [_counted(layer) for layer in layers]
+    """Put counts and times together; the last ``inner`` layers lie in subgraphs, within others' time.
+
+    ``tensors`` are the first outputs of the layers.
+    """
+    plain = [_counted(layer, name) for layer, name in zip_longest(layers, tensors, fillvalue="")]
     if timed is None or best is None:
         return tuple(plain)
     outer = sum(ms for index, ms in timed.milliseconds.items() if index < len(layers) - inner)
@@ -72,8 +82,8 @@ def layer_costs(
     return tuple(plain)
 
 
-def _counted(layer: Layer) -> LayerCost:
-    return LayerCost(**vars(layer), bytes=cost.moved_bytes(layer))
+def _counted(layer: Any, tensor: str) -> LayerCost:
+    return LayerCost(**vars(layer), tensor=tensor, bytes=cost.moved_bytes(layer))
 
 
 def _timed(layer: LayerCost, ms: float, whole: float, best: Peaks) -> LayerCost:

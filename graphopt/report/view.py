@@ -26,8 +26,8 @@ _MEASURES = (
 )
 
 
-def print_inspection(found: Inspection) -> None:
-    """Print what is in a model to stdout."""
+def print_inspection(found: Inspection, *, every: bool = True) -> None:
+    """Print what is in a model to stdout; without ``every``, of timed layers the slowest alone."""
     opsets = ", ".join(f"{domain or 'onnx'} {version}" for domain, version in found.opsets.items())
     print_line(f"{found.path}: IR version {found.ir_version}, opsets {opsets}")
     ports = [("input", *_port_cells(p, found.shapes)) for p in found.inputs]
@@ -35,8 +35,8 @@ def print_inspection(found: Inspection) -> None:
     print_table(("", "name", "type", "shape", "run at"), ports)
     print_table(("", ""), _measure_rows(found.measures), right=(1,))
     print_table(("operator", "nodes"), [(op, str(count)) for op, count in found.ops.items()], right=(1,))
-    if found.layers:
-        print_layers(found.layers, found.timing, every=found.lists_all)
+    if found.layers and (every or found.timing is not None):
+        print_layers(found.layers, found.timing, every=every)
     if found.ranges:
         rows = [(name, f"{low:.6g}", f"{high:.6g}") for name, (low, high) in found.ranges.items()]
         print_table((f"input over {found.samples} samples", "smallest", "largest"), rows, right=(1, 2))
