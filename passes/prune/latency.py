@@ -52,11 +52,12 @@ def reach_latency(model: ir.Model, facts: Facts, choice: Choice, goal: float, ct
     stairs = measured_stairs(choice.coupling, choice.cells, facts, table, whole, block)
     best = Reached(choice.coupling.keep_all(), 1.0, goal >= 1.0)
     budget, tried = goal, set[bytes]()
+    low, high = 0.0, 1.0  # budgets whose plans are fast enough, and too slow
     for _ in ctx.progress("prune: measuring plans", range(TRIES), TRIES):
         widths, possible = choice.spend(stairs, budget)
         keep = choice.keep(widths)
         if keep.tobytes() in tried:
-            break
+            break  # widths are too coarse for anything between
         tried.add(keep.tobytes())
         trial = model.copy()
         remove_channels(trial, couple(trial, facts), keep)
@@ -65,7 +66,10 @@ def reach_latency(model: ir.Model, facts: Facts, choice: Choice, goal: float, ct
             best = Reached(keep, ratio, ratio <= goal * (1 + CLOSE))
         if goal * (1 - WASTE) <= ratio <= goal * (1 + CLOSE) or (not possible and ratio > goal):
             break
-        budget = min(max(budget * goal / ratio, 0.01), 1.0)
+        low, high = (budget, high) if ratio <= goal else (low, budget)
+        budget *= goal / ratio
+        if not low < budget < high:
+            budget = (low + high) / 2
     return best
 
 

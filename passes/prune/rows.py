@@ -15,7 +15,7 @@ POSITIONS = 64  # output positions of a sample that are looked at
 ROWS_BYTES = 64 * 2**20  # of one layer's rows; a wide layer is looked at in fewer places
 ENOUGH = 4096  # rows of one group that are worth going beyond that
 HELD_OUT = 8  # every so manyth sample only judges
-BLOCK_BYTES = 32 * 2**20  # of rows multiplied at a time, in float64
+BLOCK = 1024  # rows multiplied at a time: single precision inside, sums of blocks in double
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,12 @@ class Rows:
         groups, rows, inputs = self.inputs.shape
         outputs = inputs + biased if targets is None else targets.shape[2]
         total = np.zeros((groups, inputs + biased, outputs))
-        step = max(1, BLOCK_BYTES // (8 * groups * (inputs + biased)))
-        for start in range(0, rows, step):
-            block = self.inputs[:, start : start + step].astype(np.float64)
+        for start in range(0, rows, BLOCK):
+            block = self.inputs[:, start : start + BLOCK]
             if biased:
-                block = np.concatenate([block, np.ones((*block.shape[:2], 1))], axis=2)
+                block = np.concatenate([block, np.ones((*block.shape[:2], 1), np.float32)], axis=2)
             total += block.transpose(0, 2, 1) @ (
-                block if targets is None else targets[:, start : start + step]
+                block if targets is None else targets[:, start : start + BLOCK]
             )
         return total
 
