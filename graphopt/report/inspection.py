@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from graphopt.report.record import Measures
 
 
+PATIENCE = 6.0  # seconds for finding out what this machine can do at best; once, since that is kept
+
+
 @dataclass(frozen=True)
 class Inspection:
     """What is in a model.
@@ -129,7 +132,7 @@ def _timed_layers(
 
     model = opened.model
     folder = cost.user_cache() if cache is None else None if cache == "off" else Path(cache)
-    table = cost.LatencyTable.open(folder, opened.threads, progress=progress)
+    table = cost.LatencyTable.open(folder, opened.threads, seconds=PATIENCE, progress=progress)
     best = cost.peaks(table)
     timed = time_nodes(model, opened.first_feeds(), **opened.session)
     counted = _layers(model, opened.shapes)

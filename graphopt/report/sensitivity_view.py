@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from graphopt.report.lineplot import LABELS
+from graphopt.report.measure import SNR_LIMIT
 from graphopt.report.text import print_line, print_table
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def print_sensitivity(found: Sensitivity) -> None:
         curves.sort(key=lambda curve: _harm(found, curve[1]), reverse=True)
         if 1 < len(levels) <= COLUMNS:
             _print_wide(found, curves, levels)
+        elif len(levels) > 1 and max(len(points) for _, points in curves) < COLUMNS:
+            _print_pairs(found, curves)
         else:
             _print_long(found, curves, len(levels) > 1)
     failed = [point for point in found.points if point.error]
@@ -47,6 +50,17 @@ def _print_wide(found: Sensitivity, curves: list[tuple[str, list[Point]]], level
         )
         rows.append((item, *cells, _saved(found, points)))
     header = ("item", *(f"{level:g}" for level in levels), "MACs")
+    print_table(header, rows, right=range(1, len(header)))
+
+
+def _print_pairs(found: Sensitivity, curves: list[tuple[str, list[Point]]]) -> None:
+    """A row for each item, its harm and the level of it in each column: items have levels of their own."""
+    count = max(len(points) for _, points in curves)
+    rows = []
+    for item, points in curves:
+        cells = [f"{_cell(found, point, found.measure)} @{point.level:.2g}" for point in points]
+        rows.append((item, *cells, *[""] * (count - len(cells)), _saved(found, points)))
+    header = ("item", "harm @level", *[""] * (count - 1), "MACs")
     print_table(header, rows, right=range(1, len(header)))
 
 
@@ -71,9 +85,7 @@ def _cell(found: Sensitivity, point: Point, measure: str) -> str:
     value = found.value(point, measure)
     if value is None:
         return "failed" if point.error else "-"
-    if measure == "snr_db":
-        return "equal" if value >= 300 else f"{value:.1f}"
-    return f"{value:.2f}"
+    return "equal" if measure == "snr_db" and value >= SNR_LIMIT else f"{value:.1f}"
 
 
 def _saved(found: Sensitivity, points: Sequence[Point]) -> str:

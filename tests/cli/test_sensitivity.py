@@ -85,6 +85,18 @@ def test_tables_fit(levels: tuple[float, ...], name: str, capsys: pytest.Capture
     assert "-50.0 %" in out
 
 
+def test_items_may_have_levels_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    points = tuple(
+        Point(f"layer{i}", (i + 1) * level / 40, 50.0 - i - level, 2.0, 0.5, 100, 10)
+        for i in range(9)
+        for level in range(1, 5)
+    )
+    print_sensitivity(Sensitivity("m.onnx", "prune", 128, "data", points, 200, 10))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "38.0 @0.9" in out and out.index("layer8") < out.index("layer0")
+
+
 def test_failed_trials_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     points = tuple(Point(f"layer{i}", 1.0, error="no way") for i in range(5))
     print_sensitivity(Sensitivity("m.onnx", "prune", 1, "data", points, None, 0))
