@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphopt import cost
+from graphopt import cost, ir
 from graphopt.errors import GraphoptError
 from graphopt.pipeline.instruments import size
-from graphopt.report.kept import twins
-from graphopt.report.layers import LayerRecord, Seen, layer_records, survey
+from graphopt.report.kept import read_back, twins
+from graphopt.report.kernels import time_nodes
+from graphopt.report.layers import PAIRS, LayerRecord, Seen, layer_records, survey
+from graphopt.report.measure import first_feeds
 from graphopt.report.record import PassRecord, Stage
 from graphopt.report.signal import signals
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from graphopt.ir import Model
 
 SAMPLES = 4  # that the signals of layers are measured on
+SECONDS = 1.0  # for timing the layers of a model
 
 
 class Evidence:
@@ -49,29 +52,56 @@ class Evidence:
         original: Path | bytes,
         samples: Samples | None,
         session: Mapping[str, Any],
+        *,
+        timed: bool = False,
     ) -> tuple[LayerRecord, ...]:
-        """Every layer before and after; with ``samples``, how far the outputs of the layers moved."""
+        """Every layer before and after; with ``samples`` how far it moved, and ``timed`` what it takes."""
         now = survey(model, self._shapes)
         if not now:
             return ()
-        return layer_records(self._before, now, self._signals(model, now, original, samples, session))
+        if samples is None:
+            return layer_records(self._before, now)
+        try:
+            moved = self._signals(model, now, original, samples, session)
+            times = self._times(model, now, original, samples, session) if timed else ({}, {})
+        except GraphoptError as error:  # a model may not hand out its inner tensors and be fine all the same
+            self._warn(f"what became of each layer was not measured: {error}")
+            return layer_records(self._before, now)
+        return layer_records(self._before, now, moved, times)
 
     def _signals(
         self,
         model: Model,
         now: Sequence[Seen],
         original: Path | bytes,
-        samples: Samples | None,
+        samples: Samples,
         session: Mapping[str, Any],
     ) -> dict[str, float]:
-        if samples is None:
-            return {}
+        """Ratios by the name of the layer that makes the tensor."""
         pairs = twins([item for record in self._records for item in record.plan or ()], self._before, now)
-        try:
-            return signals(original, model, pairs, samples.take(SAMPLES), **session)
-        except GraphoptError as error:  # a model may not hand out its inner tensors and be fine all the same
-            self._warn(f"how far each layer moved was not measured: {error}")
-            return {}
+        found = signals(original, model, pairs, samples.take(SAMPLES), **session)
+        stored = read_back(now)
+        own = (seen for seen in now if seen.layer.op not in PAIRS)
+        makers = {stored.get(seen.tensor, seen.tensor): seen.layer.name for seen in own}
+        return {makers[tensor]: ratio for tensor, ratio in found.items()}
+
+    def _times(
+        self,
+        model: Model,
+        now: Sequence[Seen],
+        original: Path | bytes,
+        samples: Samples,
+        session: Mapping[str, Any],
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Milliseconds by the name of a layer, in the original and in the result."""
+        feeds = first_feeds(samples)
+        source = ir.from_bytes(original) if isinstance(original, bytes) else ir.load(original)
+        before = time_nodes(source, feeds, seconds=SECONDS, **session).milliseconds
+        after = time_nodes(model, feeds, seconds=SECONDS, **session).milliseconds
+        return (
+            {seen.layer.name: before[i] for i, seen in enumerate(self._before) if i in before},
+            {seen.layer.name: after[i] for i, seen in enumerate(now) if i in after},
+        )
 
     def _stage(self, name: str, model: Model) -> Stage:
         found = size(model)

@@ -257,7 +257,9 @@ class Run:
         ask = self._ask
         samples = self._inputs.check if ask.runs_models and record.shapes else None
         with ask.busy("measuring how far each layer moved"):
-            layers = evidence.layers(self._model, self._source.content, samples, ask.session)
+            layers = evidence.layers(
+                self._model, self._source.content, samples, ask.session, timed=ask.times_models
+            )
         warnings = tuple(dict.fromkeys([*record.warnings, *self._warnings]))
         return dataclasses.replace(record, stages=evidence.stages, layers=layers, warnings=warnings)
 

@@ -22,7 +22,7 @@ def twins(plans: Iterable[Mapping[str, Any]], before: Sequence[Seen], after: Seq
     folded normalisation, so the outputs of removed nodes behind it are candidates too.  ``plans`` are plan
     items, which tell the channels that are left.
     """
-    kept = kept_channels(plans, before)
+    kept, stored = kept_channels(plans, before), read_back(after)
     stayed = {seen.layer.name: seen for seen in before if not seen.inner and seen.tensor}
     names = {seen.layer.name for seen in after}
     readers = _only_readers(before)
@@ -35,7 +35,25 @@ def twins(plans: Iterable[Mapping[str, Any]], before: Sequence[Seen], after: Seq
             if candidate.shape is not None and now.channels is not None:
                 left = None if candidate.channels == now.channels else kept.get(candidate.tensor)
                 if candidate.channels == now.channels or (left and len(left) == now.channels):
-                    found.append(Twin(candidate.tensor, now.tensor, math.prod(candidate.shape), left))
+                    found.append(
+                        Twin(
+                            candidate.tensor,
+                            stored.get(now.tensor, now.tensor),
+                            math.prod(candidate.shape),
+                            left,
+                        )
+                    )
+    return found
+
+
+def read_back(after: Sequence[Seen]) -> dict[str, str]:
+    """The tensors that are stored as integers, each with the tensor that reads it back."""
+    found: dict[str, str] = {}
+    for seen in after:
+        if seen.layer.op == "DequantizeLinear" and seen.reads:
+            stored = after[seen.reads[0]]
+            if stored.layer.op == "QuantizeLinear" and stored.reads:
+                found.setdefault(after[stored.reads[0]].tensor, seen.tensor)
     return found
 
 

@@ -76,24 +76,42 @@ def survey(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Seen, .
 
 
 def layer_records(
-    before: Sequence[Seen], after: Sequence[Seen], signals: Mapping[str, float] | None = None
+    before: Sequence[Seen],
+    after: Sequence[Seen],
+    signals: Mapping[str, float] | None = None,
+    times: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {}),
 ) -> tuple[LayerRecord, ...]:
     """Match the nodes of a result with those of its original, by name; added nodes stand at the end.
 
-    The pairs that quantization adds are left out.  ``signals`` are ratios by the name of a tensor.
+    The pairs that quantization adds are left out.  ``signals`` are ratios by the name of a layer, ``times``
+    milliseconds before and after.
     """
-    found = signals or {}
+    told = _Told(signals or {}, *times)
     by_name = {seen.layer.name: seen for seen in after}
     names = {seen.layer.name for seen in before}
-    records = [_record(seen, by_name.get(seen.layer.name), found) for seen in before]
+    records = [_record(seen, by_name.get(seen.layer.name), told) for seen in before]
     added = [seen for seen in after if seen.layer.name not in names and seen.layer.op not in PAIRS]
     place = {seen.tensor: i for i, seen in enumerate(before)}
     place |= {seen.tensor: len(before) + i for i, seen in enumerate(added)}
-    records += [_added(seen, _sources(seen, after, place), found) for seen in added]
+    records += [_added(seen, _sources(seen, after, place), told) for seen in added]
     return tuple(records)
 
 
-def _record(seen: Seen, now: Seen | None, signals: Mapping[str, float]) -> LayerRecord:
+@dataclass(frozen=True)
+class _Told:
+    """What was measured of layers, by their names."""
+
+    signals: Mapping[str, float]
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+
+    def times(self, name: str) -> tuple[float | None, float | None] | None:
+        """Milliseconds before and after; None where neither is known, as in a layer that others take over."""
+        found = (self.before.get(name), self.after.get(name))
+        return None if found == (None, None) else found
+
+
+def _record(seen: Seen, now: Seen | None, told: _Told) -> LayerRecord:
     old, new = seen.layer, now.layer if now else None
     return LayerRecord(
         name=old.name,
@@ -104,11 +122,12 @@ def _record(seen: Seen, now: Seen | None, signals: Mapping[str, float]) -> Layer
         channels=(seen.channels, now.channels if now else None),
         macs=(old.macs, new.macs if new else None),
         parameters=(old.parameters, new.parameters if new else None),
-        snr_db=signals.get(now.tensor) if now else None,
+        snr_db=told.signals.get(old.name) if now else None,
+        latency_ms=told.times(old.name),
     )
 
 
-def _added(seen: Seen, reads: tuple[int, ...], signals: Mapping[str, float]) -> LayerRecord:
+def _added(seen: Seen, reads: tuple[int, ...], told: _Told) -> LayerRecord:
     layer = seen.layer
     return LayerRecord(
         name=layer.name,
@@ -119,7 +138,8 @@ def _added(seen: Seen, reads: tuple[int, ...], signals: Mapping[str, float]) -> 
         channels=(None, seen.channels),
         macs=(None, layer.macs),
         parameters=(None, layer.parameters),
-        snr_db=signals.get(seen.tensor),
+        snr_db=told.signals.get(layer.name),
+        latency_ms=told.times(layer.name),
     )
 
 

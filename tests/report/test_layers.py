@@ -18,6 +18,8 @@ from graphopt import ir
 from graphopt.report.kept import kept_channels
 from graphopt.report.layers import layer_records, survey
 
+MODELS = Path(__file__).parent.parent.parent / "models"
+
 
 def report_of(model: Path, folder: Path, passes: str, **flags: Any) -> dict[str, dict[str, Any]]:
     """The layers of a report by name."""
@@ -136,3 +138,14 @@ def test_stages_count_what_each_pass_left(small: Path, tmp_path: Path) -> None:
     assert stages[0]["macs"] == result.report.before.macs
     assert stages[-1]["parameters"] == result.report.after.parameters
     assert "</html>" in (tmp_path / "report.html").read_text()
+
+
+def test_quantized_tensors_are_read_back(tmp_path: Path) -> None:
+    path, model = tmp_path / "report.json", MODELS / "fashion_residual.onnx"
+    graphopt.optimize(model, "quant:measure=false", report=path, latency=True)
+    layers = json.loads(path.read_text())["layers"]
+    assert "added" not in {layer["state"] for layer in layers}
+    kept = [layer for layer in layers if layer["state"] == "kept"]
+    assert all(20 < layer["snr_db"] < 60 for layer in kept)  # beside its integers a tensor would be equal
+    convolutions = [layer for layer in layers if layer["op"] == "Conv"]
+    assert all(layer["latency_ms"] and None not in layer["latency_ms"] for layer in convolutions)

@@ -37,8 +37,8 @@ class Scale:
             return [self.low]
         if self.log:
             first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
-            step = max(1, (last - first + wanted) // wanted)
-            return [10.0**power for power in range(first, last + 1, step)]
+            stride = max(1, (last - first + wanted) // wanted)
+            return [10.0**power for power in range(first, last + 1, stride)]
         step = _round_step((self.high - self.low) / wanted)
         first = math.ceil(self.low / step - 1e-9)
         return [step * i for i in range(first, math.floor(self.high / step + 1e-9) + 1)]

@@ -82,7 +82,12 @@ def _environment() -> Environment:
 
 
 def _asset(name: str) -> str:
-    return resources.files("graphopt.report.html").joinpath("templates", name).read_text(encoding="utf-8")
+    return (
+        resources.files("graphopt.report.html")
+        .joinpath("templates")
+        .joinpath(name)
+        .read_text(encoding="utf-8")
+    )
 
 
 def _report_view(document: Mapping[str, Any]) -> dict[str, Any]:
