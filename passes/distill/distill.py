@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from graphopt.ir import Model
     from graphopt.pipeline import Context
 
-    from .run import Outcome, Request
+    from .request import Request
+    from .run import Outcome
 
 FEW_MACS = 25_000_000  # of one sample: below, threads cost a trainer more than they bring
 SAVE_EVERY = 60.0  # seconds between checkpoints where they are kept
@@ -92,7 +93,7 @@ class Distill(Pass):
 
     def request(self, model: Model, ctx: Context) -> Request:
         """What the options ask for, for this model and run."""
-        from .run import Request
+        from .request import Request
 
         settings = Settings(
             epochs=self.epochs,

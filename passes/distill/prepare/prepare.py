@@ -16,9 +16,10 @@ from graphopt import ir, runtime
 from graphopt.errors import ModelError, PassError
 from graphopt.ir import Constant
 
-from .fake_quant import Quantizer, find_quantizers, open_pairs, spelled_out
+from .fake_quant import Quantizer, find_quantizers, spelled_out
 from .fixed import Shapes, fix_shapes, fold_sizes, lift_constants, set_versions, widen
 from .masks import add_masks
+from .pairs import open_pairs
 from .rewrites import Problem, problems, rewrite
 from .select import Choice, trainable
 
@@ -66,27 +67,21 @@ def prepare(
     quantizers = find_quantizers(model.graph)
     open_pairs(model, quantizers)
     chosen = trainable(model.graph, choice)
-    nodes = {tensor.name: node.name or node.output.name for tensor, node in chosen.items()}
     statistics = _statistics(model) if live_bn else ()
+    nodes = {tensor.name: node.name or node.output.name for tensor, node in chosen.items()}
     rewrite(model, shapes, live_bn=live_bn)
     alive = [tensor for tensor in chosen if tensor.consumers]  # others were folded away
     if not alive:
         raise PassError("the student has no weights that can be trained", hint=_untrainable(student))
     found = problems(model.graph, set(alive), live_bn=live_bn)
     masked = add_masks(model.graph, alive, quantizers, sparse)
-    prepared = Prepared(
-        model,
-        shapes,
-        tuple(tensor.name for tensor in alive),
-        tuple(statistics),
-        quantizers,
-        tuple(found),
-        nodes,
-        tuple(masked),
-    )
+    names = [tensor.name for tensor in alive]
     for name, quantizer in quantizers.items():
-        prepared.parameters += tuple(quantizer.insert(model.graph, name in prepared.parameters))
+        names += quantizer.insert(model.graph, name in names)
     model.graph.sort()
+    prepared = Prepared(
+        model, shapes, tuple(names), tuple(statistics), quantizers, tuple(found), nodes, tuple(masked)
+    )
     _gate(student, prepared, feeds)
     return prepared
 
@@ -176,14 +171,12 @@ def write_back(student: ir.Model, prepared: Prepared, values: Mapping[str, np.nd
     for name, value in values.items():
         if name in stretches:
             continue
-        quantizer = quantizers.get(name)
-        if quantizer is not None:
-            name, value = quantizer.stored, quantizer.store(value)
-        tensor = tensors[name]
-        dtype = np.dtype(np.float32) if tensor.constant is None else tensor.constant.dtype
-        if quantizer is None:
-            value = value.astype(dtype)
-        _store(graph, tensor, value)
+        own = quantizers.get(name)
+        if own is not None:
+            _store(graph, tensors[own.stored], own.store(value))
+            continue
+        stored = tensors[name].constant
+        _store(graph, tensors[name], value if stored is None else value.astype(stored.dtype))
     graph.remove_dead()
     graph.remove_unused_initializers()
     return [prepared.nodes[name] for name in values if name in prepared.nodes]

@@ -106,7 +106,7 @@ def test_augmentation_makes_parts(fake: FakeTrainer) -> None:
 def test_answers_that_are_too_many_to_keep_are_made_when_needed(
     fake: FakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("graphopt.passes.distill.run.LARGEST_CACHE", 100)
+    monkeypatch.setattr("graphopt.passes.distill.build.LARGEST_CACHE", 100)
     distilled(fake, classifier(noise=0.1))
     assert fake.jobs[0]["parts"] == 1
 
