@@ -113,9 +113,11 @@ class Splitting:
 
     def reduced(self, rank: int) -> Reduction:
         """Return the ways to let the second layer of this rank have fewer outputs and a third make up."""
-        size = rank * self.outer
-        left, values, right = np.linalg.svd(self.solved[:, :size], full_matrices=False)
-        return Reduction(self, rank, left, values, right)
+        part = self.solved[:, : rank * self.outer]
+        energies, vectors = np.linalg.eigh(part.transpose(0, 2, 1) @ part)
+        count = min(part.shape[1:])
+        falling = np.maximum(energies[:, ::-1][:, :count], 0.0)
+        return Reduction(self, rank, falling, vectors[:, :, ::-1][:, :, :count].transpose(0, 2, 1))
 
     def _unsolved(self, solved: np.ndarray) -> np.ndarray:
         size = solved.shape[1]
@@ -134,13 +136,12 @@ class Reduction:
 
     splitting: Splitting
     rank: int
-    left: np.ndarray  # (groups, rank x outer, k)
-    values: np.ndarray  # (groups, k)
+    energies: np.ndarray  # (groups, k), what each output of the second layer explains
     right: np.ndarray  # (groups, k, outputs)
 
     def errors(self) -> np.ndarray:
         """Return the output error for 0, 1, ... k outputs of the second layer."""
-        explained = np.square(self.values).sum(axis=0)
+        explained = self.energies.sum(axis=0)
         lost = float(self.splitting.errors()[self.rank])
         return lost + np.concatenate([np.cumsum(explained[::-1])[::-1], [0.0]])
 
@@ -150,16 +151,17 @@ class Reduction:
         if self.rank >= split.full:
             first, whole = split._exact()
             flat = whole.reshape(len(whole), -1, whole.shape[-1])
-            if outputs >= self.values.shape[1]:
+            if outputs >= self.energies.shape[1]:
                 left, values, last = np.linalg.svd(flat, full_matrices=False)
                 core = left * values[:, None]
             else:
                 last = self.right[:, :outputs]
                 core = flat @ last.transpose(0, 2, 1)
             return first, core.reshape(*whole.shape[:3], -1), last
-        white = self.left[:, :, :outputs] * self.values[:, None, :outputs]
+        last = self.right[:, :outputs]
+        white = split.solved[:, : self.rank * split.outer] @ last.transpose(0, 2, 1)
         core = split._unsolved(white).reshape(len(white), self.rank, split.outer, -1)
-        return split.first[:, :, : self.rank], core, self.right[:, :outputs]
+        return split.first[:, :, : self.rank], core, last
 
 
 def _features(
