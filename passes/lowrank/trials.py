@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from graphopt.pipeline import Plan, Trial
 
@@ -29,8 +30,8 @@ def _spread(offer: Offer) -> list[Candidate]:
     if not offer.candidates:
         return []
     middle = min(offer.candidates, key=lambda one: _loss_at_half(offer, one))
-    same = [one for one in offer.candidates if one.kind == middle.kind]
-    falling = sorted(same, key=lambda one: (-one.macs, one.error))
+    same = tuple(one for one in offer.candidates if one.kind == middle.kind)
+    falling = replace(offer, candidates=same).front(lambda one: one.macs, offer.macs)
     count = min(LEVELS, len(falling))
     places = [round(place * (len(falling) - 1) / max(count - 1, 1)) for place in range(count)]
     return [falling[place] for place in places]
@@ -44,4 +45,4 @@ def _level(offer: Offer, one: Candidate) -> float:
     level = 1.0
     for rank, full in zip(one.ranks, KINDS[one.kind].full(offer.layer), strict=True):
         level *= rank / full
-    return level
+    return round(level, 4)
