@@ -53,11 +53,12 @@ def _first_reason(node: Node, graph: Graph, model: Model, target: Target) -> str
 
 def _constants(node: Node, graph: Graph, model: Model, target: Target) -> str | None:
     scale, zero_point = node.inputs[1].constant, node.input(2)
-    if scale is None or (zero_point is not None and zero_point.constant is None):
+    zero = None if zero_point is None else zero_point.constant
+    if scale is None or (zero_point is not None and zero is None):
         return "its scale or zero point is computed"
     if not np.isfinite(scale).all() or (scale <= 0).any():
         return "its scale is not a positive number"
-    if zero_point is not None and np.shape(zero_point.constant) != scale.shape:
+    if zero is not None and zero.shape != scale.shape:
         return "its zero point has another shape than its scale"
     return None
 

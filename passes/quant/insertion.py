@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.errors import PassError
 from graphopt.ir import Array, Constant, Graph, Node, Tensor, Variable
 
 from .items import (
@@ -22,6 +21,7 @@ from .items import (
     nodes_by_id,
 )
 from .parameters import Bounds, Parameters, activation_parameters
+from .plan_check import refuse_unknown
 from .rules import gate, layer_bias, weight_axis
 from .weights import QuantizedWeight, least_scale, quantize_bias, quantize_weight
 
@@ -32,7 +32,7 @@ def insert(graph: Graph, items: Iterable[Item]) -> None:
     """Carry out all items.  Raises PassError when one names something that the graph does not have."""
     items = list(items)
     nodes = nodes_by_id(graph)
-    _refuse_unknown(nodes, items)
+    refuse_unknown(nodes, items)
     weights = [i for i in items if isinstance(i, WeightItem)]
     parameters = {i.tensor: i.parameters for i in items if isinstance(i, TensorItem)}
     _Weights(graph, nodes, parameters).insert(weights)
@@ -279,22 +279,3 @@ def drop_constant(graph: Graph, tensor: Tensor) -> None:
         if not sources:
             return
         tensor = sources[0]
-
-
-def _refuse_unknown(nodes: Mapping[str, Node], items: list[Item]) -> None:
-    """Raise PassError for what a plan, made for another model or edited, misses in this one."""
-    tensors = {t.name for node in nodes.values() for t in (*node.inputs, *node.outputs)}
-    stored = {item.tensor for item in items if isinstance(item, TensorItem)}
-    if unknown := sorted(stored - tensors):
-        raise _plan_error(f"the plan speaks of the tensor {unknown[0]}, which the model does not have")
-    for item in items:
-        wanted = item.readers or () if isinstance(item, TensorItem) else [item.node]
-        missing = [name for name in wanted if name not in nodes]
-        if missing:
-            raise _plan_error(f"the plan speaks of a node that makes {missing[0]}, and the model has none")
-        if isinstance(item, WeightItem) and nodes[item.node].inputs[0].name not in stored:
-            raise _plan_error(f"the plan stores {item.weight}, but not what its layer {item.node} reads")
-
-
-def _plan_error(message: str) -> PassError:
-    return PassError(message, hint="make the plan anew for this model", pass_name="quant")
