@@ -8,7 +8,7 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.errors import PassError
-from graphopt.ir import Node, Tensor
+from graphopt.ir import Node, Tensor, Variable
 
 from .builder import Builder
 from .fake_quant import DOMAIN, Quantizer, fake_quant, integer_range
@@ -95,9 +95,7 @@ class _Pairs:
         if node.op == "DequantizeLinear":
             self._dequantize(node, stored)
         elif node.op in MOVERS:
-            node.inputs = [stored.real, *node.inputs[1:]]
-            node.output.dtype = np.float32
-            self._stored[node.output] = _Stored(node.output, stored.scale, stored.zero)
+            self._carry(node, [stored.real, *node.inputs[1:]], stored)
         elif node.op == "Pad":
             self._pad(node, stored)
         else:
@@ -128,9 +126,18 @@ class _Pairs:
         value = self._graph.add_constant(
             f"{node.name}.value", np.float32((number - stored.zero) * stored.scale)
         )
-        node.inputs = [stored.real, node.inputs[1], value, *node.inputs[3:]]
-        node.output.dtype = np.float32
-        self._stored[node.output] = _Stored(node.output, stored.scale, stored.zero)
+        self._carry(node, [stored.real, node.inputs[1], value, *node.inputs[3:]], stored)
+
+    def _carry(self, node: Node, inputs: list[Tensor], stored: _Stored) -> None:
+        """Let a node work on real values; readers of its integers are still to come."""
+        integers, real = (
+            node.output,
+            Variable(self._graph.names.unique(f"{node.output.name}.real"), np.float32),
+        )
+        node.inputs = inputs
+        node.outputs = [real]
+        real.graph = self._graph
+        self._stored[integers] = _Stored(real, stored.scale, stored.zero)
 
 
 def _value(node: Node, index: int) -> np.ndarray:

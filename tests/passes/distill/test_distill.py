@@ -185,3 +185,19 @@ def test_the_trainers_are_registered() -> None:
     assert {"ort", "torch"} <= set(backends().names)
     with pytest.raises(UsageError, match="there is no trainer 'tensor'"):
         backends().load("tensor")
+
+
+def test_a_recipe_prunes_and_trains_by_turns(fake: FakeTrainer, tmp_path: Path) -> None:
+    import graphopt
+
+    model, samples = classifier(16), make_samples(classifier(16))
+    (tmp_path / "recipe.toml").write_text(
+        '[[loop]]\nsteps = 2\npasses = ["prune:macs=0.5:round_to=1", "distill:epochs=1:batch=8"]\n'
+    )
+    result = graphopt.optimize(model, recipe=tmp_path / "recipe.toml", calibration=samples, latency=False)
+    names = [record.name for record in result.report.passes if not record.added]
+    assert names == ["prune", "distill", "prune", "distill"]
+    assert len(fake.jobs) == 2
+    assert result.report.calibration.training_used
+    left = result.report.after.macs / result.report.before.macs  # type: ignore[operator]
+    assert 0.35 < left < 0.55
