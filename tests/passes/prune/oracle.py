@@ -10,6 +10,7 @@ import onnx
 
 from graphopt import ir
 from graphopt.passes.prune import Prune
+from graphopt.passes.prune.constant import absorb_constants
 from graphopt.passes.prune.coupling import Coupling, couple
 from graphopt.passes.prune.facts import Facts, gather_facts
 from graphopt.passes.prune.plan import read_items
@@ -76,8 +77,13 @@ def prune(
 
 
 def masked_twin(pruned: Pruned) -> ir.Model:
-    """The original with zeros wherever a weight reads a removed channel: exact, whatever lies in between."""
+    """The original with zeros wherever a weight reads a removed channel: exact, whatever lies in between.
+
+    What a constant channel gave is in the biases first, as it is in the pruned model.
+    """
     twin = copy(pruned.before)
+    if not pruned.keep.all():
+        absorb_constants(twin, pruned.facts, pruned.ctx)
     for slot in couple(twin, pruned.facts).slots:
         removed = ~pruned.coupling.kept(slot.ids, pruned.keep)
         if slot.role == "in" and removed.any():
