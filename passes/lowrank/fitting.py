@@ -122,6 +122,7 @@ def _may_fit(node: ir.Node) -> bool:
 
 def _fit(graph: ir.Graph, aim: Aim, task: Task | None, sums: tuple[Gram, Gram]) -> Done | None:
     fitted, judged = sums
+    del sums  # a Gram matrix may have 170 MB: each is let go when it is done with
     current = aim.weights()
     if not fitted.count:
         return None
@@ -132,6 +133,7 @@ def _fit(graph: ir.Graph, aim: Aim, task: Task | None, sums: tuple[Gram, Gram]) 
     tried = [_split(aim, task, fitted, base) for base in (aim.solve(fitted, current), current)]
     errors = [aim.error(judged, weights) for _, weights in tried]
     merged = fitted if judged is fitted else fitted.merge(judged)
+    del fitted, judged
     base = aim.solve(merged, current) if errors[0] <= errors[1] else current
     factors, weights = _split(aim, task, merged, base)
     bias = weights[:, -1].ravel() if aim.biased else None
