@@ -91,7 +91,8 @@ def _differ(node: ir.Node, other: ir.Node) -> bool:
     """Whether two layers have different weights or biases."""
     pairs = ((node.inputs[1].constant, other.inputs[1].constant), (_bias(node), _bias(other)))
     return any(
-        (new is None) != (old is None) or (new is not None and not np.array_equal(new, old))
+        (new is None) != (old is None)
+        or (new is not None and old is not None and not np.array_equal(new, old))
         for new, old in pairs
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from graphopt import ir, runtime
 from graphopt.errors import UsageError
@@ -23,7 +25,7 @@ from .importance import dead_classes
 from .latency import reach_latency
 from .options import Options
 from .plan import group_name, read_items, write_items
-from .predict import Keep, Predictor
+from .predict import Keep, Predictor, Size
 from .ranking import score_rankings
 from .report import report
 from .steps import Planner
@@ -36,6 +38,13 @@ if TYPE_CHECKING:
 
 LEVELS = (0.125, 0.25, 0.5, 0.75)  # fractions of one group that sensitivity removes
 NEED_SAMPLES = ("obs", "energy", "variance")
+
+
+def _levels(widths: Sequence[int], total: int) -> list[int]:
+    """The allowed widths nearest to the levels that sensitivity tries, the widest first."""
+    allowed = np.asarray(widths)
+    nearest = {int(allowed[np.abs(allowed - (1.0 - level) * total).argmin()]) for level in LEVELS}
+    return sorted(nearest - {total}, reverse=True)
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,9 @@ class Prune(Options):
             rule = "no goal and no data: only channels that are constant or never read"
         if keep.all():
             ctx.warn(f"prune removed nothing ({rule})")
-        return Plan(write_items(choice, keep, rule, Predictor(model, choice.coupling), self._block(ctx)))
+        predictor = Predictor(model, choice.coupling)
+        self._foretell(predictor.size(choice.coupling.keep_all()), predictor.size(keep), ctx)
+        return Plan(write_items(choice, keep, rule, predictor, self._block(ctx)))
 
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
         """Remove the channels that ``plan`` names with all that is coupled to them, and repair the rest."""
@@ -92,8 +103,7 @@ class Prune(Options):
         present = [widths[0] for widths in choice.allowed]
         for number, (ranking, widths) in enumerate(zip(choice.rankings, choice.allowed, strict=True)):
             total = len(ranking.order)
-            nearest = {min(widths, key=lambda w, f=level: abs(w - (1 - f) * total)) for level in LEVELS}
-            for width in sorted(nearest - {total}, reverse=True):
+            for width in _levels(widths, total):
                 sizes = [*present[:number], width, *present[number + 1 :]]
                 items = write_items(choice, choice.keep(sizes), "one group alone", predictor, block)
                 name = group_name(choice.coupling, ranking.cell)
@@ -169,7 +179,7 @@ class Prune(Options):
             reached = reach_latency(model, facts, choice, goal, ctx)
             if not reached.met:
                 self._miss(reached.ratio, ctx)
-            ctx.reported(f"prune: measured {reached.ratio:.2f} of the time", measured_latency=reached.ratio)
+            ctx.reported("", measured_latency=reached.ratio)
             return reached.keep, rule
         return self._reach(model, choice, goal, ctx), rule
 
@@ -189,6 +199,15 @@ class Prune(Options):
     def _miss(self, least: float, ctx: Context) -> None:
         asked = getattr(self, self.goal)
         ctx.goal_missed(f"prune can leave {least:.3g} of the {self.goal} at best, {asked:g} was asked for")
+
+    def _foretell(self, whole: Size, left: Size, ctx: Context) -> None:
+        """Say what the plan leaves."""
+        macs, params = left.macs / (whole.macs or 1), left.params / (whole.params or 1)
+        text = f"prune: {macs:.3f} of the MACs and {params:.3f} of the parameters left"
+        measured = ctx.details.get("measured_latency")
+        if measured is not None:
+            text += f", {measured:.3f} of the time as measured"
+        ctx.reported(text, predicted_macs=macs, predicted_params=params)
 
     def _careful(self, model: ir.Model, facts: Facts, choice: Choice, ctx: Context) -> tuple[Keep, str]:
         """Prune as much as costs no more than ``max_drop`` points on held-out samples."""

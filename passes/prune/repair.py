@@ -72,7 +72,7 @@ def repair(
     model.sort()
     walk = _Walk(model, coupling, keep, samples, ctx)
     nodes = _layers(model, coupling)
-    done = []
+    done: list[Repaired] = []
     following = zip(nodes, cuts(model.graph, nodes), strict=True)
     for node, cut in ctx.progress("prune: fitting layers anew", following, len(nodes)):
         done += walk.step(node, cut, (openings or {}).get(node.output.name, ()))

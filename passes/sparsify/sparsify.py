@@ -179,13 +179,15 @@ def _fits(layer: Layer, pattern: Pattern) -> bool:
 
 
 def _item(layer: Layer, pattern: Pattern) -> dict[str, Any]:
-    blocks = isinstance(pattern, Blocks)
+    which: dict[str, Any] = {"ratio": pattern.ratio}
+    if isinstance(pattern, Blocks):
+        which = {"pattern": f"{pattern.keep}of{pattern.of}"}
     return {
         "layer": layer.name,
         "tensor": layer.node.output.name,
         "weights": int(layer.values.size),
         "zeros": round(pattern.ratio * layer.values.size),
-        **({"pattern": f"{pattern.keep}of{pattern.of}"} if blocks else {"ratio": pattern.ratio}),
+        **which,
     }
 
 

@@ -68,7 +68,7 @@ def test_the_goal_is_met_as_measured(clock: SimpleNamespace, goal: float) -> Non
     found = pruned(goal)
     ratio = time_of(found.after, clock.rest) / time_of(found.before, clock.rest)
     assert goal * 0.93 <= ratio <= goal * 1.03
-    assert not found.ctx.missed and "measured" in found.ctx.summary
+    assert not found.ctx.missed and "as measured" in found.ctx.summary
 
 
 def test_what_layers_do_not_foretell_is_made_up_for(clock: SimpleNamespace) -> None:

@@ -215,3 +215,55 @@ def test_whatever_network_comes_no_layer_gets_worse(seed: int, tmp_path: Path) -
     remove_channels(model, _with_new_biases(coupling), keep)
     model.check()
     Session(model, optimization="disabled").run(next(iter(ctx.inputs.check)).feeds)
+
+
+def test_too_few_samples_for_a_gram_matrix_are_told() -> None:
+    model = residual()
+    ctx = context(model, calibration=samples_of(model, 1))
+    Prune(macs=0.7, round_to=1).plan(model, ctx)
+    assert any("too few for" in text for text in ctx.warnings)
+    ctx = context(model, calibration=samples_of(model, 64))
+    Prune(macs=0.7, round_to=1).plan(model, ctx)
+    assert not any("too few for" in text for text in ctx.warnings)
+
+
+def test_steps_reach_the_goal_and_replay() -> None:
+    model = residual()
+    after, ctx, plan = applied(model, Prune(macs=0.5, round_to=1, steps=3))
+    assert not ctx.missed
+    assert ctx.details == {} or ctx.details["predicted_macs"] <= 0.5
+    assert applied(model, Prune(), plan)[0].to_bytes() == after.to_bytes()
+
+
+def test_what_planning_has_fitted_is_what_carrying_out_comes_to() -> None:
+    """Applied with the planning run's notes or without any: the same bytes."""
+    model = residual(2)
+    together = copy(model)
+    ctx = calibrated(together)
+    plan = Prune(macs=0.6, round_to=1).plan(together, ctx)
+    Prune(macs=0.6, round_to=1).apply(together, plan, ctx)
+    apart = copy(model)
+    Prune(macs=0.6, round_to=1).apply(apart, plan, calibrated(apart))
+    assert together.to_bytes() == apart.to_bytes()
+
+
+def test_the_plan_explains_itself() -> None:
+    model = residual()
+    plan = Prune(macs=0.6, round_to=1).plan(model, calibrated(model))
+    cut = [item for item in plan.items if item["remove"]]
+    assert cut and all(0 < item["left"] < item["channels"] and item["cost"] >= 0 for item in cut)
+    assert all(0 < item["macs"] < 1 and item["members"] for item in cut)
+    walled = next(item for item in plan.items if item["group"] == "fc")
+    assert "model output" in walled["why"] and not walled["remove"]
+
+
+def test_trials_narrow_one_group_each() -> None:
+    model = residual()
+    step = Prune(round_to=1)
+    trials = list(step.trials(model, calibrated(model)))
+    assert {trial.item for trial in trials} >= {"stem", "first", "expand"}
+    for trial in trials:
+        (item,) = trial.plan.items
+        assert item["group"] == trial.item
+        assert trial.level == pytest.approx(len(item["remove"]) / item["channels"])
+    assert step.for_trials().repair is False
