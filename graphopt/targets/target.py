@@ -76,6 +76,7 @@ class Allowed:
     weights: tuple[str, ...]
     symmetric: tuple[bool, ...]
     modes: tuple[str, ...] = ("static",)
+    dynamic: tuple[str, ...] = ()  # operators that mode=dynamic makes faster, or at least not much slower
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from graphopt.ir import Array, Graph, Model, Node, Tensor, Variable
+from graphopt.targets import Target
 
 from .items import DynamicItem, node_id
 from .placement import Refusal
@@ -22,13 +23,13 @@ OPSET = 11
 
 
 def place_dynamic(
-    model: Model, refused: Refusal, per_channel: bool, limit: int
+    model: Model, refused: Refusal, target: Target, per_channel: bool, limit: int
 ) -> Iterator[DynamicItem | tuple[Node, str]]:
     """The layers that are quantized, and the others with their reasons."""
     for node in model.graph.nodes:
         if not node.is_standard or node.op not in (*LAYERS, "ConvTranspose"):
             continue
-        reason = refused(node) or _refusal(node)
+        reason = refused(node) or _refusal(node, target)
         if reason is not None:
             yield node, reason
         else:
@@ -36,9 +37,11 @@ def place_dynamic(
             yield DynamicItem(node_id(node), node.inputs[1].name, axis, limit)
 
 
-def _refusal(node: Node) -> str | None:
+def _refusal(node: Node, target: Target) -> str | None:
     if node.op not in LAYERS:
         return f"there is no integer operator for {node.op}"
+    if node.op not in target.allowed.dynamic:
+        return f"{target.runtime} computes {node.op} with ranges found at run time far slower than in float"
     if not is_product(node):
         return "its alpha or beta is not 1, or it reads its input transposed"
     reason = layer_refusal(node)

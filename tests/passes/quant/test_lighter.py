@@ -41,7 +41,7 @@ def outputs(
 
 @pytest.mark.parametrize("options", [{}, {"per_channel": False}], ids=str)
 def test_dynamic_layers_run_on_integers_and_stay_close(options: dict[str, Any]) -> None:
-    model, ctx = quantized(mixed(), mode="dynamic", **options)
+    model, ctx = quantized(mixed(), "generic", mode="dynamic", **options)
     counts = ops(model)
     assert counts["ConvInteger"] == 2 and counts["MatMulInteger"] == 3
     assert counts["DynamicQuantizeLinear"] == 5
@@ -51,7 +51,13 @@ def test_dynamic_layers_run_on_integers_and_stay_close(options: dict[str, Any]) 
     reference = outputs(mixed(), feeds(ctx))
     for level in ("disabled", "all"):
         assert snr(reference, outputs(model, feeds(ctx), level)) > 28
-    assert "DynamicQuantizeMatMul" in ctx.summary
+
+
+def test_convolutions_stay_float_where_their_kernel_is_slow() -> None:
+    model, ctx = quantized(mixed(), mode="dynamic")
+    assert ops(model)["Conv"] == 2 and ops(model)["MatMulInteger"] == 3
+    assert {s.node for s in ctx.skips if "far slower than in float" in s.reason} == {"stem", "depthwise"}
+    assert "runs as 3 DynamicQuantizeMatMul" in ctx.summary
 
 
 def test_an_input_of_several_layers_is_stored_once() -> None:
