@@ -27,7 +27,7 @@ def print_sensitivity(found: Sensitivity) -> None:
         print_line(f"{LABELS[found.measure]}, the most sensitive item first:")
         levels = sorted({point.level for point in found.points})
         curves.sort(key=lambda curve: _harm(found, curve[1]), reverse=True)
-        if 1 < len(levels) <= COLUMNS:
+        if 1 < len(levels) <= COLUMNS and all(len(points) == len(levels) for _, points in curves):
             _print_wide(found, curves, levels)
         elif len(levels) > 1 and max(len(points) for _, points in curves) < COLUMNS:
             _print_pairs(found, curves)
@@ -44,12 +44,9 @@ def _print_wide(found: Sensitivity, curves: list[tuple[str, list[Point]]], level
     """A row for each item, a column for each level."""
     rows = []
     for item, points in curves:
-        by_level = {point.level: point for point in points}
-        cells = (
-            _cell(found, by_level[level], found.measure) if level in by_level else "" for level in levels
-        )
+        cells = (_cell(found, point, found.measure) for point in points)
         rows.append((item, *cells, _saved(found, points)))
-    header = ("item", *(f"{level:g}" for level in levels), "MACs")
+    header = ("item", *(f"{level:.2g}" for level in levels), "MACs")
     print_table(header, rows, right=range(1, len(header)))
 
 
