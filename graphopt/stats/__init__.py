@@ -7,12 +7,14 @@ from graphopt.stats.extremes import Range
 from graphopt.stats.frontier import Frontier, cuts
 from graphopt.stats.gram import Gram, Patches
 from graphopt.stats.histogram import Histogram
+from graphopt.stats.peaks import ChannelPeaks
 from graphopt.stats.statistic import Factory, State, Statistic
 from graphopt.stats.sums import CompensatedSum
 from graphopt.stats.thresholds import entropy_range, mse_range, percentile_range
 
 __all__ = [
     "ChannelMoments",
+    "ChannelPeaks",
     "CompensatedSum",
     "Factory",
     "Frontier",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -12,22 +14,26 @@ import numpy as np
 from graphopt import ir, runtime
 from graphopt.errors import ModelError, UsageError
 from graphopt.ir import Model, Node
-from graphopt.pipeline import Context, Contract, Plan, PlannedPass, option
+from graphopt.pipeline import Context, Contract, Plan, PlannedPass, Trial, option
 
+from .alone import trials
 from .choice import choose
 from .draft import Drafter
+from .equalisation import MODES, equalise
 from .fusion import summary, unfused, verify_fusion
 from .insertion import insert
 from .items import (
     BlockItem,
     DynamicItem,
     EqualiseItem,
+    TensorItem,
     TuneItem,
     WeightItem,
     from_plan,
     node_id,
     to_plan,
 )
+from .kept_ranges import Kept, read, write, write_tensorrt
 from .lighter import apply_lighter, check_mode, opset_of_lighter, plan_lighter
 from .placement import Placement
 from .ranges import CALIBRATORS, Calibrator
@@ -35,6 +41,7 @@ from .refining import refine
 from .rewrites import carry_out
 from .rules import LAYERS
 from .scheme import Scheme, opset_of, raise_opset, resolve
+from .searching import Budget, choose_equalisation
 from .validation import refuse_violations
 
 RUN_HERE = "onnxruntime"  # the runtime that can be asked here what it makes of a model
@@ -101,6 +108,19 @@ class Quant(PlannedPass):
     refit: bool | None = option(
         None, "fit weights anew before they are rounded; none: with fewer than 6 bits"
     )
+    equalise: str = option(
+        "auto",
+        "give channels similar sizes by weights or activations; auto: what brings the outputs closer, if any",
+        choices=("auto", "none", "activations", "weights"),
+    )
+    ranges: str | None = option(None, "file of ranges: read when it is there, else written")
+    tensorrt_cache: str | None = option(None, "file for the ranges as TensorRT's calibration cache")
+    max_drop: float | None = option(
+        None,
+        "points of accuracy (without labels: changed answers) that may be lost on held-out calibration "
+        "samples; layers stay float as far as that needs",
+        minimum=0,
+    )
     measure: bool = option(
         True, "time both here, and leave float what 8 bits would slow down (onnxruntime targets)"
     )
@@ -136,6 +156,7 @@ class Quant(PlannedPass):
             apply_lighter(model, items, ctx)
             return
         ir.convert_opset(model, opset_of(items))
+        equalise(model.graph, [i for i in items if isinstance(i, EqualiseItem)], _shapes(model, ctx))
         carry_out(model, items, ctx.target)
         original = model.copy()
         labels = {node_id(node): node for node in model.graph.nodes if node.op in LAYERS}
@@ -149,9 +170,39 @@ class Quant(PlannedPass):
         if gained:
             ctx.reported("; ".join(text for text in (ctx.summary, gained) if text))
 
+    def trials(self, model: Model, ctx: Context) -> Iterator[Trial]:
+        """Yield each layer alone, with weights of 8 bits and of 4."""
+        if reason := _refusal(model):
+            ctx.skipped("model", reason)
+            return
+        scheme = resolve(ctx.target, self.activations, self.symmetric, self.per_channel)
+        made, calibrator = model.copy(), self._calibrator(scheme)
+        scheme = raise_opset(made, scheme, ctx.warn)
+
+        def drafter(bits: int) -> Drafter:
+            return Drafter(made, scheme, self._exclusion, self._weight_limit(bits), ctx, calibrator)
+
+        yield from trials(made, drafter)
+
     def _plan(self, model: Model, scheme: Scheme, ctx: Context) -> Plan:
+        def drafter_of(calibrator: Calibrator) -> Drafter:
+            limit = self._weight_limit(self.weight_bits)
+            return Drafter(model, scheme, self._exclusion, limit, ctx, calibrator, dict(known.ranges))
+
         calibrator = self._calibrator(scheme)
-        drafter = Drafter(model, scheme, self._exclusion, self._weight_limit(), ctx, calibrator)
+        known, made_for = Kept({}), runtime.fingerprint(model) if self.ranges else ""
+        found = read(Path(self.ranges), model, self.calibrator) if self.ranges else None
+        if found is not None:
+            known, equal = found, list(found.equal)
+            equalise(model.graph, equal, _shapes(model, ctx))
+        else:
+            modes = MODES if self.equalise == "auto" else [mode for mode in MODES if mode == self.equalise]
+            equal = choose_equalisation(model, modes, lambda: drafter_of(calibrator), ctx)
+        drafter = drafter_of(calibrator)
+        if self.max_drop is not None:
+            return self._within_budget(
+                Budget(drafter_of, calibrator, self._tuning(), self.max_drop, ctx), equal, ctx
+            )
         draft = drafter.draft({})
         if draft.placement.layers and self.measure and scheme.target.runtime == RUN_HERE:
             choice = choose(drafter, draft, ctx)
@@ -165,7 +216,26 @@ class Quant(PlannedPass):
             ctx.skipped("model", "it has no layer that can run on integers")
             return Plan()
         _warn(draft.placement, ctx)
-        return to_plan([*draft.items, *self._tuning()])
+        if self.ranges and found is None:
+            write(Path(self.ranges), made_for, self.calibrator, Kept(drafter.ranges, tuple(equal)))
+        if self.tensorrt_cache:
+            tensors = [item for item in draft.items if isinstance(item, TensorItem)]
+            write_tensorrt(Path(self.tensorrt_cache), tensors)
+        return to_plan([*equal, *draft.items, *self._tuning()])
+
+    def _within_budget(self, budget: Budget, equal: list[EqualiseItem], ctx: Context) -> Plan:
+        """The plan that loses no more than ``max_drop``."""
+        found = budget.search()
+        for node, reason in found.draft.placement.skips:
+            ctx.skipped(node, reason)
+        ctx.details["budget"] = list(found.steps)
+        if self.max_drop is not None and found.harm > self.max_drop:
+            ctx.goal_missed(f"quant: {found.harm:.2f} points are lost, more than max_drop={self.max_drop:g}")
+        if not found.draft.placement.layers:
+            ctx.skipped("model", f"nothing can be stored within max_drop={self.max_drop:g}")
+            return Plan()
+        _warn(found.draft.placement, ctx)
+        return to_plan([*equal, *found.draft.items, *self._tuning()])
 
     def _calibrator(self, scheme: Scheme) -> Calibrator:
         levels = 2 ** np.iinfo(scheme.activation.dtype).bits - 1
@@ -177,11 +247,11 @@ class Quant(PlannedPass):
         refit = self.weight_bits < REFIT_BELOW if self.refit is None else self.refit
         return [TuneItem(rounding, self.bias_correction, refit)] if rounding or self.bias_correction else []
 
-    def _weight_limit(self) -> int:
+    def _weight_limit(self, bits: int = 8) -> int:
         reduce = self.reduce_range
         if reduce is None:
             reduce = runtime.machine()["isa"] in SATURATING
-        return min(REDUCED if reduce else FULL, 2 ** (self.weight_bits - 1) - 1)
+        return min(REDUCED if reduce else FULL, 2 ** (bits - 1) - 1)
 
     def _exclusion(self, node: Node) -> str | None:
         """The user's reason against a node, or None."""
@@ -201,6 +271,10 @@ class Quant(PlannedPass):
                         f"quant: {option_name}={pattern} matches no node of the model",
                         hint="graphopt inspect MODEL --layers lists the names",
                     )
+
+
+def _shapes(model: Model, ctx: Context) -> dict[str, tuple[int, ...]]:
+    return ir.infer_shapes(model, dict(ctx.shapes))
 
 
 def _verify_fusion(model: Model, ctx: Context) -> None:

@@ -5,8 +5,8 @@ one, whose layers before it are done, so every correction sees all errors before
 (corrections computed for all layers at once do more harm than good).  For each layer its weights are rounded
 so that its outputs move least (see ``rounding``), then its bias takes up what is left of the mean error.
 
-Each step is kept only where it lowers the error of the layer on samples that it was not fitted to, and the
-whole only where the outputs of the network come closer too.
+Rounding is kept where it lowers the error of the layer, a bias moves as far as the samples agree on it, and
+the whole stays only where it brings the outputs of the network closer on samples that nothing was fitted to.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 SAMPLES = 128  # at most; more changed nothing
-HELD_OUT = 8  # the last of so many parts of the samples only judges
+HELD_OUT = 16  # the last of so many parts of the samples only judges
 REFIT = 0.01  # how much weights are held when they are fitted, of the mean variance of what they read
 POSITIONS = 32  # of each sample; twice as many for layers that read more than MANY numbers
 MANY = 256
@@ -52,7 +52,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The noise of a layer's output, relative to its variance, on samples not fitted to."""
+    """The noise of a layer's output, relative to its variance, before and after its weights changed."""
 
     layer: str
     before: float
@@ -108,15 +108,12 @@ def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, how: Tuning) -> Tune
     if layer.integers.shape[1] <= UNKNOWNS:
         for integers, scale in _rounded(layer, seen.fitted, how):
             tried = integers * scale[:, None, :]
-            error = seen.noise(tried)
-            if error < best:
-                best, weights = error, tried
+            if seen.noise(tried) < best:
+                best, weights = seen.noise(tried), tried
                 layer.rescale(graph, scale)
                 layer.store(graph, integers)
     if how.bias and layer.can_be_corrected:
-        corrected = seen.matching_bias(weights)
-        if seen.shift(weights, corrected) < seen.shift(weights, layer.bias):
-            layer.correct(graph, corrected)
+        layer.correct(graph, seen.matching_bias(weights, layer.bias))
     return Tuned(layer.exact.output.name, before, best)
 
 
@@ -179,24 +176,25 @@ class _Seen:
         self._means.append((self._patches.means(read), wanted.mean(axis=others).astype(np.float64)))
 
     def noise(self, weights: Array) -> float:
-        """Variance of the output's error on the judging samples, relative to the output's variance."""
-        sums = self.judged if self.judged.count else self.fitted
+        """Variance of the output's error, relative to the output's variance."""
+        sums = self.fitted.merge(self.judged)
         bias = _matching_bias(sums, weights)
         whole = np.concatenate([weights, bias[:, None, :]], axis=1)
         energy = float(sums.energy.sum()) - float(np.square(sums.cross[:, -1]).sum()) / max(sums.count, 1)
         return squared_error(sums.gram, sums.cross, sums.energy, whole) / max(energy, 1e-30)
 
-    def matching_bias(self, weights: Array) -> Array:
-        """The bias with which a layer of these weights has the wanted mean output, (channels,)."""
-        fitted = [number for number in range(len(self._means)) if number not in self._judging]
-        found = [self._missing(weights, number) for number in fitted]
-        return np.asarray(np.mean(found, axis=0))
+    def matching_bias(self, weights: Array, present: Array | None) -> Array:
+        """The bias with which a layer of these weights has the wanted mean output, (channels,).
 
-    def shift(self, weights: Array, bias: Array | None) -> float:
-        """Squared error of the mean outputs of the judging samples."""
-        judging = self._judging or range(len(self._means))
-        given = 0.0 if bias is None else bias
-        return float(sum(np.square(self._missing(weights, number) - given).sum() for number in judging))
+        The step from the present bias is the smaller, the less sure the samples are of it.
+        """
+        count = len(self._means)
+        fitted = [number for number in range(count) if number not in self._judging]
+        given = 0.0 if present is None else present
+        steps = np.array([self._missing(weights, number) - given for number in fitted])
+        mean, doubt = steps.mean(axis=0), steps.var(axis=0) / len(fitted)
+        square = np.square(mean)
+        return given + mean * square / np.maximum(square + doubt, 1e-300)
 
     def _missing(self, weights: Array, number: int) -> Array:
         rows, outputs = self._means[number]

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from graphopt.errors import DataError
-from graphopt.stats import ChannelMoments, CompensatedSum, Histogram, Range, Statistic
+from graphopt.stats import (
+    ChannelMoments,
+    ChannelPeaks,
+    CompensatedSum,
+    Histogram,
+    Range,
+    Statistic,
+)
 
 FACTORIES: dict[str, Callable[[], Any]] = {
     "range": Range,
@@ -22,6 +29,7 @@ FACTORIES: dict[str, Callable[[], Any]] = {
     "few bins": lambda: Histogram(bins=4),
     "subsampled": lambda: Histogram(bins=64, most=3),
     "moments": ChannelMoments,
+    "peaks": ChannelPeaks,
 }
 
 _floats = st.one_of(

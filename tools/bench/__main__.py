@@ -11,7 +11,18 @@ from typing import Any
 import click
 
 from tools.bench import corpus as corpus_runs
-from tools.bench import fold, lowrank, memory, prune, prune_families, scale, startup, subject, synthetic
+from tools.bench import (
+    fold,
+    lowrank,
+    memory,
+    prune,
+    prune_families,
+    quant,
+    scale,
+    startup,
+    subject,
+    synthetic,
+)
 from tools.bench.measure import Limits
 from tools.bench.peers import DEFAULT_ENVIRONMENT, Environment
 from tools.bench.session import Session
@@ -180,6 +191,24 @@ def lowrank_command(corpus: Path, part: str, draws: int, pattern: str, **shared:
         _models(corpus, None)
     with _session(need_peers=False, **shared) as (session, finish):
         finish(lowrank.bench(session, corpus.resolve(), lowrank.Options(part, draws, pattern)))
+
+
+@main.command("quant")
+@shared_options
+@click.option(
+    "--corpus", type=FOLDER, default=CORPUS, help="Folder of the corpus (default: beside the checkout)."
+)
+@click.option("--part", type=click.Choice(["all", "accuracy", "calibration"]), default="all")
+@click.option("--draws", type=click.IntRange(min=1), default=5, show_default=True, help="Calibration draws.")
+@click.option("--model", "pattern", default="", help="Only models whose name begins so (accuracy).")
+@click.option("--nncf", type=FILE, help="Interpreter of an environment with NNCF (default: leave it out).")
+def quant_command(
+    corpus: Path, part: str, draws: int, pattern: str, nncf: Path | None, **shared: Any
+) -> None:
+    """INT8: accuracy and latency against other quantizers, time and memory of calibration."""
+    _models(corpus, None)
+    with _session(need_peers=False, **shared) as (session, finish):
+        finish(quant.bench(session, corpus.resolve(), quant.Options(part, draws, pattern, nncf)))
 
 
 @main.command("memory")

@@ -1,0 +1,118 @@
+"""What calibration costs: CPU time against plain inference and onnxruntime's, and peak memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from graphopt import data, ir, runtime, stats
+from graphopt.passes.quant.parameters import Bounds
+from graphopt.passes.quant.ranges import CALIBRATORS, Calibrator
+from tools.bench import quant_peers
+from tools.bench.quant_cases import Subject, stacked
+from tools.bench.tables import Goal, Record, show
+
+IMAGES = 32
+LIMITS = {"minmax": 2.0}  # times plain inference
+HISTOGRAMS = 3.0
+OF_PEER = 1.3
+GROWTH, LARGEST = 1.05, 600e6
+
+MEMORY_SCRIPT = """
+import resource, sys
+from graphopt import optimize
+spec = "quant:rounding=nearest:bias_correction=false:equalise=none:measure=false:calibrator="
+optimize(sys.argv[1], passes=spec + sys.argv[3], calibration=sys.argv[2], target="ort-cpu",
+         verify="off", latency=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def bench(record: Record, subject: Subject) -> None:
+    """Time every method, then compare the memory of few and many images."""
+    samples = subject.pool[:IMAGES]
+    plain, peer = _plain(subject.path, samples), _peer(subject.path, samples)
+    rows = []
+    for method in CALIBRATORS:
+        seconds = least(lambda method=method: _collect(subject.path, samples, method))  # type: ignore[misc]
+        limit = LIMITS.get(method, HISTOGRAMS)
+        record.goals += [
+            Goal(method, "calibration, times plain inference", seconds / plain, limit),
+            Goal(method, "calibration, times onnxruntime's MinMax", seconds / peer, OF_PEER),
+        ]
+        rows.append((method, f"{seconds:.2f}", f"{seconds / plain:.2f}", f"{seconds / peer:.2f}"))
+        record.rows.append({"method": method, "cpu": seconds, "plain": plain, "ort minmax": peer})
+    show(f"calibration with {IMAGES} images", ("method", "CPU s", "of inference", "of onnxruntime"), rows)
+    record.goals += _memory(subject)
+
+
+def least(work: Callable[[], object], runs: int = 3) -> float:
+    """Least CPU seconds of some runs."""
+    found = []
+    for _ in range(runs):
+        started = time.process_time()
+        work()
+        found.append(time.process_time() - started)
+    return min(found)
+
+
+def _plain(path: Path, samples: list[data.Sample]) -> float:
+    session = runtime.Session(path)
+    return least(lambda: [session.run(sample.feeds) for sample in samples])
+
+
+def _collect(path: Path, samples: list[data.Sample], method: str) -> None:
+    model = ir.load(path)
+    calibrator = Calibrator(method)
+    names = [node.output.name for node in model.graph.find("Conv", "Clip", "Add", "GlobalAveragePool")]
+    bounded = {node.output.name for node in model.graph.find("Clip")}
+    kept = [n for n in names if not _is_absorbed(model, n)]
+    requests = {n: [calibrator.statistic(Bounds(0.0) if n in bounded else Bounds())] for n in kept}
+    arrays = data.from_arrays(stacked(samples), model.signature.inputs)
+    results = stats.collect(model, requests, arrays)
+    for (found,) in results.values():
+        calibrator.interval(found)
+
+
+def _is_absorbed(model: ir.Model, name: str) -> bool:
+    """Whether a Clip follows, whose result is stored instead."""
+    return any(name == node.inputs[0].name for node in model.graph.find("Clip"))
+
+
+def _peer(path: Path, samples: list[data.Sample]) -> float:
+    """onnxruntime's MinMax calibration by itself."""
+    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            made = create_calibrator(
+                str(path), None, f"{folder}/augmented.onnx", calibrate_method=CalibrationMethod.MinMax
+            )
+            made.collect_data(quant_peers.Reader(samples))
+            made.compute_data()
+
+    return least(run, 1)
+
+
+def _memory(subject: Subject) -> list[Goal]:
+    goals = []
+    with tempfile.TemporaryDirectory() as folder:
+        for method in ("minmax", "entropy"):
+            peaks = []
+            for count in (10, 1000):
+                file = Path(folder, f"{count}.npy")
+                if not file.exists():
+                    (images,) = stacked(subject.pool[: min(count, 100)]).values()
+                    np.save(file, np.concatenate([images] * max(1, count // len(images))))
+                command = [sys.executable, "-c", MEMORY_SCRIPT, str(subject.path), str(file), method]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                peaks.append(float(done.stdout.split()[-1]))
+            goals.append(Goal(method, "memory of 1000 images, times that of 10", peaks[1] / peaks[0], GROWTH))
+            goals.append(Goal(method, "peak bytes", max(peaks), LARGEST))
+    return goals
