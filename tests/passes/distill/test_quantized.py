@@ -124,3 +124,26 @@ def test_integer_arithmetic_between_a_pair_is_refused() -> None:
     with pytest.raises(PassError, match="Max 'integer' computes on integers") as caught:
         prepare(around(body), FEEDS, Choice())
     assert caught.value.node == "integer"
+
+
+def test_weights_in_four_bits() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+
+    def body(weights: Weights, rng: np.random.Generator) -> Nodes:
+        weights["q"] = rng.integers(-8, 8, (CHANNELS, CHANNELS, 1, 1)).astype(ml_dtypes.int4)
+        weights["ws"] = LAYER_SCALE
+        return [
+            helper.make_node("DequantizeLinear", ["q", "ws"], ["w"], "weight", axis=0),
+            helper.make_node("Conv", ["a", "w"], ["b"], "it"),
+        ]
+
+    student = around(body, opset=21)
+    prepared = prepare(student, FEEDS, Choice())
+    quantizer = prepared.quantizers["w"]
+    assert (quantizer.low, quantizer.high) == (-8, 7)
+    values = np.full((CHANNELS, CHANNELS, 1, 1), 9.0, np.float32)
+    write_back(student, prepared, {"w": values})
+    stored = weights_of(student)["q"]
+    assert stored.dtype == ml_dtypes.int4
+    np.testing.assert_array_equal(stored.astype(int), 7)
+    student.check()
