@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,6 @@ from graphopt.cli import app
 _SPEC = importlib.util.spec_from_file_location("docs_pages", Path(__file__).with_name("pages.py"))
 assert _SPEC is not None and _SPEC.loader is not None
 docs = importlib.util.module_from_spec(_SPEC)
-import sys  # noqa: E402
-
 sys.modules["docs_pages"] = docs  # dataclasses look their module up
 _SPEC.loader.exec_module(docs)
 
@@ -26,6 +25,7 @@ def _name(page: Path) -> str:
     return str(page.relative_to(docs.ROOT))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_commands_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
