@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,17 +17,19 @@ from .ledger import FIXED, Ids
 class Cell:
     """Classes that lie on the same axes equally often, so that removing any of them changes the same sizes.
 
-    When each cell keeps a multiple of the alignment, so does every layer made of whole cells.
+    When each cell keeps a multiple of the alignment, so does every layer made of whole cells; the widest
+    cell of a layer makes up for what stays beside it.
     """
 
     classes: Ids  # (n,) in the order in which they lie on the first layer's output
     layers: tuple[int, ...]  # the layers whose outputs they are part of, by number
     step: int  # how many go or stay together, so that every layer's count is a multiple of `round_to`
+    beside: int = 0  # channels that a layer has besides and that are no multiple of the step
 
     def widths(self, least: int) -> list[int]:
         """Return the numbers of channels this cell may keep, the present one first."""
         total = len(self.classes)
-        aligned = range((total - 1) // self.step * self.step, 0, -self.step)
+        aligned = (width for width in range(total - 1, 0, -1) if (width + self.beside) % self.step == 0)
         return [total, *(width for width in aligned if width >= least)]
 
 
@@ -42,7 +45,31 @@ def find_cells(coupling: Coupling, round_to: int) -> list[Cell]:
             and any(coupling.layers[number].own for number in layers)
         ):
             members[tuple(standing[one])].append(one)
-    return [_cell(coupling, np.asarray(classes, np.int64), places, round_to) for classes in members.values()]
+    cells = [_cell(coupling, np.asarray(classes, np.int64), places, round_to) for classes in members.values()]
+    return _evened_out(coupling, cells, places)
+
+
+def _evened_out(
+    coupling: Coupling, cells: Sequence[Cell], places: Mapping[int, Mapping[int, int]]
+) -> list[Cell]:
+    """Let the widest cell of a layer make up for channels that cannot be narrowed to a multiple.
+
+    A layer between channel shuffles consists of many cells, some of a channel or two, which stay.
+    """
+    on: dict[int, list[int]] = defaultdict(list)
+    for number, cell in enumerate(cells):
+        if len(cell.widths(1)) > 1:
+            for layer in cell.layers:
+                on[layer].append(number)
+    beside: dict[int, int] = {}
+    for layer, numbers in sorted(on.items()):
+        often = {number: places[int(cells[number].classes[0])][layer] for number in numbers}
+        widest = max(numbers, key=lambda number: len(cells[number].classes))
+        ids = coupling.layers[layer].ids
+        if ids is not None and often[widest] == 1:
+            rest = len(ids) - sum(often[number] * len(cells[number].classes) for number in numbers)
+            beside.setdefault(widest, rest % cells[widest].step)
+    return [replace(cell, beside=beside.get(number, 0)) for number, cell in enumerate(cells)]
 
 
 def _standing(coupling: Coupling) -> dict[int, list[tuple[int, int]]]:

@@ -55,10 +55,10 @@ def _has_zero_filter(node: ir.Node, values: ir.Array) -> bool:
     if values.ndim < 2 or node.op == "Mul":
         return not values.all()
     if node.op in ("Conv", "ConvTranspose"):
-        values = values.any(axis=tuple(range(2, values.ndim)))
+        values = np.asarray(values.any(axis=tuple(range(2, values.ndim))))
     groups = int(node.attr("group", 1))
     if node.op == "ConvTranspose" and groups > 1:  # other outputs in the same column of every group
-        values = values.reshape(groups, -1, values.shape[1]).any(axis=1)
+        values = np.asarray(values.reshape(groups, -1, values.shape[1]).any(axis=1))
     return not (values.any(axis=0).all() and values.any(axis=1).all())
 
 

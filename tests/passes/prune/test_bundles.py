@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from graphopt.passes.prune.bundles import bundle, carry_out
+from graphopt.passes.prune.coupling import couple
+from graphopt.passes.prune.facts import gather_facts
 from graphopt.passes.prune.ledger import FIXED, Ids, Ledger
 from graphopt.passes.prune.walk import Balance
+from tests.corpus._net import Net
+from tests.passes.prune.oracle import context, load
 
 
 def balanced(ledger: Ledger, tables: list[Ids]) -> int:
@@ -78,3 +82,16 @@ def test_random_blocks(seed: int) -> None:
         part = rng.permutation(ids) if rng.random() < 0.5 else ids
         tables.append(part[: len(part) // groups * groups].reshape(groups, -1))
     bundled(ledger, *tables)
+
+
+def test_bundles_stay_the_same_while_a_network_is_planned() -> None:
+    """Weights that a plan has changed meanwhile lead to the bundles of the first ones."""
+    net = Net(3)
+    x = net.op("Relu", net.conv(net.input(), (12, 3, 3, 3), name="first"))
+    model = load(net.model(net.conv(x, (4, 6, 1, 1), group=2, name="last")))
+    facts = gather_facts(model, context(model))
+    before = couple(model, facts)
+    first = next(node for node in model.graph.nodes if node.name == "first")
+    model.graph.set_constant(first, 1, np.array(first.inputs[1].constant)[::-1].copy())
+    assert np.array_equal(couple(model, facts).classes, before.classes)
+    assert not np.array_equal(couple(model, gather_facts(model, context(model))).classes, before.classes)

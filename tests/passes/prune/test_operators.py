@@ -555,3 +555,14 @@ def test_stale_shapes_are_forgotten() -> None:
     onnx.shape_inference.infer_shapes(
         onnx.load_from_string(pruned.after.to_bytes()), strict_mode=True, check_type=True
     )
+
+
+def test_the_widest_cell_makes_up_for_what_stays_beside_it() -> None:
+    """A window over 33 channels leaves cells of 3 and 30: at multiples of 8 the layer has 24 or 16 in all."""
+    net = Net()
+    x = body(net, 33)
+    y = net.conv(net.op("Slice", x, ints(0), ints(3), ints(1)), (4, 3, 1, 1))
+    z = net.conv(net.op("Slice", x, ints(3), ints(33), ints(1)), (4, 30, 1, 1))
+    pruned = prune(load(last(net, net.op("Add", y, z), 4)), replace(HALF, round_to=8))
+    assert widths(pruned)["first"] == 16
+    assert_twin(pruned)
