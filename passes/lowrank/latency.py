@@ -95,26 +95,37 @@ def thinned(offer: Offer) -> list[Candidate]:
 def reach_latency(model: ir.Model, chooser: Chooser, goal: float, ctx: Context) -> tuple[Chosen, float]:
     """Return the choice whose measured time is about ``goal`` of the model's, and its measured ratio.
 
-    Where that cannot be reached, the fastest choice tried comes back.
+    At first the layers are taken to be all that takes time; what is measured moves the budget.  Only ratios
+    count, of layers to layers and of networks to networks: absolute times of both need not agree, e.g. where
+    other work slows the machine.  Where the goal cannot be reached, the fastest choice tried comes back.
     """
     timed = time_all(chooser.offers, ctx)
     chooser = replace(chooser, offers=[timed.worth(offer) for offer in chooser.offers])
-    whole, _ = _measured(model, None, ctx)
-    scale = _scale(timed, whole)
+    whole = max(sum(timed.layers.values()), 1e-9)
     best: tuple[Chosen, float] = (chooser.none(), 1.0)
-    budget, tried = goal, set()
-    for _ in range(TRIES):
-        chosen, kept = chooser.spend(lambda offer, one: scale * timed.use(offer, one), whole, budget)
+    fast, slow = (0.0, 0.0), (1.0, 1.0)  # budgets and their ratios, below the goal and above
+    budget, tried = goal, {best[0]}
+    for _ in ctx.progress("lowrank: measuring plans", range(TRIES), TRIES):
+        chosen, kept = chooser.spend(timed.use, whole, budget)
         if chosen in tried:
             break
         tried.add(chosen)
         ratio = _ratio(model, chooser.offers, chosen, ctx)
         if _better(ratio, best[1], goal):
             best = (chosen, ratio)
-        if goal * (1 - WASTE) <= ratio <= goal * (1 + CLOSE) or (not kept and ratio > goal):
+        is_slow = ratio > goal * (1 + CLOSE)
+        if (goal * (1 - WASTE) <= ratio and not is_slow) or (is_slow and not kept):
             break
-        budget = max(budget * goal / ratio, 0.01)
+        fast, slow = (fast, (budget, ratio)) if is_slow else ((budget, ratio), slow)
+        budget = _between(fast, slow, goal)
     return best
+
+
+def _between(fast: tuple[float, float], slow: tuple[float, float], goal: float) -> float:
+    """The budget at which the goal lies on the line between a fast and a slow plan, well inside."""
+    rise = slow[1] - fast[1]
+    part = (goal - fast[1]) / rise if rise > 0 else 0.5
+    return fast[0] + min(max(part, 0.1), 0.9) * (slow[0] - fast[0])
 
 
 def _better(ratio: float, known: float, goal: float) -> bool:
@@ -125,12 +136,8 @@ def _better(ratio: float, known: float, goal: float) -> bool:
     return ratio > known if keeps else ratio < known
 
 
-def _scale(timed: Timed, whole: float) -> float:
-    """What times of single layers are multiplied with where they exceed the whole network's."""
-    return min(1.0, whole / max(sum(timed.layers.values()), 1e-9))
-
-
 def _ratio(model: ir.Model, offers: Sequence[Offer], chosen: Chosen, ctx: Context) -> float:
+    """Try a choice with random weights: time depends on sizes alone."""
     trial = model.copy()
     nodes = {node.output.name: node for node in trial.graph.nodes if node.outputs}
     rng = np.random.default_rng(0)
@@ -142,12 +149,10 @@ def _ratio(model: ir.Model, offers: Sequence[Offer], chosen: Chosen, ctx: Contex
         weights = [rng.standard_normal(stage.weight) / np.sqrt(np.prod(stage.weight[1:])) for stage in stages]
         replace_layer(trial.graph, layer, stages, weights, None)
     trial.sort()
-    return _measured(model, trial, ctx)[1]
+    return _measured(model, trial, ctx)
 
 
-def _measured(model: ir.Model, trial: ir.Model | None, ctx: Context) -> tuple[float, float]:
-    """Milliseconds of the model, and how many times that the trial takes."""
+def _measured(model: ir.Model, trial: ir.Model, ctx: Context) -> float:
+    """How many times as long as the model the trial takes."""
     feeds = next(iter(ctx.inputs.check)).feeds
-    first = ctx.session(model)
-    found = paired_latency(first, first if trial is None else ctx.session(trial), feeds, seconds=SECONDS)
-    return found.a.median_ms, found.ratio
+    return paired_latency(ctx.session(model), ctx.session(trial), feeds, seconds=SECONDS).ratio
