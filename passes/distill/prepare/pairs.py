@@ -12,10 +12,11 @@ from graphopt.ir import Node, Tensor, Variable
 
 from .builder import Builder
 from .fake_quant import DOMAIN, Quantizer, fake_quant, integer_range
+from .fixed import Shapes
 
 
-def open_pairs(model: ir.Model, quantizers: dict[str, Quantizer]) -> None:
-    """Replace stored constants by float ones, and pairs on activations by FakeQuant.
+def open_pairs(model: ir.Model, quantizers: dict[str, Quantizer], shapes: Shapes) -> None:
+    """Replace stored constants by float ones, and pairs on activations by FakeQuant; ``shapes`` grows along.
 
     Raises PassError for an integer operator between the two that is not known.
     """
@@ -30,7 +31,7 @@ def open_pairs(model: ir.Model, quantizers: dict[str, Quantizer]) -> None:
         elif node.inputs[0].constant is not None and node.inputs[1].constant is not None:
             _become_constant(graph, node, _dequantized(node))
     model.set_opset(1, DOMAIN)
-    _Pairs(graph).open()
+    _Pairs(graph, shapes).open()
     graph.remove_dead()
     graph.remove_unused_initializers()
     graph.sort()
@@ -66,8 +67,8 @@ MOVERS = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "MaxPool", 
 class _Pairs:
     """Follows integer tensors from QuantizeLinear to DequantizeLinear."""
 
-    def __init__(self, graph: ir.Graph) -> None:
-        self._graph = graph
+    def __init__(self, graph: ir.Graph, shapes: Shapes) -> None:
+        self._graph, self._shapes = graph, shapes
         self._stored: dict[Tensor, _Stored] = {}
 
     def open(self) -> None:
@@ -88,6 +89,7 @@ class _Pairs:
         to = Builder(self._graph, node.name or node.output.name)
         number, offset = float(np.asarray(scale).item()), float(np.asarray(zero).astype(np.int64).item())
         real = fake_quant(node.inputs[0], number, offset, low, high, to)
+        self._shapes[real.name] = self._shapes[node.output.name]
         self._stored[node.output] = _Stored(real, number, offset)
 
     def _read(self, node: Node) -> None:
@@ -113,6 +115,7 @@ class _Pairs:
             shift = (stored.zero - offset) * number
             result = to.op("Mul", result, number / stored.scale)
             result = to.op("Add", result, shift) if shift else result
+            self._shapes[result.name] = self._shapes[node.output.name]
         if self._graph.is_output(node.output):
             to.replace(node, result)
             return
@@ -137,6 +140,7 @@ class _Pairs:
         node.inputs = inputs
         node.outputs = [real]
         real.graph = self._graph
+        self._shapes[real.name] = self._shapes[integers.name]
         self._stored[integers] = _Stored(real, stored.scale, stored.zero)
 
 

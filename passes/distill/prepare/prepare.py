@@ -65,7 +65,7 @@ def prepare(
     lift_constants(model.graph)
     fold_sizes(model, shapes)
     quantizers = find_quantizers(model.graph)
-    open_pairs(model, quantizers)
+    open_pairs(model, quantizers, shapes)
     chosen = trainable(model.graph, choice)
     statistics = _statistics(model) if live_bn else ()
     nodes = {tensor.name: node.name or node.output.name for tensor, node in chosen.items()}
