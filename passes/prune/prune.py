@@ -203,7 +203,7 @@ class Prune(Options):
     def _foretell(self, whole: Size, left: Size, ctx: Context) -> None:
         """Say what the plan leaves."""
         macs, params = left.macs / (whole.macs or 1), left.params / (whole.params or 1)
-        text = f"prune: {macs:.3f} of the MACs and {params:.3f} of the parameters left"
+        text = f"{macs:.3f} of the MACs and {params:.3f} of the parameters left"
         measured = ctx.details.get("measured_latency")
         if measured is not None:
             text += f", {measured:.3f} of the time as measured"

@@ -118,7 +118,7 @@ class Sparsify(PlannedPass):
             )
         after = compressed_bytes(layer.values for layer in layers)
         ctx.reported(
-            f"sparsify: {zeros / max(total, 1):.1%} of the weights are zero; compressed they take {after:,} "
+            f"{zeros / max(total, 1):.1%} of the weights are zero; compressed they take {after:,} "
             f"bytes instead of {before:,}. Runtimes with dense kernels do not get faster by zeros.",
             sparsity=zeros / max(total, 1),
             compressed_before=before,
