@@ -70,11 +70,14 @@ def _cell(text: str) -> str:
 
 
 def _filled(entry: dict[str, Any], docs: Path) -> dict[str, Any]:
+    """An entry of the navigation with its folder, if it names one, replaced by the pages there."""
     ((title, target),) = entry.items()
     if not isinstance(target, str) or not target.endswith("/"):
         return entry
     pages = sorted((docs / target).glob("*.md"), key=_order)
-    return {title: [f"{target}{page.name}" for page in pages]}
+    if target == "recipes/":  # their headings are short; of guides and targets the names are looked for
+        return {title: [f"{target}{page.name}" for page in pages]}
+    return {title: [{page.stem: f"{target}{page.name}"} for page in pages]}
 
 
 def _order(page: Path) -> tuple[int, str]:
