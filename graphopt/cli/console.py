@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -72,7 +73,7 @@ class _Bar:
     def __init__(self, description: str, total: int | None) -> None:
         self._bar: Any = None
         self._description = description
-        if not sys.stderr.isatty():
+        if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             click.echo(f"{description} ...", err=True)
             return
         from rich.console import Console as RichConsole

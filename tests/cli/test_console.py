@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -56,3 +61,37 @@ def test_a_broken_loop_closes_its_bar() -> None:
 
     with pytest.raises(ValueError, match="enough"):
         list(Console().progress("counting", broken()))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(
+    ("environment", "coloured", "told"),
+    [
+        ({"TERM": "xterm-256color"}, True, "counting"),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False, "counting"),
+        ({"TERM": "dumb"}, False, "counting ..."),
+    ],
+)
+def test_bars_are_coloured_on_terminals_that_want_it(
+    environment: dict[str, str], coloured: bool, told: str
+) -> None:
+    code = (
+        "import time\n"
+        "from graphopt.cli import console\n"
+        "console.PATIENCE = 0\n"
+        "for _ in console.Console().progress('counting', range(20), 20): time.sleep(0.01)\n"
+    )
+    clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=theirs, stderr=theirs, env={**clean, **environment}
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a pseudo-terminal ends
+            while piece := os.read(ours, 4096):
+                shown += piece
+    os.close(ours)
+    assert process.returncode == 0
+    assert told in shown.decode()
+    assert bool(re.search(rb"\x1b\[[0-9;]*3[0-9]", shown)) is coloured
