@@ -43,7 +43,7 @@ class Options(PlannedPass):
     )
     ratios: tuple[str, ...] = option(
         (),
-        "fractions to remove from certain layers whatever the goal: 'conv1*@0.3|head@0'",
+        "fractions to remove from certain layers whatever the goal, such as conv1*@0.3",
     )
     max_ratio: float = option(
         1.0, "fraction of the channels that any group may lose at most", minimum=0, maximum=1
