@@ -65,13 +65,22 @@ class Chain:
     readers: tuple[Reader, ...]
 
 
+def known_shapes(model: ir.Model, ctx: Context) -> dict[str, tuple[int, ...]]:
+    """The shapes of all tensors that are known for the samples of the run."""
+    found = {}
+    for name, shape in ir.infer_shapes(model, dict(ctx.shapes)).items():
+        sizes = tuple(size for size in shape if isinstance(size, int))
+        if len(sizes) == len(shape):
+            found[name] = sizes
+    return found
+
+
 def chains(graph: Graph, shapes: Shapes) -> Iterator[Chain]:
     """The layers whose outputs can be rescaled."""
-    outputs = set(graph.outputs)
     for node in graph.find("Conv", "Gemm"):
         if not _can_be_scaled(node):
             continue
-        found = list(_readers(node.output, 0, 1, outputs, shapes))
+        found = list(_readers(node.output, 0, 1, graph, shapes))
         if found and None not in found:
             readers = tuple(reader for reader in found if reader is not None)
             yield Chain(node, _seen(node), readers)
@@ -129,29 +138,29 @@ def _item(chain: Chain, factors: Array) -> EqualiseItem:
 
 
 def _readers(
-    tensor: Tensor, start: int, repeat: int, outputs: set[Tensor], shapes: Shapes
+    tensor: Tensor, start: int, repeat: int, graph: Graph, shapes: Shapes
 ) -> Iterator[Reader | None]:
     """What reads a tensor, through what commutes with factors; None for a reader that does not."""
-    if tensor in outputs:
+    if graph.is_output(tensor):
         yield None
     for node in dict.fromkeys(tensor.consumers):
-        if not node.is_standard or node.graph is not tensor.producer.graph:
+        if not node.is_standard or node.graph is not graph:
             yield None
         elif node.op in ("Conv", "Gemm", "MatMul"):
             fits = list(node.inputs).count(tensor) == 1 and node.inputs[0] is tensor and _can_be_scaled(node)
             yield Reader(node, start, repeat) if fits and _reads_by_channel(node) else None
         elif node.op in COMMUTING and len([out for out in node.outputs if out.name]) == 1:
-            yield from _readers(node.output, start, repeat, outputs, shapes)
+            yield from _readers(node.output, start, repeat, graph, shapes)
         elif node.op == "Concat" and node.attr("axis", 0) == 1 and list(node.inputs).count(tensor) == 1:
             before = [shapes.get(t.name, ()) for t in node.inputs[: list(node.inputs).index(tensor)]]
             if any(len(shape) < 2 for shape in before):
                 yield None
             else:
                 offset = repeat * sum(shape[1] for shape in before)
-                yield from _readers(node.output, start + offset, repeat, outputs, shapes)
+                yield from _readers(node.output, start + offset, repeat, graph, shapes)
         elif node.op == "Flatten" and node.attr("axis", 1) == 1 and len(shapes.get(tensor.name, ())) >= 2:
             inner = int(np.prod(shapes[tensor.name][2:]))
-            yield from _readers(node.output, start * inner, repeat * inner, outputs, shapes)
+            yield from _readers(node.output, start * inner, repeat * inner, graph, shapes)
         else:
             yield None
 

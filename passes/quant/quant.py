@@ -19,7 +19,7 @@ from graphopt.pipeline import Context, Contract, Plan, PlannedPass, Trial, optio
 from .alone import trials
 from .choice import choose
 from .draft import Drafter
-from .equalisation import MODES, equalise
+from .equalisation import MODES, equalise, known_shapes
 from .fusion import summary, unfused, verify_fusion
 from .insertion import insert
 from .items import (
@@ -156,7 +156,7 @@ class Quant(PlannedPass):
             apply_lighter(model, items, ctx)
             return
         ir.convert_opset(model, opset_of(items))
-        equalise(model.graph, [i for i in items if isinstance(i, EqualiseItem)], _shapes(model, ctx))
+        equalise(model.graph, [i for i in items if isinstance(i, EqualiseItem)], known_shapes(model, ctx))
         carry_out(model, items, ctx.target)
         original = model.copy()
         labels = {node_id(node): node for node in model.graph.nodes if node.op in LAYERS}
@@ -194,7 +194,7 @@ class Quant(PlannedPass):
         found = read(Path(self.ranges), model, self.calibrator) if self.ranges else None
         if found is not None:
             known, equal = found, list(found.equal)
-            equalise(model.graph, equal, _shapes(model, ctx))
+            equalise(model.graph, equal, known_shapes(model, ctx))
         else:
             modes = MODES if self.equalise == "auto" else [mode for mode in MODES if mode == self.equalise]
             equal = choose_equalisation(model, modes, lambda: drafter_of(calibrator), ctx)
@@ -271,10 +271,6 @@ class Quant(PlannedPass):
                         f"quant: {option_name}={pattern} matches no node of the model",
                         hint="graphopt inspect MODEL --layers lists the names",
                     )
-
-
-def _shapes(model: Model, ctx: Context) -> dict[str, tuple[int, ...]]:
-    return ir.infer_shapes(model, dict(ctx.shapes))
 
 
 def _verify_fusion(model: Model, ctx: Context) -> None:

@@ -35,6 +35,7 @@ def refine(original: ir.Model, model: ir.Model, items: Iterable[Item], ctx: Cont
     deviation = Deviation(original, samples.skip(len(samples) - judging) if judging else samples, ctx)
     plain, before = _parameters(layers), deviation.of(model)
     done = tune(original, model, layers, samples, how, ctx)
+    ctx.details["layers"] = [layer.to_json() for layer in sorted(done, key=lambda layer: -layer.after)]
     tuned, after = _parameters(layers), deviation.of(model)
     if how.bias and after > before - WORTH_A_LOOK:
         _restore(model, layers, [(i, s, b) for (i, s, _), (_, _, b) in zip(tuned, plain, strict=True)])
@@ -46,7 +47,6 @@ def refine(original: ir.Model, model: ir.Model, items: Iterable[Item], ctx: Cont
     if after >= before:
         _restore(model, layers, plain)
         return f"rounding to nearest at {-before:.1f} dB is best: nothing gained by correcting it"
-    ctx.details["tuning"] = [vars(layer) for layer in done]
     return f"{_named(how)}: outputs from {-before:.1f} to {-after:.1f} dB on held-out samples"
 
 

@@ -11,7 +11,7 @@ from graphopt.pipeline.harm import Harm
 
 from .deviation import Deviation
 from .draft import Draft, Drafter
-from .equalisation import MODES, by_activations, by_weights, equalise
+from .equalisation import MODES, by_activations, by_weights, equalise, known_shapes
 from .insertion import insert
 from .items import EqualiseItem, TuneItem, node_id
 from .ranges import Calibrator
@@ -36,7 +36,7 @@ def choose_equalisation(
 
     ``drafter`` makes one for the model as it stands.
     """
-    shapes = ir.infer_shapes(model, dict(ctx.shapes))
+    shapes = known_shapes(model, ctx)
     start = model.snapshot()
     deviation = Deviation(model.copy(), ctx.calibration.take(JUDGES), ctx)  # nothing is fitted to them
     best: list[EqualiseItem] = []

@@ -11,9 +11,10 @@ the whole stays only where it brings the outputs of the network closer on sample
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from graphopt import ir
 from graphopt.solve import damping, fit, squared_error
 from graphopt.stats import Frontier, Gram, cuts
 
-from .rounding import fitted_scale, searched_scale, second_order
+from .rounding import fitted_scale, rounding_error, searched_scale, second_order
 from .stored import StoredLayer
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ HELD_OUT = 16  # the last of so many parts of the samples only judges
 REFIT = 0.01  # how much weights are held when they are fitted, of the mean variance of what they read
 POSITIONS = 32  # of each sample; twice as many for layers that read more than MANY numbers
 MANY = 256
+NOISY = 0.1  # of the variance of an output: more deserves a look
 UNKNOWNS = 4608  # of one output; a larger covariance takes too much memory
 
 
@@ -57,6 +59,22 @@ class Tuned:
     layer: str
     before: float
     after: float
+    local: float  # of this, what its own rounded weights add
+
+    @property
+    def action(self) -> str:
+        """What a user could try for a layer that is too noisy; empty for others."""
+        if self.after < NOISY:
+            return ""
+        own = self.local > 0.5 * self.after
+        return (
+            f"exclude={self.layer}" if own else "look at the layers before it: most of this comes from there"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The layer with its signal-to-noise ratios in dB, for the report."""
+        local, whole = (round(-10 * math.log10(max(noise, 1e-12)), 2) for noise in (self.local, self.after))
+        return {"layer": self.layer, "local_snr_db": local, "snr_db": whole, "action": self.action}
 
 
 def tune(
@@ -114,7 +132,8 @@ def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, how: Tuning) -> Tune
                 layer.store(graph, integers)
     if how.bias and layer.can_be_corrected:
         layer.correct(graph, seen.matching_bias(weights, layer.bias))
-    return Tuned(layer.exact.output.name, before, best)
+    own = rounding_error(layer.weights, layer.integers, layer.scale, covariance(seen.fitted))
+    return Tuned(layer.exact.output.name, before, best, float(own.sum()) * seen.fitted.count / seen.energy)
 
 
 def _rounded(layer: StoredLayer, sums: Gram, how: Tuning) -> Iterator[tuple[Array, Array]]:
@@ -174,6 +193,13 @@ class _Seen:
         if judges:
             self._judging.append(len(self._means))
         self._means.append((self._patches.means(read), wanted.mean(axis=others).astype(np.float64)))
+
+    @property
+    def energy(self) -> float:
+        """The variance of the output times the rows that are fitted to."""
+        sums = self.fitted
+        found = float(sums.energy.sum()) - float(np.square(sums.cross[:, -1]).sum()) / max(sums.count, 1)
+        return max(found, 1e-30)
 
     def noise(self, weights: Array) -> float:
         """Variance of the output's error, relative to the output's variance."""
