@@ -86,7 +86,7 @@ class Worker:
         surroundings |= {"OMP_NUM_THREADS": str(threads), "PYTHONIOENCODING": "utf-8"}
         try:
             return subprocess.Popen(
-                [str(self._python), "-I", "-c", START],
+                [str(self._python), "-I", "-B", "-c", START],
                 cwd=self._folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -70,12 +70,12 @@ def test_it_sees_the_job_folder_and_little_else(
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    source = "np_done['history'] = [dict(os.environ), os.getcwd(), sys.argv[1:3]]\nprint(json.dumps(np_done))"
+    source = "np_done['history'] = [dict(os.environ), os.getcwd(), sys.argv[1:4]]\nprint(json.dumps(np_done))"
     surroundings, folder, arguments = tuned(program(source), job).history
     assert "AWS_SECRET_ACCESS_KEY" not in surroundings
     assert "PYTHONPATH" not in surroundings
     assert Path(str(folder)) == job.folder.resolve()
-    assert list(arguments) == ["-I", "-c"]
+    assert list(arguments) == ["-I", "-B", "-c"]
 
 
 @pytest.mark.parametrize(
