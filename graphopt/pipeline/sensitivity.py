@@ -206,8 +206,7 @@ class _Study:
 
     def _prepare(self) -> None:
         """Apply the passes before the one that is looked at."""
-        stages = self._ask.stages[:-1]
-        for stage in stages:
+        for stage in (stages := self._ask.stages[:-1]):
             if stage.added:
                 self._announce(f"{stage.step.name} is added, because {self._ask.step.name} needs it")
         if stages:
@@ -249,10 +248,15 @@ class _Study:
         todo = by_item(trial for number, trial in enumerate(trials) if number not in results)
         count = len(todo) if self._jobs > 1 else len(trials) - len(results)
         work = carry_out(task, todo, self._jobs) if todo else iter(())
-        for group, found in self._settings.progress(f"trying {self._ask.step.name}", work, count):
-            for trial, tried in zip(group, found, strict=True):
-                log.keep(trial, tried)
-                results[places[id(trial)]] = tried
+        try:
+            for group, found in self._settings.progress(f"trying {self._ask.step.name}", work, count):
+                for trial, tried in zip(group, found, strict=True):
+                    log.keep(trial, tried)
+                    results[places[id(trial)]] = tried
+        except KeyboardInterrupt:
+            if log.path is not None:
+                self._announce(f"{len(results)} of {len(trials)} trials are kept: the same command goes on")
+            raise
         return [results[number] for number in range(len(trials))]
 
     def _identity(self) -> dict[str, Any]:
