@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -127,8 +129,17 @@ _bench: Bench | None = None  # of this process, made when its work begins
 
 def _prepare(task: Task) -> None:
     global _bench
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it and ends the others
     _bench = task.bench()
+
+
+def _end_with_parent() -> None:
+    """Leave when the first process was killed and could end nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(trials: Sequence[Trial]) -> list[Tried]:
