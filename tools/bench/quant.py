@@ -112,9 +112,9 @@ def _time(subject: Subject, rows: list[dict[str, Any]]) -> None:
         if row["draw"] != rows[-1]["draw"] or not output.exists() or "failure" in row:
             continue
         made = runtime.Session(output)
-        row["speedup"] = runtime.paired_latency(made, plain, feeds).speedup
+        row["speedup"] = runtime.paired_latency(plain, made, feeds).speedup
         if row["tool"] == OURS and best.exists():
-            row["of best"] = 1.0 / runtime.paired_latency(made, runtime.Session(best), feeds).speedup
+            row["of best"] = runtime.paired_latency(runtime.Session(best), made, feeds).ratio
 
 
 COLUMNS = ("quantizer", "SNR dB by output", "agreement %", "points lost", "times faster", "seconds", "remark")
