@@ -104,7 +104,7 @@ def test_the_report_has_the_fields_scripts_rely_on(
     assert report["before"]["nodes"] == 6
     assert report["after"]["nodes"] == 5
     assert report["after"]["bytes"] == out.stat().st_size
-    assert set(report["agreement"]) == {"top1", "snr_db"}
+    assert set(report["agreement"]) == {"top1", "snr_db", "samples"}
     added, scale = report["passes"]
     assert added["added"] and not scale["added"]
     assert scale["options"] == {"factor": 1.5, "mode": "all", "only": [], "limit": None}

@@ -9,8 +9,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
+import graphopt
 from graphopt.errors import UsageError
 from graphopt.report.html import read_report, render_comparison, render_report
 
@@ -135,3 +137,23 @@ def test_noise_is_not_called_a_drop(document: Callable[..., Any]) -> None:
     )
     assert "−1.00 points, within ±1.52" in render_report(few)
     assert '<span class="change bad">−1.00 points</span>' in render_report(many)
+
+
+def test_names_in_a_model_file_do_not_act(tmp_path: Path, fakes: Any) -> None:
+    """From the file to the page: node, tensor and input names, and the name of the file itself."""
+    model = fakes.build()
+    names = {tensor for node in model.graph.node for tensor in (*node.input, *node.output)}
+    for node in model.graph.node:
+        node.name += EVIL
+        node.input[:] = [name + EVIL for name in node.input]
+        node.output[:] = [name + EVIL for name in node.output]
+    for tensor in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        assert tensor.name in names
+        tensor.name += EVIL
+    path, page = tmp_path / "<b onclick=1>.onnx", tmp_path / "page.html"
+    onnx.save(model, path)
+    graphopt.optimize(path, "clean", report=page, latency=False)
+    found = Elements(page.read_text())
+    assert found.tags.get("script") == 1 and "img" not in found.tags
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+    assert "&lt;script&gt;alert(1)" in page.read_text()
