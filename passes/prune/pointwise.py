@@ -172,7 +172,7 @@ def _couple(walk: Walk, node: ir.Node, index: int, lead: Channels, rank: int) ->
         return
     if found is not None:
         walk.ledger.wall(found.ids, f"{describe(node)} combines channels that lie on different axes")
-    if width != len(lead.ids):  # the same value for every channel
+    if axis < 0 or width != len(lead.ids):  # the same value for every channel
         if node.op in ADDING and (constant is None or np.any(constant != 0)):
             walk.ledger.stir(lead.ids)
     elif constant is not None:
