@@ -74,7 +74,11 @@ _run = flags.together(
         "--seed", metavar="N", type=click.IntRange(0), help="Seed of everything random. [default: 0]"
     ),
     flags.session,
-    flags.value("--cache", metavar="DIR|off", help="Folder that keeps calibration results. [default: off]"),
+    flags.value(
+        "--cache",
+        metavar="DIR|off",
+        help="Folder that keeps calibration results. [default: off; times of layers: the user's cache]",
+    ),
     flags.switch("--verbose", "List every change and every skip."),
     flags.talk,
 )

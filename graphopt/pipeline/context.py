@@ -47,6 +47,7 @@ class Settings:
     cache: Path | None = None
     progress: Progress = silent
     notes: dict[str, Any] = field(default_factory=dict)
+    times: Path | None = None  # the folder that keeps how long layers take on this machine
 
     @property
     def session(self) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class Request:
     threads: int = field(default_factory=lambda: usable_processors())
     provider: Literal["cpu", "cuda"] = "cpu"
     cache: Path | None = None
+    times: Path | None = field(default_factory=lambda: _user_cache())  # where the times of layers are kept
     custom_ops: tuple[str, ...] = ()
     force: bool = False
     dump: Path | None = None
@@ -112,12 +113,14 @@ def make_request(model: Any, turns: tuple[Turn, ...], recipe: Recipe, given: Map
     for name, convert in _CONVERT.items():
         if name in values:
             values[name] = convert(values[name])
+    if "cache" in values:
+        values["times"] = values["cache"]
     return Request(model, turns or recipe.turns, **values)
 
 
 def recipe_flags() -> tuple[str, ...]:
     """The flags a recipe may set, as they are written on the command line."""
-    own = {"model", "turns", "command", "progress", "busy", "announce"}
+    own = {"model", "turns", "times", "command", "progress", "busy", "announce"}
     names = (field.name for field in dataclasses.fields(Request) if field.name not in own)
     return ("passes", *(name.replace("_", "-") for name in names), *TALK)
 
@@ -226,6 +229,12 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(texts, Sequence) or not all(isinstance(text, (str, Path)) for text in texts):
         raise UsageError(f"{value!r} is neither a text nor a list of texts")
     return tuple(map(str, texts))
+
+
+def _user_cache() -> Path:
+    from graphopt.cost import user_cache
+
+    return user_cache()
 
 
 def _cache(value: Any) -> Path | None:

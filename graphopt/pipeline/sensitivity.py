@@ -87,7 +87,13 @@ def sensitivity(
     if samples < 1 or jobs < 1:
         raise UsageError("sensitivity takes at least one sample and one process")
     settings = Settings(
-        seed, threads or usable_processors(), provider, tuple(custom_ops), request.cache, progress
+        seed,
+        threads or usable_processors(),
+        provider,
+        tuple(custom_ops),
+        request.cache,
+        progress,
+        times=request.cache,
     )
     return _Study(request, settings, calibration, evaluation, preprocess, shape, announce).carry_out()
 

@@ -59,7 +59,7 @@ class Timed:
 
 def time_all(offers: Sequence[Offer], ctx: Context) -> Timed:
     """Look up or measure the layers of all offers and the best of their candidates."""
-    table = LatencyTable.open(ctx.settings.cache, ctx.threads, progress=ctx.settings.progress)
+    table = LatencyTable.open(ctx.settings.times, ctx.threads, progress=ctx.settings.progress)
     wanted: dict[tuple[str, str, tuple[int, ...]], list[LayerShape]] = {}
     whole: dict[str, LayerShape] = {}
     for offer in offers:

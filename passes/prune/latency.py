@@ -44,7 +44,7 @@ def reach_latency(model: ir.Model, facts: Facts, choice: Choice, goal: float, ct
     Where that cannot be reached, the fastest choice that was tried comes back, and never one that is slower
     than the model as it is.
     """
-    table = LatencyTable.open(ctx.settings.cache, ctx.threads, progress=ctx.settings.progress)
+    table = LatencyTable.open(ctx.settings.times, ctx.threads, progress=ctx.settings.progress)
     feeds = next(iter(ctx.inputs.check)).feeds
     session = ctx.session(model)
     whole = runtime.latency(session, feeds, seconds=SECONDS).median_ms
