@@ -14,6 +14,7 @@ from .coupling import Coupling
 from .ledger import FIXED
 from .predict import Keep, Predictor
 from .report import why_whole
+from .usage import Usage
 from .walk import label
 
 if TYPE_CHECKING:
@@ -66,26 +67,36 @@ def write_items(
     saves alone.  A group that stays whole says ``why``; its ``remove`` may be filled in.
     """
     coupling = choice.coupling
-    whole = predictor.size(coupling.keep_all())
+    saved = _savings(choice, predictor)
     cut, uncut = [], []
-    for ranking in choice.rankings:
+    for number, ranking in enumerate(choice.rankings):
         item = _head(coupling, ranking.cell)
         gone = ranking.cell.classes[~keep[ranking.cell.classes]]
         if not len(gone):
             uncut.append({**item, "why": _why(choice, ranking.cell, block)})
             continue
-        alone = coupling.keep_all()
-        alone[gone] = False
-        left = predictor.size(alone)
         first = coupling.layers[ranking.cell.layers[0]]
         assert first.ids is not None
         item["left"] = item["channels"] - len(gone)
         item["remove"] = np.flatnonzero(np.isin(coupling.on(first.ids), gone)).tolist()
         item["cost"] = round(float(ranking.costs[len(gone)]), 6)
-        item["macs"] = round(1.0 - left.macs / (whole.macs or 1), 4)
-        item["params"] = round(1.0 - left.params / (whole.params or 1), 4)
+        item.update({goal: round(of(number, item["left"]), 4) for goal, of in saved.items()})
         cut.append({**item, "rule": rule})
     return (*cut, *uncut, *_walled(coupling, block))
+
+
+def _savings(choice: Choice, predictor: Predictor) -> dict[str, Callable[[int, int], float]]:
+    """For macs and params the fraction of the model that a cell saves alone at a width."""
+    whole = predictor.size(choice.coupling.keep_all())
+    full = np.asarray([len(cell.classes) for cell in choice.cells], np.int64)
+
+    def of(usage: Usage) -> Callable[[int, int], float]:
+        return lambda number, width: float(1.0 - usage.along(full, number, np.asarray([width]))[0])
+
+    totals = {"macs": whole.macs, "params": whole.params}
+    return {
+        goal: of(Usage(choice.coupling, choice.cells, goal, total or 1)) for goal, total in totals.items()
+    }
 
 
 def _head(coupling: Coupling, cell: Cell) -> dict[str, Any]:

@@ -141,7 +141,7 @@ class Prune(Options):
         if name == "obs" and samples is not None:
             rankings = obs_rankings(model, coupling, cells, dead, samples, ctx)
             return Choice(coupling, rankings, dead, allowed, True, alike)
-        known = Known(model, coupling, ctx.calibration if samples is None else samples, ctx)
+        known = Known(model, coupling, samples, ctx)
         found = scores(members(name, known), len(coupling.classes), self.reduction, self.normaliser)
         found[dead] = -1.0
         return Choice(coupling, score_rankings(cells, found), dead, allowed, False, alike)

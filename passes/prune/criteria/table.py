@@ -25,8 +25,14 @@ class Known:
 
     model: ir.Model
     coupling: Coupling
-    samples: Samples
+    given: Samples | None
     ctx: Context
+
+    @property
+    def samples(self) -> Samples:
+        """The samples; only criteria that go by them may ask."""
+        assert self.given is not None
+        return self.given
 
 
 CRITERIA: dict[str, Callable[[Known], Iterator[Member]]] = {
