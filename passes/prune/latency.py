@@ -1,7 +1,9 @@
 """Reach a fraction of the measured time: plan by the times of single layers, then measure the whole.
 
 Times of layers do not quite add up to that of a network, so each plan is carried out on a copy and measured
-in turn with the original, and the budget is moved until the measured ratio fits.
+in turn with the original, and the budget is moved until the measured ratio fits.  Only ratios count, of
+layers to layers and of networks to networks: absolute times of both need not agree, e.g. where other work
+slows the machine.
 """
 
 from __future__ import annotations
@@ -45,14 +47,12 @@ def reach_latency(model: ir.Model, facts: Facts, choice: Choice, goal: float, ct
     than the model as it is.
     """
     table = LatencyTable.open(ctx.settings.times, ctx.threads, progress=ctx.settings.progress)
-    feeds = next(iter(ctx.inputs.check)).feeds
-    session = ctx.session(model)
-    whole = runtime.latency(session, feeds, seconds=SECONDS).median_ms
     block = ctx.target.block(runtime.machine()["isa"])
-    stairs = measured_stairs(choice.coupling, choice.cells, facts, table, whole, block)
+    stairs = measured_stairs(choice.coupling, choice.cells, facts, table, block)
+    session, feeds = ctx.session(model), next(iter(ctx.inputs.check)).feeds
     best = Reached(choice.coupling.keep_all(), 1.0, goal >= 1.0)
+    fast, slow = (0.0, 0.0), (1.0, 1.0)  # budgets and their ratios, below the goal and above
     budget, tried = goal, set[bytes]()
-    low, high = 0.0, 1.0  # budgets whose plans are fast enough, and too slow
     for _ in ctx.progress("prune: measuring plans", range(TRIES), TRIES):
         widths, possible = choice.spend(stairs, budget)
         keep = choice.keep(widths)
@@ -62,15 +62,21 @@ def reach_latency(model: ir.Model, facts: Facts, choice: Choice, goal: float, ct
         trial = model.copy()
         remove_channels(trial, couple(trial, facts), keep)
         ratio = paired_latency(session, ctx.session(trial), feeds, seconds=SECONDS).ratio
+        is_slow = ratio > goal * (1 + CLOSE)
         if _better(ratio, best.ratio, goal):
-            best = Reached(keep, ratio, ratio <= goal * (1 + CLOSE))
-        if goal * (1 - WASTE) <= ratio <= goal * (1 + CLOSE) or (not possible and ratio > goal):
+            best = Reached(keep, ratio, not is_slow)
+        if (goal * (1 - WASTE) <= ratio and not is_slow) or (is_slow and not possible):
             break
-        low, high = (budget, high) if ratio <= goal else (low, budget)
-        budget *= goal / ratio
-        if not low < budget < high:
-            budget = (low + high) / 2
+        fast, slow = (fast, (budget, ratio)) if is_slow else ((budget, ratio), slow)
+        budget = _between(fast, slow, goal)
     return best
+
+
+def _between(fast: tuple[float, float], slow: tuple[float, float], goal: float) -> float:
+    """The budget at which the goal lies on the line between a fast and a slow plan, well inside."""
+    rise = slow[1] - fast[1]
+    part = (goal - fast[1]) / rise if rise > 0 else 0.5
+    return fast[0] + min(max(part, 0.1), 0.9) * (slow[0] - fast[0])
 
 
 def _better(ratio: float, known: float, goal: float) -> bool:

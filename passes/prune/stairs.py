@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt import ir
-from graphopt.cost import LatencyTable, LayerShape, Staircase, predict, staircases
+from graphopt.cost import LatencyTable, LayerShape, Staircase, staircases
 
 from .cells import Cell
 from .coupling import Coupling
@@ -32,17 +32,17 @@ class Step:
 
 
 class Stairs:
-    """Time of a model for any widths, as a fraction of what it takes now.
+    """Time of a model's layers for any widths, as a fraction of what they take now.
 
-    What the layers do not explain, additions and the like, is taken to stay.  ``whole`` is the measured time
-    of the model in milliseconds.
+    ``rest`` milliseconds go into layers that no cell makes narrower; what is no layer does not count.
     """
 
-    def __init__(self, steps: Sequence[Step], cells: Sequence[Cell], whole: float) -> None:
+    def __init__(self, steps: Sequence[Step], cells: Sequence[Cell], rest: float) -> None:
         self._steps = steps
         self._full = np.asarray([len(cell.classes) for cell in cells], np.float64)
-        self._whole = whole
+        self._rest = rest
         self._before = np.asarray([float(step.milliseconds(np.ones((1, len(cells))))[0]) for step in steps])
+        self._whole = max(float(self._before.sum()) + rest, 1e-9)
         self._touched = [
             [n for n, step in enumerate(steps) if step.shares[:, cell].any()] for cell in range(len(cells))
         ]
@@ -63,15 +63,16 @@ class Stairs:
         return np.asarray([self._fraction(times) for times in changed])
 
     def _fraction(self, times: np.ndarray) -> float:
-        return predict(self._whole, self._before, times) / self._whole
+        return (float(times.sum()) + self._rest) / self._whole
 
 
 def measured_stairs(
-    coupling: Coupling, cells: Sequence[Cell], facts: Facts, table: LatencyTable, whole: float, block: int
+    coupling: Coupling, cells: Sequence[Cell], facts: Facts, table: LatencyTable, block: int
 ) -> Stairs:
     """Look up or measure the staircases of the layers that cells make narrower."""
     shapes = dict(facts.shapes)
     found: list[tuple[LayerShape, np.ndarray, np.ndarray]] = []
+    fixed: list[LayerShape] = []
     readers: dict[ir.Node, np.ndarray] = defaultdict(lambda: np.zeros(0, np.int64))
     for slot in coupling.slots:
         if slot.index == 1 and slot.role in ("in", "scale"):
@@ -87,9 +88,11 @@ def measured_stairs(
         shares = np.stack([_shares(axis, cells) for axis in axes])
         if shares.any():
             found.append((shape, np.asarray([shape.inputs, shape.outputs], np.float64), shares))
+        else:
+            fixed.append(shape)
     stairs = staircases(table, [shape for shape, _, _ in found], block=block)
-    steps = [Step(one, fixed, shares) for one, (_, fixed, shares) in zip(stairs, found, strict=True)]
-    return Stairs(steps, cells, whole)
+    steps = [Step(one, full, shares) for one, (_, full, shares) in zip(stairs, found, strict=True)]
+    return Stairs(steps, cells, float(table.milliseconds(fixed).sum()))
 
 
 def _shares(axis: np.ndarray, cells: Sequence[Cell]) -> np.ndarray:

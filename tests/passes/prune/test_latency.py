@@ -47,11 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         setting.measured.append(ratio)
         return SimpleNamespace(ratio=ratio)
 
-    def alone(a: Any, feeds: Any, *, seconds: float) -> SimpleNamespace:
-        return SimpleNamespace(median_ms=time_of(a, setting.rest))
-
     monkeypatch.setattr(latency, "paired_latency", paired)
-    monkeypatch.setattr(latency.runtime, "latency", alone)
     monkeypatch.setattr("graphopt.targets.Target.block", lambda self, isa: BLOCK)
     monkeypatch.setattr(latency.LatencyTable, "open", lambda *args, **kwargs: Table())
     monkeypatch.setattr("graphopt.pipeline.Context.session", lambda self, model, **options: model)
