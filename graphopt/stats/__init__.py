@@ -5,8 +5,9 @@ from graphopt.stats.each import SampleRanges
 from graphopt.stats.engine import collect
 from graphopt.stats.extremes import Range
 from graphopt.stats.frontier import Frontier, cuts
-from graphopt.stats.gram import Gram, Patches
+from graphopt.stats.gram import Gram
 from graphopt.stats.histogram import Histogram
+from graphopt.stats.patches import Patches
 from graphopt.stats.peaks import ChannelPeaks
 from graphopt.stats.statistic import Factory, State, Statistic
 from graphopt.stats.sums import CompensatedSum

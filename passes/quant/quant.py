@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from graphopt import ir, runtime
-from graphopt.errors import ModelError, UsageError
-from graphopt.ir import Model, Node
+from graphopt.errors import ModelError
+from graphopt.ir import Model
 from graphopt.pipeline import Context, Contract, Plan, PlannedPass, Trial, option
 
 from .alone import trials
 from .choice import choose
 from .draft import Drafter
 from .equalisation import MODES, equalise, known_shapes
-from .fusion import summary, unfused, verify_fusion
 from .insertion import insert
 from .items import (
     BlockItem,
@@ -35,24 +32,20 @@ from .items import (
 )
 from .kept_ranges import Kept, read, write, write_tensorrt
 from .lighter import apply_lighter, check_mode, opset_of_lighter, plan_lighter
-from .placement import Placement
 from .ranges import CALIBRATORS, Calibrator
 from .refining import refine
 from .rewrites import carry_out
 from .rules import LAYERS
 from .scheme import Scheme, opset_of, raise_opset, resolve
 from .searching import Budget, choose_equalisation
+from .selection import Selection, refusal_of
+from .telling import RUN_HERE, tell_fusion, tell_limits
 from .validation import refuse_violations
 
-RUN_HERE = "onnxruntime"  # the runtime that can be asked here what it makes of a model
-ISLANDS = 4  # more than one island for so many layers is worth a warning
 REFIT_BELOW = 6  # bits of a weight; with more, fitting anew does more harm than good
 FULL, REDUCED = 127, 63  # largest stored weight in 8 and in 7 bits
 # Without these dot products, pairs of u8 * s8 are summed in 16 bits, which saturates on 8-bit weights.
 SATURATING = frozenset({"avx512", "avx2", "avx", "sse4_1"})
-QUANTIZED_OPS = frozenset(
-    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
-)
 
 
 @dataclass(frozen=True)
@@ -127,14 +120,14 @@ class Quant(PlannedPass):
 
     def plan(self, model: Model, ctx: Context) -> Plan:
         """Decide which tensors and weights to store, and measure the ranges of the tensors."""
-        if reason := _refusal(model):
+        if reason := refusal_of(model):
             ctx.skipped("model", reason)
             return Plan()
-        self._refuse_unmatched(model)
+        self._selection.refuse_unmatched(model)
         check_mode(ctx.target, self.mode)
         if self.mode != "static":
             choice = {name: getattr(self, name) for name in ("mode", "bits", "block", "per_channel")}
-            return plan_lighter(model, ctx, self._exclusion, limit=self._weight_limit(), **choice)
+            return plan_lighter(model, ctx, self._selection.refusal, limit=self._weight_limit(), **choice)
         scheme = resolve(ctx.target, self.activations, self.symmetric, self.per_channel)
         before = model.snapshot()
         try:
@@ -166,13 +159,13 @@ class Quant(PlannedPass):
         insert(model.graph, [item for item in items if not isinstance(item, EqualiseItem | TuneItem)])
         gained = refine(original, model, items, ctx)
         refuse_violations(model, ctx.target)
-        _verify_fusion(model, ctx)
+        tell_fusion(model, ctx)
         if gained:
             ctx.reported("; ".join(text for text in (ctx.summary, gained) if text))
 
     def trials(self, model: Model, ctx: Context) -> Iterator[Trial]:
         """Yield each layer alone, with weights of 8 bits and of 4."""
-        if reason := _refusal(model):
+        if reason := refusal_of(model):
             ctx.skipped("model", reason)
             return
         scheme = resolve(ctx.target, self.activations, self.symmetric, self.per_channel)
@@ -180,14 +173,14 @@ class Quant(PlannedPass):
         scheme = raise_opset(made, scheme, ctx.warn)
 
         def drafter(bits: int) -> Drafter:
-            return Drafter(made, scheme, self._exclusion, self._weight_limit(bits), ctx, calibrator)
+            return Drafter(made, scheme, self._selection.refusal, self._weight_limit(bits), ctx, calibrator)
 
         yield from trials(made, drafter)
 
     def _plan(self, model: Model, scheme: Scheme, ctx: Context) -> Plan:
         def drafter_of(calibrator: Calibrator) -> Drafter:
             limit = self._weight_limit(self.weight_bits)
-            return Drafter(model, scheme, self._exclusion, limit, ctx, calibrator, dict(known.ranges))
+            return Drafter(model, scheme, self._selection.refusal, limit, ctx, calibrator, dict(known.ranges))
 
         calibrator = self._calibrator(scheme)
         known, made_for = Kept({}), runtime.fingerprint(model) if self.ranges else ""
@@ -215,7 +208,7 @@ class Quant(PlannedPass):
         if not draft.placement.layers:
             ctx.skipped("model", "it has no layer that can run on integers")
             return Plan()
-        _warn(draft.placement, ctx)
+        tell_limits(draft.placement, ctx)
         if self.ranges and found is None:
             write(Path(self.ranges), made_for, self.calibrator, Kept(drafter.ranges, tuple(equal)))
         if self.tensorrt_cache:
@@ -234,7 +227,7 @@ class Quant(PlannedPass):
         if not found.draft.placement.layers:
             ctx.skipped("model", f"nothing can be stored within max_drop={self.max_drop:g}")
             return Plan()
-        _warn(found.draft.placement, ctx)
+        tell_limits(found.draft.placement, ctx)
         return to_plan([*equal, *found.draft.items, *self._tuning()])
 
     def _calibrator(self, scheme: Scheme) -> Calibrator:
@@ -253,65 +246,6 @@ class Quant(PlannedPass):
             reduce = runtime.machine()["isa"] in SATURATING
         return min(REDUCED if reduce else FULL, 2 ** (bits - 1) - 1)
 
-    def _exclusion(self, node: Node) -> str | None:
-        """The user's reason against a node, or None."""
-        for pattern in self.exclude:
-            if _matches(node, pattern):
-                return f"exclude={pattern}"
-        if self.include and node.op in LAYERS and not any(_matches(node, p) for p in self.include):
-            return "include does not name it"
-        return None
-
-    def _refuse_unmatched(self, model: Model) -> None:
-        """Refuse patterns that name nothing: they are typing errors."""
-        for option_name, patterns in (("include", self.include), ("exclude", self.exclude)):
-            for pattern in patterns:
-                if not any(_matches(node, pattern) for node in model.graph.nodes):
-                    raise UsageError(
-                        f"quant: {option_name}={pattern} matches no node of the model",
-                        hint="graphopt inspect MODEL --layers lists the names",
-                    )
-
-
-def _verify_fusion(model: Model, ctx: Context) -> None:
-    """Tell what onnxruntime makes of the planned operators."""
-    if ctx.target.runtime != RUN_HERE:
-        return
-    operators = verify_fusion(model, ctx.settings.custom_ops)
-    ctx.reported(summary(operators), fusion=[operator.to_json() for operator in operators])
-    for op, count in unfused(operators).items():
-        ctx.warn(f"quant: {count} planned {op} run in float; the report lists them under fusion")
-
-
-def _warn(placement: Placement, ctx: Context) -> None:
-    """Say what makes the result less than it could be."""
-    if ctx.calibration_is_synthetic:
-        ctx.warn("quant: ranges come from synthetic samples; give real ones with --calibration")
-    islands = sum(node.op not in LAYERS for node, _ in placement.skips)
-    if islands * ISLANDS > len(placement.layers):
-        ctx.warn(
-            f"quant: {islands} operators run in float between {len(placement.layers)} integer layers, "
-            "which may cost more than it gains: compare the latency"
-        )
-    if ctx.target.checked == "rules":
-        ctx.warn(f"quant: the result is checked against the rules of {ctx.target.name}, not run there")
-
-
-def _matches(node: Node, pattern: str) -> bool:
-    """Whether a pattern means a node, by its name or its first output's."""
-    outputs = [tensor.name for tensor in node.outputs[:1]]
-    return any(fnmatchcase(name, pattern) for name in (node.name, *outputs) if name)
-
-
-def _refusal(model: Model) -> str | None:
-    """Why the whole model is left alone, or None."""
-    found = Counter(
-        node.op
-        for graph in model.graphs()
-        for node in graph.nodes
-        if node.op in QUANTIZED_OPS or node.op.startswith(("QLinear", "QGemm"))
-    )
-    if not found:
-        return None
-    ops = ", ".join(f"{count} {op}" for op, count in found.most_common(3))
-    return f"it is quantized already ({ops}); give the float model"
+    @property
+    def _selection(self) -> Selection:
+        return Selection(self.include, self.exclude)
