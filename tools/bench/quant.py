@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from graphopt import data, ir, optimize, runtime
 from tools.bench import quant_calibration, quant_peers
 from tools.bench.quant_cases import CASES, LITE0, Subject, judged, stacked
 from tools.bench.quant_floor import float_weights
+from tools.bench.quant_paired import apart
 from tools.bench.session import Session
 from tools.bench.tables import Goal, Record, show, show_goals
 
@@ -96,11 +97,44 @@ def _accuracy(record: Record, subject: Subject, options: Options) -> None:
         found = judged(subject.path, floor, judges, optimization="disabled")
         rows.append({"model": subject.case.model, "tool": FLOOR, "draw": number, **found})
     _time(subject, rows)
-    record.rows += rows
+    intervals = _intervals(rows)
+    flags = ("same", "change")
+    record.rows += [{key: value for key, value in row.items() if key not in flags} for row in rows]
+    record.rows += intervals
     show(
         subject.case.model, COLUMNS, [_printed(rows, tool) for tool in dict.fromkeys(r["tool"] for r in rows)]
     )
+    show(
+        "graphopt against the others, points",
+        ("over", "share", "points", "low", "high"),
+        [
+            (
+                row["over"],
+                row["share"],
+                f"{row['difference']:+.2f}",
+                f"{row['low']:+.2f}",
+                f"{row['high']:+.2f}",
+            )
+            for row in intervals
+        ],
+    )
     record.goals += _goals(subject.case.model, rows)
+
+
+def _intervals(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By how many points shares of graphopt's are above the others', with 95 % intervals."""
+    found = []
+    own = [row for row in rows if row["tool"] == OURS and "failure" not in row]
+    for tool in (None, *dict.fromkeys(row["tool"] for row in rows if row["tool"] != OURS)):
+        others = [row for row in rows if row["tool"] == tool and "failure" not in row]
+        if tool is not None and not others:
+            continue
+        for flag, share in (("same", "agreement"), ("change", "points lost")):
+            paired = apart(own, None if tool is None else others, flag)
+            if paired is not None:
+                over = tool or "nothing"
+                found.append({"model": own[0]["model"], "over": over, "share": share, **asdict(paired)})
+    return found
 
 
 def _time(subject: Subject, rows: list[dict[str, Any]]) -> None:

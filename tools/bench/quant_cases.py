@@ -91,7 +91,8 @@ def judged(
     first, second = runtime.Session(reference), runtime.Session(candidate, **options)
     power: dict[str, float] = {}
     noise: dict[str, float] = {}
-    same = before = after = 0
+    same: dict[str, int] = {}
+    change: dict[str, int] = {}
     for sample in samples:
         wanted, found = first.run(sample.feeds), second.run(sample.feeds)
         scores = runtime.classifier_output(wanted)
@@ -103,11 +104,11 @@ def judged(
             noise[name] = noise.get(name, 0.0) + float(np.square(given - exact).sum())
         if scores is not None:
             answers = int(wanted[scores].argmax()), int(found[scores].argmax())
-            same += answers[0] == answers[1]
-            before += answers[0] == sample.label
-            after += answers[1] == sample.label
+            same[sample.key] = int(answers[0] == answers[1])
+            change[sample.key] = int(answers[0] == sample.label) - int(answers[1] == sample.label)
     row: dict[str, Any] = {"snr": {n: 10 * np.log10(power[n] / max(noise[n], 1e-30)) for n in power}}
     if scores is not None:
-        row["agreement"] = 100 * same / len(samples)
-        row["lost"] = 100 * (before - after) / len(samples) if samples[0].label is not None else None
+        row |= {"same": same, "agreement": 100 * float(np.mean(list(same.values())))}
+        if samples[0].label is not None:
+            row |= {"change": change, "lost": 100 * float(np.mean(list(change.values())))}
     return row
