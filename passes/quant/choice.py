@@ -10,6 +10,7 @@ from graphopt.ir import Model
 from .draft import Draft, Drafter
 from .insertion import insert
 from .items import node_id
+from .kept_times import Clock, KeptClock
 from .speed import BETTER, CLEARLY_FASTER, Timer, is_slower, slow_nodes, told
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ def choose(drafter: Drafter, full: Draft, ctx: Context) -> Choice:
     return Choice(best, _words([times[0], reached]) + left)
 
 
-def _timer(ctx: Context) -> Timer:
-    sample = next(iter(ctx.calibration))
-    return Timer(sample.feeds, ctx.session, ctx.settings.session)
+def _timer(ctx: Context) -> Clock:
+    feeds, options = next(iter(ctx.calibration)).feeds, ctx.settings.session
+    sizes = sorted((name, value.shape) for name, value in feeds.items())
+    timer = Timer(feeds, ctx.session, options)
+    return KeptClock.open(timer, ctx.settings.times, ctx.settings.threads, f"{sizes} {options}")
 
 
 def _stored(model: Model, draft: Draft) -> Model:

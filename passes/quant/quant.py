@@ -31,6 +31,7 @@ from .items import (
     to_plan,
 )
 from .kept_ranges import Kept, read, write, write_tensorrt
+from .ladder import climb
 from .lighter import apply_lighter, check_mode, opset_of_lighter, plan_lighter
 from .ranges import CALIBRATORS, Calibrator
 from .refining import refine
@@ -179,8 +180,7 @@ class Quant(PlannedPass):
 
     def _plan(self, model: Model, scheme: Scheme, ctx: Context) -> Plan:
         def drafter_of(calibrator: Calibrator) -> Drafter:
-            limit = self._weight_limit(self.weight_bits)
-            return Drafter(model, scheme, self._selection.refusal, limit, ctx, calibrator, dict(known.ranges))
+            return self._drafter(model, scheme, ctx, calibrator, known)
 
         calibrator = self._calibrator(scheme)
         known, made_for = Kept({}), runtime.fingerprint(model) if self.ranges else ""
@@ -193,9 +193,7 @@ class Quant(PlannedPass):
             equal = choose_equalisation(model, modes, lambda: drafter_of(calibrator), ctx)
         drafter = drafter_of(calibrator)
         if self.max_drop is not None:
-            return self._within_budget(
-                Budget(drafter_of, calibrator, self._tuning(), self.max_drop, ctx), equal, ctx
-            )
+            return self._within_budget(model, scheme, known, equal, ctx)
         draft = drafter.draft({})
         if draft.placement.layers and self.measure and scheme.target.runtime == RUN_HERE:
             choice = choose(drafter, draft, ctx)
@@ -216,9 +214,20 @@ class Quant(PlannedPass):
             write_tensorrt(Path(self.tensorrt_cache), tensors)
         return to_plan([*equal, *draft.items, *self._tuning()])
 
-    def _within_budget(self, budget: Budget, equal: list[EqualiseItem], ctx: Context) -> Plan:
-        """The plan that loses no more than ``max_drop``."""
-        found = budget.search()
+    def _within_budget(
+        self, model: Model, scheme: Scheme, known: Kept, equal: list[EqualiseItem], ctx: Context
+    ) -> Plan:
+        """The plan that loses no more than ``max_drop``; ``model`` is equalised already."""
+        start = model.snapshot()
+
+        def make(calibrator: Calibrator, wanted: Scheme) -> Drafter:
+            model.restore(start)
+            reached = wanted if wanted is scheme else raise_opset(model, wanted, ctx.warn)
+            is_asked = calibrator == self._calibrator(scheme)
+            return self._drafter(model, reached, ctx, calibrator, known if is_asked else Kept({}))
+
+        rungs = climb(make, self._calibrator(scheme), scheme, self._tuning(), self._refits)
+        found = Budget(model.copy(), rungs, self.max_drop or 0.0, ctx).search()
         for node, reason in found.draft.placement.skips:
             ctx.skipped(node, reason)
         ctx.details["budget"] = list(found.steps)
@@ -228,7 +237,14 @@ class Quant(PlannedPass):
             ctx.skipped("model", f"nothing can be stored within max_drop={self.max_drop:g}")
             return Plan()
         tell_limits(found.draft.placement, ctx)
-        return to_plan([*equal, *found.draft.items, *self._tuning()])
+        return to_plan([*equal, *found.draft.items, *found.tuning])
+
+    def _drafter(
+        self, model: Model, scheme: Scheme, ctx: Context, calibrator: Calibrator, known: Kept
+    ) -> Drafter:
+        """Drafts of static quantization; ``known`` ranges are not measured again."""
+        limit = self._weight_limit(self.weight_bits)
+        return Drafter(model, scheme, self._selection.refusal, limit, ctx, calibrator, dict(known.ranges))
 
     def _calibrator(self, scheme: Scheme) -> Calibrator:
         levels = 2 ** np.iinfo(scheme.activation.dtype).bits - 1
@@ -237,8 +253,12 @@ class Quant(PlannedPass):
     def _tuning(self) -> list[TuneItem]:
         """What is done to integers once they are stored."""
         rounding = self.rounding == "second-order"
-        refit = self.weight_bits < REFIT_BELOW if self.refit is None else self.refit
-        return [TuneItem(rounding, self.bias_correction, refit)] if rounding or self.bias_correction else []
+        tune = TuneItem(rounding, self.bias_correction, self._refits)
+        return [tune] if rounding or self.bias_correction else []
+
+    @property
+    def _refits(self) -> bool:
+        return self.weight_bits < REFIT_BELOW if self.refit is None else self.refit
 
     def _weight_limit(self, bits: int = 8) -> int:
         reduce = self.reduce_range

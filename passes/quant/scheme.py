@@ -31,6 +31,11 @@ class Scheme:
         """Scale and zero point that results of some operators must have."""
         return (self.target.operators.fixed_16 or {}) if self.activation.dtype == "uint16" else {}
 
+    def of(self, dtype: str) -> Scheme:
+        """The same with activations in other integers, which the target must allow."""
+        opset = max(self.opset, WIDE_OPSET) if dtype in WIDE else self.opset
+        return replace(self, activation=replace(self.activation, dtype=dtype), opset=opset)
+
     def axis(self, node: Node) -> int | None:
         """The axis along which the weight of a layer has its scales; None for one scale."""
         return scale_axis(node, self.target) if self.per_channel else None

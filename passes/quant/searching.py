@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphopt import ir
+from graphopt.errors import ModelError
 from graphopt.pipeline.harm import Harm
 
 from .deviation import Deviation
@@ -14,7 +16,7 @@ from .draft import Draft, Drafter
 from .equalisation import MODES, by_activations, by_weights, equalise, known_shapes
 from .insertion import insert
 from .items import EqualiseItem, TuneItem, node_id
-from .ranges import Calibrator
+from .ladder import Rung
 from .refining import refine
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ JUDGES = 32  # samples that tell whether equalising helps
 PROXY_SAMPLES = 16  # that tell which layer costs most
 READMITTED = 8  # excluded layers at most that are tried in 8 bits again
 
-MakeDrafter = Callable[[Calibrator], Drafter]
-
 
 def choose_equalisation(
     model: ir.Model, modes: Sequence[str], drafter: Callable[[], Drafter], ctx: Context
@@ -38,14 +38,17 @@ def choose_equalisation(
     """
     shapes = known_shapes(model, ctx)
     start = model.snapshot()
-    deviation = Deviation(model.copy(), ctx.calibration.take(JUDGES), ctx)  # nothing is fitted to them
+    deviation: Deviation | None = None
     best: list[EqualiseItem] = []
-    least: float | None = None
+    least = 0.0
     for mode in modes:
         items = by_activations(model, shapes, ctx) if mode == MODES[0] else by_weights(model.copy(), shapes)
         if not items:
             continue
-        if least is None:
+        if deviation is None:
+            deviation = Deviation(
+                model.copy(), ctx.calibration.take(JUDGES), ctx
+            )  # nothing is fitted to them
             least = deviation.of(_stored(drafter())) - GAIN
             model.restore(start)
         equalise(model.graph, items, shapes)
@@ -66,9 +69,10 @@ def _stored(drafter: Drafter) -> ir.Model:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search ended with: the draft, the harm it does in points, and how it came to that, in words."""
+    """What a search ended with: a draft and what is done to its integers, the harm in points, and the way."""
 
     draft: Draft
+    tuning: tuple[TuneItem, ...]
     harm: float
     steps: tuple[str, ...]
 
@@ -76,47 +80,45 @@ class Found:
 class Budget:
     """Finds what has to stay float, or be stored otherwise, for the harm to stay within ``limit`` points.
 
-    First the ranges are measured in other ways.  Then layers are ordered by how much closer the outputs come
-    when one of them alone stays float; the shortest beginning of that list that is enough is found by
-    bisection, and each of its members is tried in 8 bits once more.
+    First other ways to store everything are tried.  If none is enough, layers are left float in the one that
+    does least harm: they are ordered by how much closer the outputs come when one of them alone stays float;
+    the shortest beginning of that list that is enough is found by bisection, and each of its members is tried
+    in integers once more.
     """
 
-    def __init__(
-        self,
-        make: MakeDrafter,
-        calibrator: Calibrator,
-        tuning: Sequence[TuneItem],
-        limit: float,
-        ctx: Context,
-    ):
-        self._make = make
-        self._calibrator = calibrator
-        self._tuning = tuning
+    def __init__(self, plain: ir.Model, rungs: Iterable[Rung], limit: float, ctx: Context) -> None:
+        self._rungs = list(rungs)
         self._limit = limit
         self._ctx = ctx
-        self._drafter = make(calibrator)
-        self._plain = self._drafter.plain()
-        self._harm = Harm(self._plain, ctx)
+        self._plain = plain
+        self._harm = Harm(plain, ctx)
+        self._take(self._rungs[0])
 
     def search(self) -> Found:
         """Search; the draft found is the last one made, so the drafter's model stands as it needs."""
-        harm = self._try({})
-        steps = [f"all in 8 bits: {harm:.2f} points"]
-        if harm <= self._limit:
-            return Found(self._drafter.draft({}), harm, tuple(steps))
-        for method in self._others():
-            self._drafter = self._make(replace(self._calibrator, method=method))
-            tried = self._try({})
-            steps.append(f"calibrator={method}: {tried:.2f} points")
-            if tried <= self._limit:
-                return Found(self._drafter.draft({}), tried, tuple(steps))
-        self._drafter = self._make(self._calibrator)
+        steps: list[str] = []
+        best, least = self._rungs[0], math.inf
+        for rung in self._rungs:
+            try:
+                self._take(rung)
+            except ModelError as error:
+                steps.append(f"{rung.name}: {error}")
+                continue
+            harm = self._try({})
+            steps.append(f"{rung.name}: {harm:.2f} points")
+            if harm <= self._limit:
+                return self._found({}, harm, steps)
+            if harm < least:
+                best, least = rung, harm
+        self._take(best)
         floats = self._exclusion(steps)
-        harm = self._try(floats)
-        return Found(self._drafter.draft(floats), harm, tuple(steps))
+        return self._found(floats, self._try(floats), steps)
 
-    def _others(self) -> Iterator[str]:
-        yield from (method for method in ("mean", "mse") if method != self._calibrator.method)
+    def _take(self, rung: Rung) -> None:
+        self._drafter, self._tuning = rung.drafter(), rung.tuning
+
+    def _found(self, floats: Mapping[str, str], harm: float, steps: Sequence[str]) -> Found:
+        return Found(self._drafter.draft(floats), self._tuning, harm, tuple(steps))
 
     def _exclusion(self, steps: list[str]) -> dict[str, str]:
         order = self._by_gain()

@@ -21,6 +21,7 @@ from graphopt import ir, runtime
 from graphopt.ir import Model, Node, Tensor
 
 from .insertion import SUM
+from .kept_times import Clock
 from .placement import Placement, activations
 
 Dims = Mapping[str, tuple[int, ...]]
@@ -71,7 +72,7 @@ class Timer:
         return {kernel.name: 1e-3 * kernel.typical for kernel in session.finish()}
 
 
-def slow_nodes(placement: Placement, plain: Model, stored: Model, timer: Timer, shapes: Dims) -> list[Node]:
+def slow_nodes(placement: Placement, plain: Model, stored: Model, timer: Clock, shapes: Dims) -> list[Node]:
     """The placed nodes that cost less in float: ``plain`` and ``stored`` are the model before and after."""
     labels = [_labelled(plain), _labelled(stored)]
     costs = [_by_node(timer.kernels(model), own) for model, own in zip((plain, stored), labels, strict=True)]

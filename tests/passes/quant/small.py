@@ -15,10 +15,12 @@ from graphopt.passes.clean import Clean
 from graphopt.passes.fold_bn import FoldBN
 from graphopt.passes.quant import Quant
 from graphopt.pipeline import Context
+from graphopt.pipeline.context import Settings
 from graphopt.pipeline.inputs import Inputs
 from tests.corpus._net import Net
 
 SAMPLES = 8
+PLAIN = {"measure": False, "rounding": "nearest", "bias_correction": False, "equalise": "none"}  # quick
 CORPUS = Path(__file__).parents[4] / "shared" / "corpus"
 
 
@@ -38,14 +40,18 @@ def prepared(model: ir.Model) -> ir.Model:
 
 
 def quantized(
-    proto: onnx.ModelProto | ir.Model, target: str = "ort-cpu", **options: Any
+    proto: onnx.ModelProto | ir.Model, target: str = "ort-cpu", times: Path | None = None, **options: Any
 ) -> tuple[ir.Model, Context]:
-    """Run quant on a model with synthetic samples; the result is valid and keeps its signature."""
+    """Run quant on a model with synthetic samples; the result is valid and keeps its signature.
+
+    ``times`` is the folder of kept times.  Nothing is timed, equalised, rounded or corrected unless
+    ``options`` ask for it.
+    """
     model = proto if isinstance(proto, ir.Model) else ir.from_bytes(proto.SerializeToString())
     signature = model.signature
     few = data.synthetic(model.signature.inputs, Inputs(model).shapes, SAMPLES, 0)
-    ctx = Context(Inputs(model, calibration=few), target=targets.load(target))
-    Quant(**{"measure": False, **options}).run(model, ctx)
+    ctx = Context(Inputs(model, calibration=few), Settings(times=times), targets.load(target))
+    Quant(**{**PLAIN, **options}).run(model, ctx)
     model.check()
     assert model.signature == signature
     return model, ctx

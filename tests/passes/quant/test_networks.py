@@ -12,6 +12,7 @@ from graphopt.pipeline.inputs import Inputs
 from tests.corpus import NUMERIC, Case, random_cnn
 from tests.passes.quant.small import (
     CORPUS,
+    PLAIN,
     corpus_model,
     feeds,
     fused,
@@ -54,13 +55,13 @@ def test_awkward_models_stay_valid(case: Case) -> None:
     is_empty = any(value.shape[:1] == (0,) for value in given.values())
     samples = None if is_empty else data.from_arrays(given, model.signature.inputs)
     ctx = Context(Inputs(model, calibration=samples))
-    Quant(measure=False).run(model, ctx)
+    Quant(**PLAIN).run(model, ctx)
     model.check()
     outputs = runtime.Session(model).run(given)
     assert set(outputs) == {value.name for value in proto.graph.output}
 
 
-PLAIN = {
+WHOLE = {
     "fashion_resnet14_bn": {"QLinearConv": 15, "QLinearAdd": 6, "QGemm": 1},
     "fashion_mnv2_bn": {"QLinearConv": 28, "QLinearAdd": 5, "QGemm": 1},
     "cifar_resnet20_bn": {"QLinearConv": 21, "QLinearAdd": 9, "QGemm": 1},
@@ -68,13 +69,13 @@ PLAIN = {
 }
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", WHOLE)
 def test_plain_networks_run_on_integers_from_end_to_end(name: str) -> None:
     model = prepared(corpus_model(name))
     size = len(model.to_bytes())
     model, ctx = quantized(model)
     run = fused(model)
-    assert {op: run[op] for op in PLAIN[name]} == PLAIN[name]
+    assert {op: run[op] for op in WHOLE[name]} == WHOLE[name]
     assert run["QuantizeLinear"] == 1, "one at the entry, no island of floats"
     assert run["DequantizeLinear"] == 0
     assert ctx.skips == []
@@ -153,6 +154,6 @@ def test_memory_does_not_grow_with_the_samples() -> None:
                 seen.append(weakref.ref(next(iter(batch.feeds.values()))))
                 yield batch
 
-    Quant(measure=False).run(model, Context(Inputs(model, calibration=Watched())))
+    Quant(**PLAIN).run(model, Context(Inputs(model, calibration=Watched())))
     assert len(alive) == len(ctx.calibration)
     assert max(alive) <= 2

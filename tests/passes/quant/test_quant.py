@@ -17,7 +17,7 @@ from graphopt.pipeline import Context, Plan
 from graphopt.pipeline.inputs import Inputs
 from tests.corpus import case
 from tests.corpus._net import Net
-from tests.passes.quant.small import between_convs, feeds, first_conv, fused, ops, quantized, snr
+from tests.passes.quant.small import PLAIN, between_convs, feeds, first_conv, fused, ops, quantized, snr
 
 
 def small(opset: int = 17, dims: tuple[Any, ...] = (1, 3, 12, 12)) -> onnx.ModelProto:
@@ -40,7 +40,7 @@ def make_plan(proto: onnx.ModelProto, **options: Any) -> tuple[Plan, Context]:
     model = ir.from_bytes(proto.SerializeToString())
     ctx = Context(Inputs(model), target=targets.load("ort-cpu"))
     before = model.to_bytes()
-    plan = Quant(**{"measure": False, **options}).plan(model, ctx)
+    plan = Quant(**{**PLAIN, **options}).plan(model, ctx)
     assert model.to_bytes() == before, "planning changes nothing"
     return plan, ctx
 
@@ -102,7 +102,7 @@ def test_a_plan_of_every_kind_of_item_replays_from_its_text() -> None:
     x = net.op("HardSwish", net.op("Pad", first_conv(net), np.array([0, 0, 1, 1, 0, 0, 1, 1])))
     x = net.conv(net.op("Add", x, net.array(2.0)), (8, 8, 1, 1))
     proto = between_convs(net, net.conv(x, (8, 8, 1, 1), name="float"))
-    plan, _ = make_plan(proto, exclude=("float",), equalise="none")
+    plan, _ = make_plan(proto, exclude=("float",), bias_correction=True)
     kinds = {next(iter(item)) for item in plan.items}
     assert kinds == {
         "tensor",
@@ -164,7 +164,7 @@ def test_a_quantized_model_is_left_alone() -> None:
     model, _ = quantized(small())
     before = model.to_bytes()
     ctx = Context(Inputs(model), target=targets.load("ort-cpu"))
-    Quant(measure=False).run(model, ctx)
+    Quant(**PLAIN).run(model, ctx)
     assert model.to_bytes() == before
     assert ctx.changes == []
     assert [s.reason for s in ctx.skips if "quantized already" in s.reason]
@@ -303,7 +303,7 @@ def test_float_islands_are_warned_about() -> None:
     proto = between_convs(net, net.op("Tanh", x))
     model = ir.from_bytes(proto.SerializeToString())
     ctx = Context(Inputs(model), target=targets.load("ort-cpu"))
-    Quant(measure=False).run(model, ctx)
+    Quant(**PLAIN).run(model, ctx)
     assert [text for text in ctx.warnings if "2 operators" in text and "float" in text]
 
 

@@ -17,7 +17,7 @@ from graphopt.passes.quant.rewrites import carry_out, find_rewrites
 from graphopt.pipeline import Context, Plan
 from graphopt.pipeline.inputs import Inputs
 from tests.corpus._net import Net
-from tests.passes.quant.small import between_convs, feeds, first_conv, fused, ops, quantized, snr
+from tests.passes.quant.small import PLAIN, between_convs, feeds, first_conv, fused, ops, quantized, snr
 
 LAST = 2**63 - 1
 ints = np.array
@@ -173,7 +173,7 @@ def test_rewrites_that_help_no_integer_are_left_out() -> None:
     net = Net(5)
     y = net.op("ReduceMean", net.op("Div", first_conv(net), net.array(3.0)), axes=[2, 3])
     model = ir.from_bytes(net.model(y).SerializeToString())
-    plan = Quant(measure=False).plan(model, Context(Inputs(model), target=targets.load("ort-cpu")))
+    plan = Quant(**PLAIN).plan(model, Context(Inputs(model), target=targets.load("ort-cpu")))
     assert not [item for item in plan.items if "rewrite" in item]
 
 
@@ -181,12 +181,12 @@ def test_plans_with_rewrites_replay_and_foreign_ones_are_refused() -> None:
     proto = sandwich("depthwise")
     model = ir.from_bytes(proto.SerializeToString())
     ctx = Context(Inputs(model), target=targets.load("ort-cpu"))
-    plan = Quant(measure=False).plan(model, ctx)
+    plan = Quant(**PLAIN).plan(model, ctx)
     assert [item["rewrite"] for item in plan.items if "rewrite" in item] == ["depthwise-block"]
     results = []
     for items in (plan.items, json.loads(json.dumps([dict(item) for item in plan.items]))):
         again = ir.from_bytes(proto.SerializeToString())
-        Quant(measure=False).apply(again, Plan(tuple(items)), ctx)
+        Quant(**PLAIN).apply(again, Plan(tuple(items)), ctx)
         results.append(again.to_bytes())
     assert results[0] == results[1]
     with pytest.raises(PassError, match="asks for the rewrite division of nobody"):

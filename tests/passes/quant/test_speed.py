@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from graphopt import ir
 from graphopt.passes.quant import choice, speed
 from graphopt.passes.quant.fusion import summary, unfused, verify_fusion
+from graphopt.passes.quant.kept_times import KeptClock
 from graphopt.passes.quant.placement import place
 from graphopt.passes.quant.speed import Timer, slow_nodes
 from graphopt.targets import load
@@ -159,3 +161,45 @@ def test_real_times_are_positive_and_name_every_kernel() -> None:
     assert {"c1.out", "c2.out", "fc.out"} & set(times) or {f"Relu_{i}.out" for i in (3, 5)} & set(times)
     assert all(time >= 0 for time in times.values())
     assert min(timer.milliseconds([model, model])) > 0
+
+
+# -- repeated runs ------------------------------------------------------------------------------------------
+
+
+class Drifting:
+    """A clock that never tells the same time twice."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def milliseconds(self, models: Sequence[ir.Model]) -> list[float]:
+        self.calls += 1
+        return [float(self.calls + number) for number in range(len(models))]
+
+    def kernels(self, model: ir.Model) -> dict[str, float]:
+        self.calls += 1
+        return {"one kernel": float(self.calls), "another": 2.0}
+
+
+def test_what_was_measured_once_is_read_back(tmp_path: Path) -> None:
+    model, other = (ir.from_bytes(chain(length).SerializeToString()) for length in (2, 3))
+    clock = Drifting()
+    first = KeptClock.open(clock, tmp_path, 1, "sizes")
+    times, kernels = first.milliseconds([model, other]), first.kernels(model)
+    again = KeptClock.open(clock, tmp_path, 1, "sizes")
+    assert (again.milliseconds([model, other]), again.kernels(model)) == (times, kernels)
+    assert clock.calls == 2
+    again.milliseconds([other, model])
+    KeptClock.open(clock, tmp_path, 1, "other sizes").milliseconds([model, other])
+    KeptClock.open(clock, tmp_path, 2, "sizes").milliseconds([model, other])
+    KeptClock.open(clock, None, 1, "sizes").milliseconds([model, other])
+    assert clock.calls == 6
+
+
+def test_a_repeated_run_decides_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run would find 8 bits slower, were it to measure again."""
+    clocks = [Clock(EVEN, {}, [(1.0, 0.6)]), Clock(EVEN, {}, [(1.0, 5.0), (1.0, 5.0)])]
+    monkeypatch.setattr(choice, "Timer", lambda *_: clocks.pop(0))
+    made = [quantized(chain(), times=tmp_path, measure=True)[0].to_bytes() for _ in range(2)]
+    assert made[0] == made[1]
+    assert clocks == []

@@ -16,7 +16,7 @@ from graphopt.pipeline import Context, Plan
 from graphopt.pipeline.inputs import Inputs
 from tests.corpus import case
 from tests.corpus._net import Net
-from tests.passes.quant.small import corpus_model, feeds, prepared, quantized, snr
+from tests.passes.quant.small import PLAIN, corpus_model, feeds, prepared, quantized, snr
 
 NAMES = ("generic", "openvino", "ort-cpu", "qnn", "tensorrt")
 
@@ -181,11 +181,11 @@ def test_plans_of_every_target_replay_from_their_text(target: str) -> None:
     proto = residual()
     model = ir.from_bytes(proto.SerializeToString())
     ctx = Context(Inputs(model), target=targets.load(target))
-    plan = Quant(measure=False).plan(model, ctx)
+    plan = Quant(**PLAIN).plan(model, ctx)
     results = []
     for items in (plan.items, json.loads(json.dumps([dict(item) for item in plan.items]))):
         again = ir.from_bytes(proto.SerializeToString())
-        Quant(measure=False).apply(again, Plan(tuple(items)), ctx)
+        Quant(**PLAIN).apply(again, Plan(tuple(items)), ctx)
         results.append(again.to_bytes())
     assert results[0] == results[1]
 
@@ -194,12 +194,12 @@ def test_an_edited_scale_reaches_those_that_share_it() -> None:
     proto = residual()
     model = ir.from_bytes(proto.SerializeToString())
     ctx = Context(Inputs(model), target=targets.load("ort-cpu"))
-    items = [dict(item) for item in Quant(measure=False).plan(model, ctx).items]
+    items = [dict(item) for item in Quant(**PLAIN).plan(model, ctx).items]
     pool = next(item for item in items if item.get("tensor") == "pool.out")
     source = next(item for item in items if item.get("tensor") == pool["like"])
     assert source["absorbed"], "the plan names the ReLU that storing replaces"
     source["scale"] *= 2
-    Quant(measure=False).apply(model, Plan(tuple(items)), ctx)
+    Quant(**PLAIN).apply(model, Plan(tuple(items)), ctx)
     stores = {n.inputs[0].name: n.inputs[1].constant for n in model.graph.nodes if n.op == "QuantizeLinear"}
     assert stores["pool.out"] == np.float32(source["scale"])
 
