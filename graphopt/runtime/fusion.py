@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphopt.ir import from_bytes
 from graphopt.runtime.failures import load_error, runtime_errors
 from graphopt.runtime.session import load_runtime, session_options
 from graphopt.runtime.source import Source
@@ -43,5 +42,7 @@ def kernels(model: ModelLike, *, custom_ops: Sequence[str] = ()) -> dict[str, st
     Layouts are left alone, which keeps the names; whether an operator runs on integers is decided by then.
     Raises ModelError when onnxruntime refuses the model.
     """
+    from graphopt.ir import from_bytes
+
     graph = from_bytes(optimized(model, optimization="extended", custom_ops=custom_ops)).graph
     return {tensor.name: node.op for node in graph.nodes for tensor in node.outputs if tensor.name}
