@@ -202,13 +202,20 @@ def lowrank_command(corpus: Path, part: str, draws: int, pattern: str, **shared:
 @click.option("--draws", type=click.IntRange(min=1), default=5, show_default=True, help="Calibration draws.")
 @click.option("--model", "pattern", default="", help="Only models whose name begins so (accuracy).")
 @click.option("--nncf", type=FILE, help="Interpreter of an environment with NNCF (default: leave it out).")
+@click.option("--tool", "tools", multiple=True, help="Only these quantizers, as the tables name them.")
 def quant_command(
-    corpus: Path, part: str, draws: int, pattern: str, nncf: Path | None, **shared: Any
+    corpus: Path,
+    part: str,
+    draws: int,
+    pattern: str,
+    nncf: Path | None,
+    tools: tuple[str, ...],
+    **shared: Any,
 ) -> None:
     """INT8: accuracy and latency against other quantizers, time and memory of calibration."""
     _models(corpus, None)
     with _session(need_peers=False, **shared) as (session, finish):
-        finish(quant.bench(session, corpus.resolve(), quant.Options(part, draws, pattern, nncf)))
+        finish(quant.bench(session, corpus.resolve(), quant.Options(part, draws, pattern, nncf, tools)))
 
 
 @main.command("memory")

@@ -12,8 +12,8 @@ import numpy as np
 
 from graphopt import data, ir, optimize, runtime
 from tools.bench import quant_calibration, quant_peers
-from tools.bench.quant_cases import CASES, LITE0, Subject, judged, stacked
-from tools.bench.quant_floor import float_weights
+from tools.bench.quant_cases import CASES, LITE0, Reference, Subject, judged, stacked
+from tools.bench.quant_floor import PLAIN, float_weights
 from tools.bench.quant_paired import apart
 from tools.bench.session import Session
 from tools.bench.tables import Goal, Record, show, show_goals
@@ -24,17 +24,23 @@ AHEAD, NEAR = 2.0, 0.5  # dB above the best peer, or below the floor
 FOUR_LOST, SYNTHETIC_LOST = 7.0, 3.0  # points
 SECONDS = 90.0
 
+FLAGS = ("same", "change")  # of every image; only shares of them are written
+
 Quantizer = Callable[[Path, Path, list[data.Sample]], None]
 
 
 @dataclass(frozen=True)
 class Options:
-    """Which part to run, over how many draws, on which models, and where NNCF's interpreter is."""
+    """Which part to run, over how many draws, on which models, where NNCF's interpreter is, and with what.
+
+    ``tools`` names quantizers, all when empty.
+    """
 
     part: str = "all"
     draws: int = 5
     pattern: str = ""
     nncf: Path | None = None
+    tools: tuple[str, ...] = ()
 
 
 def bench(session: Session, corpus: Path, options: Options) -> Record:
@@ -76,11 +82,12 @@ def _quantizers(case_model: str, options: Options) -> dict[str, Quantizer]:
         found["nncf"] = quant_peers.nncf(options.nncf)
     if case_model == LITE0.model:
         found |= {SYNTHETIC: without_data, FOUR: ours("quant:weight_bits=4")}
-    return found
+    return {tool: made for tool, made in found.items() if not options.tools or tool in options.tools}
 
 
 def _accuracy(record: Record, subject: Subject, options: Options) -> None:
     rows: list[dict[str, Any]] = []
+    reference = Reference(subject.path)
     for number, (calibration, judges) in enumerate(subject.draws(options.draws)):
         for tool, quantize in _quantizers(subject.case.model, options).items():
             output = subject.path.with_suffix(f".{tool.replace(' ', '-')}.onnx")
@@ -89,17 +96,21 @@ def _accuracy(record: Record, subject: Subject, options: Options) -> None:
             try:
                 quantize(subject.path, output, calibration)
                 row["seconds"] = time.perf_counter() - started
-                row |= judged(subject.path, output, judges)
+                row |= judged(reference, output, judges)
             except Exception as error:  # a peer's failure is a result too
                 row["failure"] = f"{type(error).__name__}: {error}".splitlines()[0]
             rows.append(row)
-        floor = float_weights(subject.path, subject.path.with_suffix(f".{OURS}.onnx"))
-        found = judged(subject.path, floor, judges, optimization="disabled")
-        rows.append({"model": subject.case.model, "tool": FLOOR, "draw": number, **found})
+            _tell(row)
+        if not options.tools or FLOOR in options.tools:
+            plain = subject.path.with_suffix(".plain.onnx")
+            ours(PLAIN)(subject.path, plain, calibration)
+            floor = float_weights(subject.path, plain)
+            found = judged(reference, floor, judges, optimization="disabled")
+            rows.append({"model": subject.case.model, "tool": FLOOR, "draw": number, **found})
+            _tell(rows[-1])
     _time(subject, rows)
     intervals = _intervals(rows)
-    flags = ("same", "change")
-    record.rows += [{key: value for key, value in row.items() if key not in flags} for row in rows]
+    record.rows += [{key: value for key, value in row.items() if key not in FLAGS} for row in rows]
     record.rows += intervals
     show(
         subject.case.model, COLUMNS, [_printed(rows, tool) for tool in dict.fromkeys(r["tool"] for r in rows)]
@@ -135,6 +146,11 @@ def _intervals(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 over = tool or "nothing"
                 found.append({"model": own[0]["model"], "over": over, "share": share, **asdict(paired)})
     return found
+
+
+def _tell(row: dict[str, Any]) -> None:
+    """One line as soon as a result is there: a long run may be ended early."""
+    print({key: value for key, value in row.items() if key not in FLAGS}, flush=True)
 
 
 def _time(subject: Subject, rows: list[dict[str, Any]]) -> None:
@@ -180,7 +196,7 @@ def _goals(model: str, rows: list[dict[str, Any]]) -> list[Goal]:
         tool: [r for r in rows if r["tool"] == tool and "failure" not in r]
         for tool in {r["tool"] for r in rows}
     }
-    own = by_tool[OURS]
+    own = by_tool.get(OURS, [])
     if not own:
         return [Goal(model, "is quantized", None, 0)]
     slower = Goal(model, f"latency of {BEST}'s", _mean(own, "of best"), 1.05)
@@ -209,5 +225,8 @@ def _ahead(model: str, name: str, by_tool: dict[str, list[dict[str, Any]]]) -> G
     """How many dB an output is short of the lower of both goals."""
     levels = {tool: _mean(rows, "snr", name) for tool, rows in by_tool.items()}
     peers = [levels[tool] for tool in ("ort default", BEST) if levels.get(tool) is not None]
-    wanted = min(max(peers, default=0.0) + AHEAD, (levels[FLOOR] or 0.0) - NEAR)
+    limits = [max(peers, default=0.0) + AHEAD]
+    if levels.get(FLOOR) is not None:
+        limits.append((levels[FLOOR] or 0.0) - NEAR)
+    wanted = min(limits)
     return Goal(model, f"{name}: dB short of {wanted:.1f}", wanted - (levels[OURS] or 0.0), 0.0)

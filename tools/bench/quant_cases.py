@@ -81,20 +81,34 @@ def stacked(samples: list[data.Sample]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([s.feeds[name] for s in samples]) for name in samples[0].feeds}
 
 
+class Reference:
+    """The outputs of the float network; a sample that judges many times runs once."""
+
+    def __init__(self, path: Path) -> None:
+        self._session = runtime.Session(path)
+        self._known: dict[str, dict[str, np.ndarray]] = {}
+
+    def run(self, sample: data.Sample) -> dict[str, np.ndarray]:
+        """The outputs of one sample."""
+        if sample.key not in self._known:
+            self._known[sample.key] = self._session.run(sample.feeds)
+        return self._known[sample.key]
+
+
 def judged(
-    reference: Path, candidate: Path | bytes, samples: list[data.Sample], **options: Any
+    reference: Reference, candidate: Path | bytes, samples: list[data.Sample], **options: Any
 ) -> dict[str, Any]:
     """SNR of every output in dB, and of a classifier agreement and points of top-1 lost, in percent.
 
     The mean over classes is taken off scores, since adding a constant to all changes no answer.
     """
-    first, second = runtime.Session(reference), runtime.Session(candidate, **options)
+    session = runtime.Session(candidate, **options)
     power: dict[str, float] = {}
     noise: dict[str, float] = {}
     same: dict[str, int] = {}
     change: dict[str, int] = {}
     for sample in samples:
-        wanted, found = first.run(sample.feeds), second.run(sample.feeds)
+        wanted, found = reference.run(sample), session.run(sample.feeds)
         scores = runtime.classifier_output(wanted)
         for name, value in wanted.items():
             exact, given = value.astype(np.float64), found[name].astype(np.float64)

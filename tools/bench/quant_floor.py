@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import numpy_helper
+
+PLAIN = "quant:rounding=nearest:bias_correction=false:equalise=none:measure=false"
 
 
 def float_weights(source: Path, quantized: Path) -> bytes:
     """The quantized network with the weights of the float one in place of its integers.
 
+    Its channels must not have been rescaled, nor its biases corrected for rounded weights: see ``PLAIN``.
     Run it with the graph optimisations off: onnxruntime would store such weights by itself.
     """
     exact = onnx.load(source)
@@ -27,6 +31,8 @@ def float_weights(source: Path, quantized: Path) -> bytes:
         if reader is None or reader.input[0] not in weights or original.input[1] not in constants:
             continue
         values = numpy_helper.to_array(constants[original.input[1]])
+        if original.op_type != node.op_type or values.dtype != np.float32:
+            continue  # a rewrite made this layer, and its weights are exact
         name = f"{original.input[1]}_floor"
         if name not in weights:
             model.graph.initializer.append(numpy_helper.from_array(values, name))
