@@ -25,6 +25,7 @@ from .ranges import MINMAX, Calibrator, measure_ranges, widen_pools
 from .rewrites import carry_out, find_rewrites
 from .rules import weight_shape
 from .scheme import OPSET, Scheme
+from .tails import mixed_tails
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
@@ -42,7 +43,8 @@ class Draft:
 class Drafter:
     """Makes drafts for one model; ranges that one has measured serve the next.
 
-    ``refused`` gives the user's reasons, ``limit`` is the largest integer of a weight.
+    ``refused`` gives the user's reasons, ``limit`` is the largest integer of a weight, ``sums`` the integers
+    that the processor adds pairs of products in.
     """
 
     model: Model
@@ -52,6 +54,7 @@ class Drafter:
     ctx: Context
     calibrator: Calibrator = MINMAX
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    sums: str = "int32"
 
     def __post_init__(self) -> None:
         self._start = self.model.snapshot()
@@ -73,8 +76,21 @@ class Drafter:
         self.model.restore(self._start)
         rewrites = self._rewrite(refused)
         placement = place(self.model, refused, self.scheme.target)
-        items = tuple(self._items(placement)) if placement.layers else ()
-        return Draft(placement, (*rewrites, *items))
+        if not placement.layers:
+            return Draft(placement, tuple(rewrites))
+        ranges = self._measured(placement)
+        tails = mixed_tails(self.model.graph, placement, ranges)
+        if tails:
+            return self._without(tails, floats)
+        return Draft(placement, (*rewrites, *self._items(placement, ranges)))
+
+    def _without(self, tails: Mapping[str, str], floats: Mapping[str, str]) -> Draft:
+        """The draft that leaves tails float too, and says so."""
+        made = self.draft({**floats, **tails})
+        told = {node for node, _ in made.placement.skips}
+        joins = [n for n in self.model.graph.find("Concat") if node_id(n) in tails and n not in told]
+        made.placement.skips += [(node, tails[node_id(node)]) for node in joins]
+        return made
 
     def _rewrite(self, refused: Refusal) -> list[RewriteItem]:
         """Rewrite what then runs on integers, and leave the rest as it was."""
@@ -90,11 +106,13 @@ class Drafter:
             carry_out(self.model, list(kept), target)
         return kept
 
-    def _items(self, placement: Placement) -> Iterator[Item]:
-        yield from tensor_items(placement, self._measured(placement), self.scheme)
+    def _items(self, placement: Placement, ranges: Mapping[str, tuple[float, float]]) -> Iterator[Item]:
+        yield from tensor_items(placement, ranges, self.scheme)
         for node in placement.layers:
             name, weight = node_id(node), node.inputs[1].name
-            yield WeightItem(name, weight, self.scheme.axis(node), self.limit, self.scheme.target.bias)
+            yield WeightItem(
+                name, weight, self.scheme.axis(node), self.limit, self.scheme.target.bias, self.sums
+            )
         yield from (RescaleItem(node_id(node)) for node in placement.rescaled)
         yield from (PadItem(node_id(node)) for node in placement.pads)
         yield from (ScalarItem(node_id(node)) for node in placement.scalars)

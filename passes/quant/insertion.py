@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from .items import (
 from .parameters import Bounds, Parameters, activation_parameters
 from .plan_check import refuse_unknown
 from .rules import gate, layer_bias, weight_axis
+from .saturation import least_scale_of_pairs
 from .weights import QuantizedWeight, least_scale, quantize_bias, quantize_weight
 
 SUM = "_sum"  # what the name of a gate's addition ends in
@@ -199,27 +201,28 @@ class _Weights:
 
     def insert(self, items: list[WeightItem]) -> None:
         """Store the weights of all items, then drop the float ones that nobody reads any more."""
-        groups: dict[tuple[str, int | None, int, str], list[Node]] = {}
+        groups: dict[WeightItem, list[Node]] = {}
         for item in items:
-            key = (item.weight, item.axis, item.limit, item.bias)
-            groups.setdefault(key, []).append(self.nodes[item.node])
+            groups.setdefault(replace(item, node=""), []).append(self.nodes[item.node])
         replaced: dict[Tensor, None] = {}
-        for (_, axis, limit, bias_type), layers in groups.items():
+        for how, layers in groups.items():
             for layer in layers:
-                bias = layer_bias(layer) if bias_type == "int32" else None
+                bias = layer_bias(layer) if how.bias == "int32" else None
                 replaced |= dict.fromkeys([layer.inputs[1], *([bias.tensor] if bias else [])])
-            self._store(layers, axis, limit, bias_type)
+            self._store(layers, how)
         for tensor in replaced:
             drop_constant(self.graph, tensor)
 
-    def _store(self, layers: list[Node], axis: int | None, limit: int, bias_type: str) -> None:
+    def _store(self, layers: list[Node], how: WeightItem) -> None:
         tensor = layers[0].inputs[1]
         weight = tensor.constant
-        stored = layers if bias_type == "int32" else []
+        stored = layers if how.bias == "int32" else []
         biases = {layer: bias for layer in stored if (bias := _bias(layer)) is not None}
         least = [least_scale(bias, self._input_scale(layer)) for layer, bias in biases.items()]
-        quantized = quantize_weight(weight, axis, limit, np.max(least, axis=0) if least else 0.0)
-        read = self._dequantized(tensor.name, quantized.values, quantized.scale, axis)
+        if how.sums == "int16":
+            least += [least_scale_of_pairs(layer, weight) for layer in layers]
+        quantized = quantize_weight(weight, how.axis, how.limit, np.max(least, axis=0) if least else 0.0)
+        read = self._dequantized(tensor.name, quantized.values, quantized.scale, how.axis)
         for layer in layers:
             if layer in biases:
                 self._store_bias(layer, biases[layer], quantized)

@@ -46,17 +46,22 @@ class TensorItem:
 
 @dataclass(frozen=True)
 class WeightItem:
-    """Store the weight and bias of a layer; ``axis`` None stands for one scale for all channels."""
+    """Store the weight and bias of a layer; ``axis`` None stands for one scale for all channels.
+
+    With ``sums`` int16 channels get larger scales where pairs of products would not fit into 16 bits.
+    """
 
     node: str
     weight: str
     axis: int | None
     limit: int
     bias: str = "int32"
+    sums: str = "int32"
 
     def to_json(self) -> dict[str, Any]:
         item: dict[str, Any] = {"weight": self.weight, "node": self.node, "axis": self.axis}
-        return {**item, "dtype": "int8", "limit": self.limit, "bias": self.bias}
+        item |= {"dtype": "int8", "limit": self.limit, "bias": self.bias}
+        return item if self.sums == "int32" else {**item, "sums": self.sums}
 
 
 @dataclass(frozen=True)
@@ -217,7 +222,9 @@ def _item(item: Mapping[str, Any], known: Mapping[str, Parameters]) -> Item:
         _expect(0 < item["limit"] <= 127, "limit must be from 1 to 127")
         bias = item.get("bias", "int32")
         _expect(bias in ("int32", "float32"), "bias must be int32 or float32")
-        return WeightItem(item["node"], item["weight"], item["axis"], int(item["limit"]), bias)
+        sums = item.get("sums", "int32")
+        _expect(sums in ("int32", "int16"), "sums must be int32 or int16")
+        return WeightItem(item["node"], item["weight"], item["axis"], int(item["limit"]), bias, sums)
     if "rewrite" in item:
         return RewriteItem(item["node"], item["rewrite"])
     if "dynamic" in item:

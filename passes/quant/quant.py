@@ -88,8 +88,11 @@ class Quant(PlannedPass):
     per_channel: bool = option(True, "one weight scale for each output channel instead of one for all")
     include: tuple[str, ...] = option((), "only these layers: names, * and ? stand for any characters")
     exclude: tuple[str, ...] = option((), "nodes that stay float: names, * and ? stand for any characters")
-    reduce_range: bool | None = option(
-        None, "7-bit weights, for CPUs without VNNI; none: as the CPU of this machine needs it"
+    reduce_range: str = option(
+        "auto",
+        "smaller integers for weights whose sums saturate on CPUs without VNNI: none, the output channels "
+        "where that can happen, or all in 7 bits; auto: channels where the CPU of this machine needs it",
+        choices=("auto", "none", "channels", "all"),
     )
 
     weight_bits: int = option(8, "bits of a weight; fewer than 8 are stored in int8", minimum=2, maximum=8)
@@ -174,7 +177,8 @@ class Quant(PlannedPass):
         scheme = raise_opset(made, scheme, ctx.warn)
 
         def drafter(bits: int) -> Drafter:
-            return Drafter(made, scheme, self._selection.refusal, self._weight_limit(bits), ctx, calibrator)
+            limit, refused = self._weight_limit(bits), self._selection.refusal
+            return Drafter(made, scheme, refused, limit, ctx, calibrator, sums=self._sums)
 
         yield from trials(made, drafter)
 
@@ -244,7 +248,8 @@ class Quant(PlannedPass):
     ) -> Drafter:
         """Drafts of static quantization; ``known`` ranges are not measured again."""
         limit = self._weight_limit(self.weight_bits)
-        return Drafter(model, scheme, self._selection.refusal, limit, ctx, calibrator, dict(known.ranges))
+        refused, ranges = self._selection.refusal, dict(known.ranges)
+        return Drafter(model, scheme, refused, limit, ctx, calibrator, ranges, self._sums)
 
     def _calibrator(self, scheme: Scheme) -> Calibrator:
         levels = 2 ** np.iinfo(scheme.activation.dtype).bits - 1
@@ -261,10 +266,14 @@ class Quant(PlannedPass):
         return self.weight_bits < REFIT_BELOW if self.refit is None else self.refit
 
     def _weight_limit(self, bits: int = 8) -> int:
-        reduce = self.reduce_range
-        if reduce is None:
-            reduce = runtime.machine()["isa"] in SATURATING
-        return min(REDUCED if reduce else FULL, 2 ** (bits - 1) - 1)
+        is_reduced = self.reduce_range == "all" or (self.mode == "dynamic" and self._sums == "int16")
+        return min(REDUCED if is_reduced else FULL, 2 ** (bits - 1) - 1)
+
+    @property
+    def _sums(self) -> str:
+        """The integers in which the processor adds pairs of products, so far as weights heed it."""
+        is_narrow = self.reduce_range == "auto" and runtime.machine()["isa"] in SATURATING
+        return "int16" if is_narrow or self.reduce_range == "channels" else "int32"
 
     @property
     def _selection(self) -> Selection:

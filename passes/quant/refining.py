@@ -61,7 +61,8 @@ def stored_layers(original: ir.Model, model: ir.Model, items: Iterable[Item]) ->
         name = node.output.name if node.outputs else ""
         if name not in stored or name not in here:
             continue
-        layer = StoredLayer.of(node, here[name], stored[name].limit, stored[name].bias)
+        how = stored[name]
+        layer = StoredLayer.of(node, here[name], how.limit, how.bias, how.sums)
         if not isinstance(layer, str):
             found.append(layer)
     return found

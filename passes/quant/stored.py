@@ -10,6 +10,7 @@ from graphopt.ir import Array, Constant, Graph, Node, Variable
 from graphopt.stats import Patches
 
 from .rules import layer_bias
+from .saturation import saturates
 from .weights import SMALLEST_SCALE, least_scale
 
 LARGEST_STORED_BIAS = 2**31 - 2**24  # what is left of the int32 holds the sum of products of most layers
@@ -27,9 +28,12 @@ class StoredLayer:
     patches: Patches
     limit: int  # the largest integer of its weight
     bias_dtype: str = "int32"  # of biases on the target
+    sums: str = "int32"  # what the processor adds pairs of products in
 
     @classmethod
-    def of(cls, exact: Node, node: Node, limit: int, bias_dtype: str = "int32") -> StoredLayer | str:
+    def of(
+        cls, exact: Node, node: Node, limit: int, bias_dtype: str = "int32", sums: str = "int32"
+    ) -> StoredLayer | str:
         """The stored layer, or why its integers are left as they are."""
         patches = Patches.of(exact)
         if isinstance(patches, str):
@@ -39,7 +43,7 @@ class StoredLayer:
             return "its weights are not stored as integers"
         if len(reader.output.consumers) > 1:
             return "another layer shares its weights"
-        return cls(exact, node, patches, limit, bias_dtype)
+        return cls(exact, node, patches, limit, bias_dtype, sums)
 
     @property
     def weights(self) -> Array:
@@ -75,6 +79,13 @@ class StoredLayer:
             follows = np.float32(self.input_scale) * scale.reshape(-1).astype(np.float32)
             graph.set_constant(reader, 1, follows.reshape(reader.inputs[1].constant.shape))
             self.correct(graph, kept)
+
+    def fitting(self, integers: Array, scale: Array) -> tuple[Array, Array]:
+        """Integers and scales, those that stand now in place of channels whose sums would saturate."""
+        if self.sums == "int32":
+            return integers, scale
+        found = saturates(self.exact, self.patches.weight(integers)).reshape(scale.shape)
+        return np.where(found[:, None, :], self.integers, integers), np.where(found, self.scale, scale)
 
     @property
     def has_channels(self) -> bool:

@@ -124,7 +124,8 @@ def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, how: Tuning) -> Tune
     weights = layer.integers * layer.scale[:, None, :]
     before = best = seen.noise(weights)
     if layer.integers.shape[1] <= UNKNOWNS:
-        for integers, scale in _rounded(layer, seen.fitted, how):
+        for found, wanted in _rounded(layer, seen.fitted, how):
+            integers, scale = layer.fitting(found, wanted)
             tried = integers * scale[:, None, :]
             if seen.noise(tried) < best:
                 best, weights = seen.noise(tried), tried

@@ -69,7 +69,9 @@ def simulated(model: ir.Model, x: np.ndarray, names: list[tuple[str, str, int]])
 
 
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("options", [{}, {"per_channel": False}, {"reduce_range": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"per_channel": False}, {"reduce_range": "all"}, {"reduce_range": "channels"}], ids=str
+)
 def test_a_chain_of_convs_computes_the_integers_of_the_reference(relu: bool, options: dict) -> None:
     model, ctx = quantized(conv_pair(relu), **options)
     assert fused(model)["QLinearConv"] == 2

@@ -259,21 +259,24 @@ def test_patterns_that_match_nothing_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("isa", "choice", "limit"),
+    ("isa", "choice", "limit", "sums"),
     [
-        ("avx512_vnni", None, 127),
-        ("avx2", None, 63),
-        ("neon", None, 127),
-        ("avx2", False, 127),
-        ("amx_int8", True, 63),
+        ("avx512_vnni", "auto", 127, "int32"),
+        ("avx2", "auto", 127, "int16"),
+        ("neon", "auto", 127, "int32"),
+        ("avx2", "none", 127, "int32"),
+        ("amx_int8", "channels", 127, "int16"),
+        ("amx_int8", "all", 63, "int32"),
     ],
 )
-def test_weights_take_7_bits_where_8_would_saturate(
-    isa: str, choice: bool | None, limit: int, monkeypatch: pytest.MonkeyPatch
+def test_weights_heed_how_the_processor_adds(
+    isa: str, choice: str, limit: int, sums: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quant.runtime, "machine", lambda: {"isa": isa})
     plan, _ = make_plan(small(), reduce_range=choice)
-    assert {item["limit"] for item in plan.items if "weight" in item} == {limit}
+    weights = [item for item in plan.items if "weight" in item]
+    assert {item["limit"] for item in weights} == {limit}
+    assert {item.get("sums", "int32") for item in weights} == {sums}
 
 
 def test_ranges_come_from_the_planned_tensors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
