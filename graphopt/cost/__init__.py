@@ -4,6 +4,7 @@ from graphopt.cost.layer_shape import LayerShape
 from graphopt.cost.layers import Layer, layers
 from graphopt.cost.measure import Cost, measure
 from graphopt.cost.predict import predict
+from graphopt.cost.ratios import Ratios
 from graphopt.cost.roofline import Peaks, moved_bytes, peaks
 from graphopt.cost.staircase import Staircase, staircases
 from graphopt.cost.table import LatencyTable, user_cache
@@ -14,6 +15,7 @@ __all__ = [
     "Layer",
     "LayerShape",
     "Peaks",
+    "Ratios",
     "Staircase",
     "layers",
     "measure",

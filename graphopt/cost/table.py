@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from graphopt.cost.kept import Kept, file_in
 from graphopt.cost.layer_shape import LayerShape
 from graphopt.cost.stopwatch import Progress, time_layers
-from graphopt.errors import OutputError
 from graphopt.runtime import Machine, machine
 
 Timer = Callable[..., "list[float]"]
@@ -61,7 +58,8 @@ class LatencyTable:
         self._seconds = seconds
         self._progress = progress
         self._timer = timer
-        self._known = _read(path, host)
+        self._kept = Kept(path, "milliseconds", SCHEMA, host)
+        self._known = self._kept.read()
 
     @classmethod
     def open(
@@ -73,7 +71,7 @@ class LatencyTable:
         known takes about ``seconds`` a call, shown by ``progress``.
         """
         host = machine(threads)
-        return cls(_file(cache, host), host, seconds=seconds, progress=progress)
+        return cls(file_in(cache, "latency", SCHEMA, host), host, seconds=seconds, progress=progress)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -100,44 +98,4 @@ class LatencyTable:
     def _keep(self, measured: dict[str, float]) -> None:
         """Add what was measured, unless another process kept the same layer first."""
         rounded = {key: round(time, 6) for key, time in measured.items()}
-        self._known = {**rounded, **self._known, **_read(self.path, self._host)}
-        if self.path is not None:
-            _write(self.path, {"schema": SCHEMA, "machine": self._host, "milliseconds": self._known})
-
-
-def _file(cache: Path | None, host: Machine) -> Path | None:
-    if cache is None:
-        return None
-    digest = hashlib.sha256(json.dumps([SCHEMA, host], sort_keys=True).encode()).hexdigest()
-    return cache / f"latency-{digest[:16]}.json"
-
-
-def _read(path: Path | None, host: Machine) -> dict[str, float]:
-    """What an earlier run measured; nothing when there is no readable file of this machine."""
-    if path is None:
-        return {}
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["schema"] != SCHEMA or document["machine"] != dict(host):
-            return {}
-        found = {str(key): float(time) for key, time in document["milliseconds"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}  # missing, or cut short by a crash or a full disk: measured and written anew
-    return {key: time for key, time in found.items() if np.isfinite(time) and time >= 0}
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    """Write the table so that it appears complete or not at all."""
-    draft = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draft.write_text(json.dumps(document, indent=0), encoding="utf-8")
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the table of layer times {path} cannot be written: {error.strerror or error}",
-            hint="name a folder with --cache, or --cache off",
-        ) from error
+        self._known = self._kept.add({**rounded, **self._known})

@@ -35,7 +35,7 @@ class Splitting:
 
     weights: np.ndarray  # (groups, inner, outer, outputs)
     energy: float
-    full: int  # the rank at which nothing is lost
+    values: np.ndarray  # (groups, full), singular values of the features
     first: np.ndarray
     lower: np.ndarray | None
     solved: np.ndarray
@@ -66,19 +66,24 @@ class Splitting:
             else:
                 first, values, right = whitened_svd(lower_factor(inputs.covariance), weights)
             solved = values[:, :, None] * right
-            return cls(shaped, float(np.square(values).sum()), first.shape[2], first, None, solved)
+            return cls(shaped, float(np.square(values).sum()), values, first, None, solved)
         weights = weights[:, order]
         covariance = inputs.covariance[:, order[:, None], order]
         blocks = covariance.reshape(groups, inner, outer, inner, outer)
         averaged = np.einsum("gaobo->gab", blocks) / outer
-        first, _, _ = whitened_svd(lower_factor(averaged), weights.reshape(groups, inner, outer * outputs))
-        full = first.shape[2]
+        flat = weights.reshape(groups, inner, outer * outputs)
+        first, values, _ = whitened_svd(lower_factor(averaged), flat)
         first = first[:, :, :limit]
         features, cross = _features(first, covariance, weights, outer)
         lower = lower_factor(features)
         energy = float(np.einsum("gnm,gnm->", weights, covariance @ weights))
         shaped = weights.reshape(groups, inner, outer, outputs)
-        return cls(shaped, energy, full, first, lower, solve_lower(lower, cross))
+        return cls(shaped, energy, values, first, lower, solve_lower(lower, cross))
+
+    @property
+    def full(self) -> int:
+        """The rank at which nothing is lost."""
+        return int(self.values.shape[1])
 
     @property
     def outer(self) -> int:
@@ -93,7 +98,7 @@ class Splitting:
         first, values, right = np.linalg.svd(flat, full_matrices=False)
         solved = (values[:, :, None] * right).reshape(groups, -1, outputs)
         shaped = weights.reshape(groups, inner, rows // inner, outputs)
-        return cls(shaped, float(np.square(values).sum()), first.shape[2], first, None, solved)
+        return cls(shaped, float(np.square(values).sum()), values, first, None, solved)
 
     def errors(self) -> np.ndarray:
         """Return the output error of each rank from 0 to the limit, in units of ``Inputs.energy``."""

@@ -12,14 +12,14 @@ from graphopt.errors import UsageError
 from graphopt.pipeline import Contract, Plan, PlannedPass, Trial, option
 from graphopt.pipeline.harm import trial_samples
 
-from .carry import carry_out
-from .layer import Layer, narrow
-from .offers import make_offers
-from .paying import tell_what_pays
+from .fit.carry import carry_out
+from .layers.layer import Layer, narrow
+from .layers.survey import Survey, survey
 from .plan import read_items, write_items
+from .ranks.offers import make_offers
+from .ranks.paying import tell_what_pays
+from .ranks.rules import Request, decide
 from .report import prices_of, summary, tell_kept
-from .rules import Request, decide
-from .survey import Survey, survey
 from .trials import trials
 from .ways import KINDS, USUAL
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from graphopt.errors import PassError
 
-from .candidates import Candidate, Offer
-from .fitting import Task
-from .layer import Layer
+from .fit.fitting import Task
+from .layers.layer import Layer
+from .ranks.candidates import Candidate, Offer
 from .ways import KINDS
 
 

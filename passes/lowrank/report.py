@@ -6,11 +6,13 @@ from collections.abc import Collection, Mapping
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from .fitting import Done, Task
-from .layer import Layer
-from .paying import NOTE, Price
-from .stage import macs
-from .survey import Survey
+import numpy as np
+
+from .fit.fitting import Done, Task
+from .layers.layer import Layer
+from .layers.stage import macs
+from .layers.survey import Survey
+from .ranks.paying import NOTE, Price
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
@@ -50,7 +52,13 @@ def tell_split(task: Task, ctx: Context) -> None:
 
 
 def tell_fit(done: Done, ctx: Context) -> None:
-    """Record the error of a layer after fitting."""
+    """Record the error of a layer after fitting, and the singular values that were cut."""
+    if done.values is not None:
+        values = np.sort(done.values, axis=None)[::-1].tolist()
+        rank = done.rank * len(done.values)
+        ctx.figure("spectrum", done.layer, {"values": values, "rank": rank}, done.layer)
+    if done.after is None:
+        return
     if done.before is None:
         what = f"output error after fitting: {done.after:.1%} of its variance"
     else:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from graphopt.pipeline import Plan, Trial
 
-from .candidates import Candidate, Offer
 from .plan import write_item
+from .ranks.candidates import Candidate, Offer
 from .ways import KINDS
 
 LEVELS = 6  # ranks tried of each layer

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 
 from graphopt import data, ir
 from graphopt.passes.lowrank import LowRank
-from graphopt.passes.lowrank.layer import Layer
-from graphopt.passes.lowrank.survey import survey
+from graphopt.passes.lowrank.layers.layer import Layer
+from graphopt.passes.lowrank.layers.survey import survey
 from graphopt.passes.lowrank.ways import KINDS
 from graphopt.pipeline import Plan
 from tests.corpus._net import Net

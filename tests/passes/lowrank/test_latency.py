@@ -10,7 +10,8 @@ import pytest
 
 from graphopt import cost, ir
 from graphopt.cost import LayerShape
-from graphopt.passes.lowrank import LowRank, latency
+from graphopt.passes.lowrank import LowRank
+from graphopt.passes.lowrank.ranks import latency
 from tests.passes.lowrank.nets import calibrated, context
 from tests.passes.lowrank.test_lowrank import SMALL, residual, run
 

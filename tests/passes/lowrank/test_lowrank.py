@@ -7,7 +7,9 @@ import pytest
 
 from graphopt import cost, data, ir
 from graphopt.errors import PassError, UsageError
-from graphopt.passes.lowrank import LowRank, study
+from graphopt.passes.lowrank import LowRank
+from graphopt.passes.lowrank.layers import study
+from graphopt.passes.lowrank.ranks import rules
 from graphopt.passes.lowrank.ways import KINDS
 from graphopt.pipeline import Context, Plan
 from tests.corpus._net import Net
@@ -256,7 +258,7 @@ def test_a_layer_too_large_for_its_covariance_is_split_by_what_it_computes(
     model = residual()
     usual, _, _ = run(model, LowRank(macs=0.7, kinds=("out", "svd"), **SMALL))
     monkeypatch.setattr(study, "UNKNOWNS", 100)
-    for module in ("fitting", "carry"):
+    for module in ("fit.fitting", "fit.carry"):
         monkeypatch.setattr(f"graphopt.passes.lowrank.{module}.UNKNOWNS", 100)
     after, ctx, plan = run(model, LowRank(macs=0.7, **SMALL))
     assert {item["kind"] for item in plan.items if item["layer"] in ("first", "second")} == {"out"}
@@ -310,7 +312,7 @@ def test_kinds_are_limited_to_those_asked_for() -> None:
         assert {item["kind"] for item in plan.items} == {kind}
 
 
-def test_where_pruning_pays_more_it_is_said() -> None:
+def test_where_pruning_pays_more_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the inner channels copy the others: pruning them is free, the matrices have full rank."""
     net = Net(3)
     x = net.input("x", (1, 16, 6, 6))
@@ -323,6 +325,12 @@ def test_where_pruning_pays_more_it_is_said() -> None:
     assert any("pruning pays more than low rank in 1 of the 1 layers" in text for text in ctx.warnings)
     assert ctx.details["prices"][0]["prune"] < ctx.details["prices"][0]["lowrank"]
     assert "1 of 1 layers compared" in ctx.summary
+    careful = LowRank(max_drop=50.0, **SMALL)
+    assert "two" in {item["layer"] for item in run(model, careful, calibrated(model, 96))[2].items}
+    monkeypatch.setattr(rules, "MUCH", 1.0)  # it pays more here, but not by much
+    _, ctx, plan = run(model, careful, calibrated(model, 96))
+    assert "two" not in {item["layer"] for item in plan.items}
+    assert "pruning the channels it reads costs" in skipped(ctx)["two"]
 
 
 def test_no_sample_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,3 +351,16 @@ def test_data_that_does_not_fit_the_model_is_no_use_and_no_crash() -> None:
     ctx = context(model, calibration=samples)
     LowRank(macs=0.9, **SMALL).plan(model, ctx)
     assert any("cannot run the model" in text for text in ctx.warnings)
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_every_split_leaves_the_singular_values_that_it_cut(sampled: bool) -> None:
+    model = residual()
+    ctx = calibrated(model) if sampled else context(model)
+    _, ctx, plan = run(model, LowRank(macs=0.7, **SMALL), ctx)
+    figures = {figure.node: figure.data for figure in ctx.figures if figure.kind == "spectrum"}
+    assert figures.keys() == {item["layer"] for item in plan.items} and figures
+    for item in plan.items:
+        values, rank = figures[item["layer"]]["values"], figures[item["layer"]]["rank"]
+        assert (rank, len(values)) == (item["ranks"][0], item["full"][0])
+        assert values == sorted(values, reverse=True) and values[0] > 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from .layer import Layer
+from ..layers.layer import Layer
 from .twofold import Twofold
 
 

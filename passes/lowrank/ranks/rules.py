@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from graphopt.pipeline.harm import Harm, trial_samples
 
+from ..fit.carry import on, split_quickly, split_thoroughly
+from ..fit.fitting import Task
+from ..layers.survey import Survey
+from ..ways import KINDS
 from .candidates import Offer
-from .carry import on, split_quickly, split_thoroughly
 from .choice import Chooser, Chosen
-from .fitting import Task
 from .latency import CLOSE, reach_latency
 from .offers import Offers, totals_of
 from .search import most_harmless
-from .survey import Survey
-from .ways import KINDS
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 FITTED = 128  # samples that a trial is fitted to at most; the result is fitted to all
-HOPELESS = 0.5  # summed error of the layers, for each point that may be lost, that is not worth a trial
+HOPELESS = 0.25  # summed error of the layers, for each point that may be lost, that is not worth a trial
+WORTH = 0.02  # of all multiply-accumulates: what the smallest step must save
+MUCH = 2.0  # times as dear as pruning: what is not split unasked
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,11 @@ def _careful(
     request: Request, found: Survey, offers: Offers, chooser: Chooser, ctx: Context
 ) -> tuple[Chosen, str]:
     """Split as much as costs no more than ``max_drop`` points on held-out samples."""
+    chooser = replace(chooser, offers=worthy(offers))
+    steps = _worth_trying(chooser, request.max_drop)
+    if len(steps) == 1:
+        return chooser.none(), "no goal: no split saves enough for what it would lose"
     model, harm = found.model, Harm(found.model, ctx)
-    hopeless = HOPELESS * max(request.max_drop, 1.0)
-    steps = [chosen for chosen in chooser.steps() if chooser.error(chosen) <= hopeless]
     samples = trial_samples(ctx.calibration).take(FITTED)
 
     def quick(chosen: Chosen) -> None:
@@ -93,6 +97,21 @@ def _careful(
 
     chosen = most_harmless(model, steps, quick, thorough, harm, request.max_drop)
     return chosen, f"no goal: the most that costs at most {request.max_drop:g} points ({harm.measure})"
+
+
+def worthy(offers: Offers) -> list[Offer]:
+    """Return the offers, empty for the layers where pruning what they read is the far better bargain."""
+    dear = {price.layer for price in offers.prices if price.split > MUCH * price.prune}
+    return [replace(one, candidates=()) if one.layer.name in dear else one for one in offers.offers]
+
+
+def _worth_trying(chooser: Chooser, max_drop: float) -> list[Chosen]:
+    """Return nothing split, and ever smaller steps that save something and are not without hope."""
+    hopeless = HOPELESS * max(max_drop, 1.0)
+    goal = "macs" if chooser.totals["macs"] else "params"
+    first, *others = chooser.steps()
+    saving = (step for step in others if chooser.left(step, goal) <= 1.0 - WORTH)
+    return [first, *(step for step in saving if chooser.error(step) <= hopeless)]
 
 
 def tasks_of(offers: Sequence[Offer], chosen: Chosen) -> Mapping[str, Task]:

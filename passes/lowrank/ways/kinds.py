@@ -10,18 +10,22 @@ import numpy as np
 
 from graphopt.solve import Inputs, Responses
 
-from .layer import Layer
-from .stage import Stage
+from ..layers.layer import Layer
+from ..layers.stage import Stage
 
 Ranks: TypeAlias = "tuple[int, ...]"
 
 
 @dataclass(frozen=True)
 class Factors:
-    """The weights that a layer's become, and the matrix (groups, n, outputs) that they multiply to."""
+    """The weights that a layer's become, and the matrix (groups, n, outputs) that they multiply to.
+
+    ``values`` are the singular values (groups, full rank) that the first rank cuts; None for ways without.
+    """
 
     weights: tuple[np.ndarray, ...]
     matrix: np.ndarray
+    values: np.ndarray | None = None
 
 
 class Prepared(Protocol):

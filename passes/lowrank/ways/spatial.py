@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .layer import Layer
+from ..layers.layer import Layer
 from .twofold import Twofold
 
 

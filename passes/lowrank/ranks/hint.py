@@ -9,8 +9,8 @@ import numpy as np
 
 from graphopt.solve.vbmf import signal_rank
 
+from ..layers.layer import Layer
 from .candidates import Offer
-from .layer import Layer
 
 SIDES = {  # the axes that stand in rows, for each rank of a way: channels 0, kernel 1, 2, outputs -1
     "in": ((0,),),

@@ -16,9 +16,9 @@ import numpy as np
 from graphopt import ir
 from graphopt.solve import Elimination, Inputs
 
+from ..layers.layer import Layer
+from ..layers.study import Studied
 from .candidates import Offer
-from .layer import Layer
-from .study import Studied
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context

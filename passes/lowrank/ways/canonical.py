@@ -14,9 +14,9 @@ import numpy as np
 
 from graphopt.solve import Inputs, Responses, canonical, lower_factor, solve_lower, solve_upper
 
+from ..layers.layer import Layer
+from ..layers.stage import Stage
 from .kinds import Factors, Ranks, ladder
-from .layer import Layer
-from .stage import Stage
 from .twofold import as_weight, part
 
 MOST = 6  # ranks tried: each is solved anew

@@ -18,9 +18,9 @@ from graphopt.ir.extract import reads
 from graphopt.solve import Aim, Inputs
 from graphopt.stats import Frontier, Gram, cuts
 
-from .kinds import Factors, Kind, Ranks
-from .layer import OPS, Layer, label
-from .study import SAMPLES, UNKNOWNS, Studied
+from ..layers.layer import OPS, Layer, label
+from ..layers.study import SAMPLES, UNKNOWNS, Studied
+from ..ways.kinds import Factors, Kind, Ranks
 from .surgery import replace_layer
 
 if TYPE_CHECKING:
@@ -47,14 +47,19 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of one layer: its output's error on samples not fitted to, as a share of its variance."""
+    """What became of one layer: its output's error on samples not fitted to, as a share of its variance.
+
+    A layer that was split has no error ``before``, and one that was not fitted none ``after``.
+    """
 
     layer: str
-    before: float | None  # None: of a layer that was split, there is no before
-    after: float
+    before: float | None
+    after: float | None
+    values: np.ndarray | None = None  # singular values (groups, full rank) that the split has cut
+    rank: int = 0  # how many of each group are left
 
 
-def split_alone(graph: ir.Graph, task: Task, studied: Studied) -> None:
+def split_alone(graph: ir.Graph, task: Task, studied: Studied) -> Done:
     """Replace one layer by factors that keep the mean of its output, whatever comes before or after."""
     factors = task.split(studied)
     bias = _bias(task.layer)
@@ -63,6 +68,7 @@ def split_alone(graph: ir.Graph, task: Task, studied: Studied) -> None:
         if bias is not None or np.any(lost):
             bias = lost if bias is None else bias + lost
     _put(graph, task, factors, bias)
+    return Done(task.layer.name, None, None, factors.values, task.ranks[0])
 
 
 def fit_all(
@@ -88,7 +94,7 @@ def fit_all(
     for node, cut in ctx.progress("lowrank: fitting layers", steps, len(nodes)):
         task = tasks.get(node.output.name)
         if task is not None and node.output.name in studied:
-            split_alone(model.graph, task, studied[node.output.name])
+            done.append(split_alone(model.graph, task, studied[node.output.name]))
             continue
         aim = Aim.of(node, cut)
         if isinstance(aim, str):
@@ -138,7 +144,7 @@ def _fit(graph: ir.Graph, aim: Aim, task: Task | None, sums: tuple[Gram, Gram]) 
     factors, weights = _split(aim, task, merged, base)
     bias = weights[:, -1].ravel() if aim.biased else None
     _put(graph, task, factors, bias)
-    return Done(label(aim.node) or task.layer.name, None, min(errors))
+    return Done(label(aim.node) or task.layer.name, None, min(errors), factors.values, task.ranks[0])
 
 
 def _fit_whole(graph: ir.Graph, aim: Aim, current: np.ndarray, fitted: Gram, judged: Gram) -> Done | None:

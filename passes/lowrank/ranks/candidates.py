@@ -8,11 +8,11 @@ from math import gcd
 
 from graphopt.solve import Responses
 
-from .kinds import Kind, Ranks
-from .layer import Layer
-from .stage import macs
-from .study import Studied
-from .ways import KINDS
+from ..layers.layer import Layer
+from ..layers.stage import macs
+from ..layers.study import Studied
+from ..ways import KINDS
+from ..ways.kinds import Kind, Ranks
 
 
 @dataclass(frozen=True)

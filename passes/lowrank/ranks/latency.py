@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.cost import LatencyTable, LayerShape
+from graphopt.cost import LatencyTable, LayerShape, Ratios
 from graphopt.runtime import paired_latency
 
+from ..fit.surgery import replace_layer
+from ..layers.layer import Layer
+from ..layers.stage import Stage, sources
+from ..ways import KINDS
 from .candidates import Candidate, Offer
 from .choice import Chooser, Chosen
-from .layer import Layer
-from .stage import Stage, sources
-from .surgery import replace_layer
-from .ways import KINDS
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
@@ -153,6 +153,10 @@ def _ratio(model: ir.Model, offers: Sequence[Offer], chosen: Chosen, ctx: Contex
 
 
 def _measured(model: ir.Model, trial: ir.Model, ctx: Context) -> float:
-    """How many times as long as the model the trial takes."""
-    feeds = next(iter(ctx.inputs.check)).feeds
-    return paired_latency(ctx.session(model), ctx.session(trial), feeds, seconds=SECONDS).ratio
+    """How many times as long as the model the trial takes, kept so that a plan repeats."""
+
+    def measure() -> float:
+        feeds = next(iter(ctx.inputs.check)).feeds
+        return paired_latency(ctx.session(model), ctx.session(trial), feeds, seconds=SECONDS).ratio
+
+    return Ratios.open(ctx.settings.times, ctx.threads).of(model, trial, measure)

@@ -8,8 +8,8 @@ import numpy as np
 
 from graphopt import ir
 
-from .layer import Layer
-from .stage import Stage
+from ..layers.layer import Layer
+from ..layers.stage import Stage
 
 
 def replace_layer(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from graphopt import ir
 
+from ..layers.study import UNKNOWNS, Shelf
+from ..layers.survey import Survey
+from ..report import tell_fit, tell_split
 from .fitting import Done, Task, fit_all, split_alone
-from .report import tell_fit, tell_split
-from .study import UNKNOWNS, Shelf
-from .survey import Survey
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -23,17 +23,21 @@ def carry_out(found: Survey, tasks: Mapping[str, Task], ctx: Context, *, others:
     for task in tasks.values():
         tell_split(task, ctx)
     if found.samples is None:
-        split_quickly(found.model, tasks, found.shelf(ctx))
-        return
-    for done in split_thoroughly(found, tasks, found.samples, ctx, others=others):
-        tell_fit(done, ctx)
+        done = split_quickly(found.model, tasks, found.shelf(ctx))
+    else:
+        done = split_thoroughly(found, tasks, found.samples, ctx, others=others)
+    for one in done:
+        tell_fit(one, ctx)
 
 
-def split_quickly(model: ir.Model, tasks: Mapping[str, Task], shelf: Shelf) -> None:
+def split_quickly(model: ir.Model, tasks: Mapping[str, Task], shelf: Shelf) -> list[Done]:
     """Split each layer by itself, to what it made of the original's activations."""
-    for studied in shelf.find([task.layer for task in tasks.values()]):
+    done = [
         split_alone(model.graph, tasks[studied.layer.output], studied)
+        for studied in shelf.find([task.layer for task in tasks.values()])
+    ]
     _tidy(model)
+    return done
 
 
 def split_thoroughly(

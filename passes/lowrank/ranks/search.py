@@ -23,10 +23,16 @@ def most_harmless(
     """Return the last of ``steps`` whose harm is at most ``limit`` points.
 
     ``quick`` splits layers one by one, which takes little time; ``thorough`` fits the network to it, which
-    does less harm, so that a few more steps may pass.  Both work on ``model``, which is put back.
+    does less harm, so that a few more steps may pass.  Both work on ``model``, which is put back.  Where the
+    first step fails either way, no other is tried.
     """
-    last = last_harmless(model, lambda step: quick(steps[step]), harm, limit, len(steps))
+
+    def last_of(compress: Callable[[Chosen], None], tried: Sequence[Chosen]) -> int:
+        return last_harmless(model, lambda step: compress(tried[step]), harm, limit, len(tried))
+
+    first = last_of(quick, steps[:2])
+    last = first + last_of(quick, steps[first:]) if first else 0
     if thorough is None or last + 1 == len(steps):
         return steps[last]
-    more = steps[last : last + FURTHER]
-    return more[last_harmless(model, lambda step: thorough(more[step]), harm, limit, len(more))]
+    more = steps[last : last + (FURTHER if first else 2)]
+    return more[last_of(thorough, more)]

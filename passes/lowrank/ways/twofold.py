@@ -14,9 +14,9 @@ import numpy as np
 
 from graphopt.solve import Inputs, Responses, Splitting
 
+from ..layers.layer import Layer
+from ..layers.stage import Stage
 from .kinds import Factors, Ranks, ladder
-from .layer import Layer
-from .stage import Stage
 
 MOST = 32  # ranks tried of one layer
 
@@ -110,7 +110,8 @@ class PreparedTwofold:
         product = first @ second.reshape(groups, ranks[0], -1)
         matrix = np.empty((groups, self.layer.rows, outputs))
         matrix[:, self.order] = product.reshape(groups, self.layer.rows, outputs)
-        return Factors((as_weight(one, first), as_weight(two, flat(second))), matrix)
+        weights = as_weight(one, first), as_weight(two, flat(second))
+        return Factors(weights, matrix, self.splitting.values)
 
 
 def flat(second: np.ndarray) -> np.ndarray:

@@ -14,9 +14,9 @@ import numpy as np
 
 from graphopt.solve import Inputs, Reduction, Responses, Splitting
 
+from ..layers.layer import Layer
+from ..layers.stage import Stage
 from .kinds import Factors, Ranks, ladder
-from .layer import Layer
-from .stage import Stage
 from .twofold import as_weight, flat, in_order, part
 
 MOST = 10  # ranks tried on either side
@@ -80,7 +80,8 @@ class PreparedTucker:
             as_weight(stage, one) for stage, one in zip(stages, (first, flat(core), last), strict=True)
         )
         product = first @ (flat(core) @ last).reshape(len(core), ranks[0], -1)
-        return Factors(tuple(weights), product.reshape(len(core), self.layer.rows, -1))
+        matrix = product.reshape(len(core), self.layer.rows, -1)
+        return Factors(tuple(weights), matrix, self.splitting.values)
 
     def _reduction(self, narrow: int) -> Reduction:
         if narrow not in self.known:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from graphopt import cost, ir
 
+from ..layers.study import Shelf
+from ..layers.survey import Survey
 from .candidates import Offer, make_offer
 from .hint import hinted
 from .paying import Price, pruning_price
-from .study import Shelf
-from .survey import Survey
 
 if TYPE_CHECKING:
     from graphopt.data import Samples

@@ -1,0 +1,1 @@
+"""Carry a plan out: put the parts in, fitted to what the original computed."""

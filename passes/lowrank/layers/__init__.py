@@ -1,0 +1,1 @@
+"""The layers that can be split, and what the samples say about them."""

@@ -1,0 +1,1 @@
+"""What each layer could become at which price, and the rules that choose."""
