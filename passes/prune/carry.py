@@ -12,6 +12,8 @@ import numpy as np
 from graphopt import ir
 
 from .coupling import Coupling
+from .expected import Notes
+from .foretold import Corrected, correct_biases
 from .predict import Keep
 from .repair import Repaired, repair
 from .slots import Slot
@@ -34,10 +36,19 @@ class _Fitted:
 
 
 def carry_out(
-    model: ir.Model, coupling: Coupling, keep: Keep, samples: Samples | None, ctx: Context
-) -> Sequence[Repaired]:
-    """Remove channels from ``model`` in place; with samples, fit what is left to what the model computed."""
-    done: Sequence[Repaired] = ()
+    model: ir.Model,
+    coupling: Coupling,
+    keep: Keep,
+    samples: Samples | None,
+    ctx: Context,
+    notes: Notes | None = None,
+) -> Sequence[Repaired | Corrected]:
+    """Remove channels from ``model`` in place.
+
+    With samples, what is left is fitted to what the model computed; with the notes of normalisations instead,
+    biases take over the means of what goes.
+    """
+    done: Sequence[Repaired | Corrected] = ()
     if samples is not None and not keep[list(coupling.inexact)].all():
         ctx.warn("prune fits no weights where channels go that one normalisation spans with others")
         samples = None
@@ -48,6 +59,9 @@ def carry_out(
             done = known.done
         else:
             done = repair(model, coupling, keep, samples, ctx)
+        coupling = _with_new_biases(coupling)
+    elif notes is not None:
+        done = correct_biases(model, coupling, keep, notes)
         coupling = _with_new_biases(coupling)
     remove_channels(model, coupling, keep)
     return done

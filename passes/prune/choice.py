@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -15,11 +15,11 @@ from graphopt.solve import Curve, fill, spend
 from .cells import Cell
 from .coupling import Coupling
 from .ledger import Ids
-from .plan import choose_dead, smallest
 from .predict import Keep, Predictor
 from .ranking import Ranking, keep_of
 from .usage import Usage
 
+SEARCH_STEPS = 40  # bisections; the last ones are far below one channel of any layer
 STEPS = 64  # amounts of pruning that a search by trial tells apart
 TRIES = 8  # budgets tried until the exact size meets the goal; constants of odd sharing cost a second one
 
@@ -91,6 +91,10 @@ class Choice:
         goal = "macs" if predictor.size(self.coupling.keep_all()).macs else "params"
         return [self.by_goal(goal, 1.0 - amount, predictor)[0] for amount in amounts]
 
+    def harmless(self, harm: float) -> Keep:
+        """Remove of each cell what costs at most ``harm``: shares of the variance of what is read."""
+        return self.keep(self._widths_at(harm))
+
     def dead_only(self) -> Keep:
         """Remove dead channels only."""
         return choose_dead(self.coupling, self.cells, self.dead)
@@ -126,3 +130,30 @@ class Choice:
             wanted = (1.0 - ratio) * len(cell.classes)
             widths.append(min(allowed, key=lambda width: (abs(width - wanted), -width)))
         return np.asarray(widths, np.int64)
+
+
+def choose_dead(coupling: Coupling, cells: Iterable[Cell], dead: np.ndarray) -> Keep:
+    """Remove dead channels only, as many as alignment and a last living channel allow."""
+    keep = coupling.keep_all()
+    for cell in cells:
+        gone = cell.classes[np.isin(cell.classes, dead)]
+        alive = len(cell.classes) - len(gone)
+        width = min(width for width in cell.widths(1) if width >= alive)
+        keep[gone[: len(cell.classes) - width]] = False
+    return keep
+
+
+def smallest(good: Callable[[float], bool], largest: float) -> tuple[float, bool]:
+    """Return the smallest number that is ``good``, and whether there is one up to ``largest``.
+
+    ``good`` must stay true once the number is large enough; when it is never true, ``largest`` comes.
+    """
+    low, high = 0.0, largest
+    if good(low):
+        return low, True
+    if not good(high):
+        return high, False
+    for _ in range(SEARCH_STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if good(middle) else (middle, high)
+    return high, True

@@ -52,7 +52,7 @@ def obs_rankings(
     readers = find_readers(model, coupling, samples.take(SAMPLES), ctx)
     _warn_of_few(readers, ctx)
     weighed = ctx.progress("prune: weighing channels", cells, len(cells))
-    return [_ranking(coupling, cell, readers, dead) for cell in weighed]
+    return [rank(coupling, cell, readers, dead) for cell in weighed]
 
 
 def _warn_of_few(readers: Sequence[Reader], ctx: Context) -> None:
@@ -68,7 +68,8 @@ def _warn_of_few(readers: Sequence[Reader], ctx: Context) -> None:
         )
 
 
-def _ranking(coupling: Coupling, cell: Cell, readers: Sequence[Reader], dead: Ids) -> Ranking:
+def rank(coupling: Coupling, cell: Cell, readers: Sequence[Reader], dead: Ids) -> Ranking:
+    """Rank the channels of one cell by what these layers lose."""
     used = [
         (_eliminator(reader), places, reader.scale)
         for reader in readers

@@ -3,51 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from graphopt.errors import PassError
 
 from .cells import Cell
+from .choice import Choice
 from .coupling import Coupling
 from .ledger import FIXED
 from .predict import Keep, Predictor
 from .report import why_whole
 from .usage import Usage
 from .walk import label
-
-if TYPE_CHECKING:
-    from .choice import Choice
-
-SEARCH_STEPS = 40  # bisections; the last ones are far below one channel of any layer
-
-
-def choose_dead(coupling: Coupling, cells: Iterable[Cell], dead: np.ndarray) -> Keep:
-    """Remove dead channels only, as many as alignment and a last living channel allow."""
-    keep = coupling.keep_all()
-    for cell in cells:
-        gone = cell.classes[np.isin(cell.classes, dead)]
-        alive = len(cell.classes) - len(gone)
-        width = min(width for width in cell.widths(1) if width >= alive)
-        keep[gone[: len(cell.classes) - width]] = False
-    return keep
-
-
-def smallest(good: Callable[[float], bool], largest: float) -> tuple[float, bool]:
-    """Return the smallest number that is ``good``, and whether there is one up to ``largest``.
-
-    ``good`` must stay true once the number is large enough; when it is never true, ``largest`` comes.
-    """
-    low, high = 0.0, largest
-    if good(low):
-        return low, True
-    if not good(high):
-        return high, False
-    for _ in range(SEARCH_STEPS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if good(middle) else (middle, high)
-    return high, True
 
 
 def group_name(coupling: Coupling, cell: Cell) -> str:

@@ -17,10 +17,12 @@ from .carry import carry_out
 from .cells import find_cells
 from .choice import Choice
 from .constant import absorb_constants, without_constants
-from .coupling import couple
+from .coupling import Coupling, couple
 from .criteria import Known, members, scores
 from .curves import obs_rankings
+from .expected import Notes
 from .facts import Facts, gather_facts
+from .foretold import NOTE, can_foretell, foretold_rankings
 from .importance import dead_classes
 from .latency import reach_latency
 from .options import Options
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 LEVELS = (0.125, 0.25, 0.5, 0.75)  # fractions of one group that sensitivity removes
+HARMLESS = 1e-4  # share of its variance that what reads a group may lose when there is nothing to judge by
+NO_DATA = "no goal and no data: only channels that are constant or never read"
 NEED_SAMPLES = ("obs", "energy", "variance")
 
 
@@ -71,8 +75,9 @@ class Prune(Options):
         if self.goal or not ctx.calibration_is_synthetic:
             keep, rule = self._planner(model, facts, ctx).plan(choice)
         else:
-            keep = choice.dead_only()
-            rule = "no goal and no data: only channels that are constant or never read"
+            keep, rule = choice.dead_only(), NO_DATA
+            if self._notes(choice.coupling, facts, ctx) is not None:
+                keep, rule = choice.harmless(HARMLESS), f"{NO_DATA}, or as good as constant"
         if keep.all():
             ctx.warn(f"prune removed nothing ({rule})")
         predictor = Predictor(model, choice.coupling)
@@ -89,9 +94,10 @@ class Prune(Options):
         report(self.scope.walled(coupling), keep, self._block(ctx), ctx)
         if not keep.all():
             samples = self._samples(facts, ctx) if self.repair else None
+            notes = self._notes(coupling, facts, ctx) if self.repair else None
             if samples is not None and ctx.calibration_is_synthetic:
                 ctx.warn("prune fitted weights to synthetic samples; real calibration data would do better")
-            for done in carry_out(model, coupling, keep, samples, ctx):
+            for done in carry_out(model, coupling, keep, samples, ctx, notes):
                 ctx.changed(done.layer, done.what)
 
     def trials(self, model: ir.Model, ctx: Context) -> Iterator[Trial]:
@@ -121,6 +127,12 @@ class Prune(Options):
         may = facts.runs and (bool(self.goal) or not ctx.calibration_is_synthetic)
         return ctx.calibration if may else None
 
+    def _notes(self, coupling: Coupling, facts: Facts, ctx: Context) -> Notes | None:
+        """What normalisations foretell, where there are no samples to go by and they say enough."""
+        notes = ctx.notes.get(NOTE, {})
+        foretell = self.importance == "auto" and self._samples(facts, ctx) is None
+        return notes if foretell and can_foretell(coupling, notes) else None
+
     def _choice(self, model: ir.Model, facts: Facts, ctx: Context) -> Choice:
         """Rank the channels of a model in every cell."""
         coupling = self.scope.walled(couple(model, facts))
@@ -129,7 +141,11 @@ class Prune(Options):
         samples = self._samples(facts, ctx)
         if samples is not None and not self.goal:
             samples = trial_samples(samples)
-        name = self.importance
+        name, alike = self.importance, self.ranking == "layer"
+        notes = self._notes(coupling, facts, ctx)
+        if notes is not None:
+            rankings = foretold_rankings(model, coupling, cells, dead, notes)
+            return Choice(coupling, rankings, dead, allowed, True, alike)
         if name == "auto":
             name = "l2" if samples is None else "obs"
         if name in NEED_SAMPLES and samples is None:
@@ -137,7 +153,6 @@ class Prune(Options):
                 f"prune: importance={name} goes by samples, and there are none that the model runs on",
                 hint="give --calibration DATA or a goal, or another importance",
             )
-        alike = self.ranking == "layer"
         if name == "obs" and samples is not None:
             rankings = obs_rankings(model, coupling, cells, dead, samples, ctx)
             return Choice(coupling, rankings, dead, allowed, True, alike)
