@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphopt import data, ir, runtime, targets
+from graphopt import data, ir, targets
 from graphopt.errors import DataError, UsageError
 from graphopt.passes.quant import Quant
 from graphopt.passes.quant.deviation import Deviation
 from graphopt.pipeline import Context
+from graphopt.pipeline.harm import Harm
 from graphopt.pipeline.inputs import Inputs
 from tests.corpus._net import Net
 from tests.passes.quant.small import between_convs, first_conv
@@ -108,15 +109,49 @@ def test_every_calibrator_gives_a_working_model(calibrator: str) -> None:
     assert noise < -12.0
 
 
-def test_a_budget_that_8_bits_meet_excludes_nothing_and_one_that_they_miss_does() -> None:
-    ctx, noise = run(network(), max_drop=50.0)
+def test_a_budget_that_8_bits_meet_excludes_nothing() -> None:
+    ctx, _ = run(network(), max_drop=50.0)
     assert not ctx.missed
     assert not ctx.skips
-    tight = network()
-    tight_ctx, closer = run(tight, max_drop=0.0, weight_bits=3, **PLAIN)
-    assert any("max_drop" in skip.reason for skip in tight_ctx.skips) or tight_ctx.missed
-    assert closer <= noise + 60.0
-    assert runtime.Session(tight)
+    assert [step for step in ctx.details["budget"] if step.startswith("all in 8 bits")]
+
+
+def climbed(target: str, **options: object) -> tuple[list[str], Context]:
+    """What a budget that nothing meets but float tries, in order."""
+    model = network()
+    ctx = Context(Inputs(model), target=targets.load(target))
+    given = {"max_drop": 0.0, "weight_bits": 2, "measure": False, "equalise": "none", **PLAIN, **options}
+    plan = Quant(**given).plan(model, ctx)  # type: ignore[arg-type]
+    assert plan.items or ctx.skips
+    return [step.split(":")[0] for step in ctx.details["budget"]], ctx
+
+
+def test_a_budget_that_is_missed_climbs_the_ladder_and_then_leaves_layers_float(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Harm, "of", lambda self, model: 1.0)
+    steps, ctx = climbed("ort-cpu")
+    ways = ["all in 8 bits", "calibrator=mean", "calibrator=mse", "rounding=second-order"]
+    assert steps[:4] == ways
+    assert all(step.endswith("layers float") for step in steps[4:])
+    assert any("nothing can be stored" in skip.reason for skip in ctx.skips)
+    wide, _ = climbed("generic")
+    assert wide[4] == "activations=uint16"
+
+
+def test_what_meets_the_budget_first_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16-bit activations, where nothing else is enough: the plan stores them, at the opset they need."""
+    model = network()
+    monkeypatch.setattr(Harm, "of", lambda self, made: 0.0 if made.opset >= 21 else 1.0)
+    ctx = Context(Inputs(model), target=targets.load("generic"))
+    pass_ = Quant(max_drop=0.5, measure=False, equalise="none")
+    before = model.to_bytes()
+    plan = pass_.plan(model, ctx)
+    assert model.to_bytes() == before
+    assert {item["dtype"] for item in plan.items if "scale" in item} == {"uint16"}
+    pass_.apply(model, plan, ctx)
+    model.check()
+    assert model.opset == 21
 
 
 def test_trials_leave_the_model_alone_and_store_one_layer_each() -> None:
