@@ -61,18 +61,16 @@ class Detection(Task):
         paired: dict[str, Paired] = {}
         if self._reference.images:
             before = _metrics(self._reference)
-            paired = {name: self._paired(part, seed) for name, part in METRICS.items()}
+            paired = self._paired(seed)
         return Outcome(after, before, agreement, paired, {"decode": self.preset})
 
-    def _paired(self, part: slice, seed: int) -> Paired:
+    def _paired(self, seed: int) -> dict[str, Paired]:
         def difference(weights: np.ndarray) -> np.ndarray:
-            rows = [
-                self._precision.precision(row)[part].mean() - self._reference.precision(row)[part].mean()
-                for row in weights
-            ]
-            return np.nan_to_num(np.asarray(rows))
+            rows = [self._precision.precision(row) - self._reference.precision(row) for row in weights]
+            return np.nan_to_num(np.stack([[row[part].mean() for part in METRICS.values()] for row in rows]))
 
-        return bootstrap(difference, self._precision.images, seed, RESAMPLES)
+        found = bootstrap(difference, self._precision.images, seed, RESAMPLES)
+        return dict(zip(METRICS, found, strict=True))
 
 
 class BoxAgreement:

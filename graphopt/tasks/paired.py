@@ -32,20 +32,21 @@ class Paired:
 
 def bootstrap(
     difference: Callable[[np.ndarray], np.ndarray], samples: int, seed: int, resamples: int = RESAMPLES
-) -> Paired:
-    """The percentile interval of a difference over resampled samples (B. Efron, 1979).
+) -> list[Paired]:
+    """The percentile intervals of differences over resampled samples (B. Efron, 1979).
 
-    ``difference(weights)`` gets (R, N) how often each of N samples counts and returns (R,) differences.
+    ``difference(weights)`` gets (R, N) how often each of N samples counts and returns (R, M) differences.
     """
-    value = float(difference(np.ones((1, samples)))[0])
+    values = difference(np.ones((1, samples)))[0]
     rng = np.random.default_rng(seed)
     found = [
         difference(rng.multinomial(samples, np.full(samples, 1 / samples), size=count).astype(np.float64))
         for count in _portions(resamples, samples)
     ]
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate(found), (tail, 1 - tail))
-    return Paired(value, float(low), float(high))
+    low, high = np.quantile(np.concatenate(found), (tail, 1 - tail), axis=0)
+    columns = zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
+    return [Paired(value, below, above) for value, below, above in columns]
 
 
 def _portions(resamples: int, samples: int) -> list[int]:
@@ -57,7 +58,7 @@ def _portions(resamples: int, samples: int) -> list[int]:
 def paired_rates(before: np.ndarray, after: np.ndarray, seed: int) -> Paired:
     """The change of a rate from one flag a sample, (N,) bool each, with McNemar's exact p-value."""
     change = after.astype(np.float64) - before.astype(np.float64)
-    found = bootstrap(lambda weights: weights @ change / len(change), len(change), seed)
+    (found,) = bootstrap(lambda weights: weights @ change[:, None] / len(change), len(change), seed)
     return Paired(found.difference, found.low, found.high, mcnemar(before, after))
 
 

@@ -57,12 +57,12 @@ class Segmentation(Task):
         agreement = {"masks": agreement["mIoU"], "pixels": agreement["pixels"]} if agreement else {}
         paired: dict[str, Paired] = {}
         if self._before.images:
-            paired = {"mIoU": bootstrap(self._change, self._after.images, seed)}
+            paired["mIoU"] = bootstrap(self._change, self._after.images, seed)[0]
         details = {"classes": self._after.by_class()} if self._after.images else {}
         return Outcome(self._after.metrics(), self._before.metrics(), agreement, paired, details)
 
     def _change(self, weights: np.ndarray) -> np.ndarray:
-        return self._after.mean_iou(weights) - self._before.mean_iou(weights)
+        return (self._after.mean_iou(weights) - self._before.mean_iou(weights))[:, None]
 
     def _classes(self, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         if values.dtype.kind in "iub":

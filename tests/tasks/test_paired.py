@@ -41,7 +41,7 @@ def test_no_change_is_noise_and_a_large_one_is_not() -> None:
 
 def test_many_samples_are_drawn_in_portions() -> None:
     change = np.random.default_rng(0).normal(1.0, 1.0, 30_000)
-    found = bootstrap(lambda weights: weights @ change / len(change), len(change), 0, 200)
+    (found,) = bootstrap(lambda weights: weights @ change[:, None] / len(change), len(change), 0, 200)
     error = change.std() / math.sqrt(len(change))
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.25)
     assert found.difference == pytest.approx(change.mean())
