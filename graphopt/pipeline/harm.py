@@ -20,6 +20,7 @@ HELD_OUT = 512  # samples at most; the standard error of a rate is then 2 points
 FITTED = 256  # samples that a trial is fitted to at most; the result is fitted to all
 SAME_ANSWER = 0.9  # share of samples with the same class above which classes tell nothing
 BATCH = 1  # the one size that every model takes
+CLOSE = 0.8  # of the limit; each further trial would win less than it takes
 
 
 class Harm:
@@ -129,18 +130,36 @@ def trial_samples(samples: Samples) -> Samples:
 def last_harmless(
     model: ir.Model, compress: Callable[[int], None], harm: Harm, limit: float, steps: int
 ) -> int:
-    """Return the last of the steps 0..``steps`` - 1 whose harm is within ``limit``, by bisection.
+    """Return a step of 0..``steps`` - 1 whose harm is within ``limit``: the last, or one that comes close.
 
-    ``compress`` compresses ``model`` up to a step; after each trial the model is put back, with new nodes.
+    Step 0 is taken to do no harm, and harm to grow with the steps.  Once it is known on both sides of the
+    limit, the next trial lies where a straight line between them comes close to the limit.  ``compress``
+    compresses ``model`` up to a step; after each trial the model is put back, with new nodes.
     """
     good, bad = 0, steps
+    known = {0: 0.0}
     while bad - good > 1:
-        middle = (good + bad) // 2
+        middle = _between(good, bad, known, limit)
         before = model.snapshot()
         try:
             compress(middle)
-            harmless = harm.of(model) <= limit
+            known[middle] = harm.of(model)
         finally:
             model.restore(before)
-        good, bad = (middle, bad) if harmless else (good, middle)
+        if known[middle] > limit:
+            bad = middle
+            continue
+        good = middle
+        if 0.0 < CLOSE * limit <= known[good]:
+            break
     return good
+
+
+def _between(good: int, bad: int, known: dict[int, float], limit: float) -> int:
+    """The step to try next, at least an eighth of the way from both ends."""
+    if bad not in known:
+        return (good + bad) // 2
+    aim = (1.0 + CLOSE) / 2 * limit
+    share = (aim - known[good]) / (known[bad] - known[good])
+    margin = max(1, (bad - good) // 8)
+    return min(max(good + int(share * (bad - good)), good + margin), bad - margin)

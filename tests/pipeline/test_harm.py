@@ -9,7 +9,7 @@ import pytest
 
 from graphopt import data, ir
 from graphopt.pipeline import Context
-from graphopt.pipeline.harm import Harm, Variation
+from graphopt.pipeline.harm import Harm, Variation, last_harmless
 from graphopt.pipeline.inputs import Inputs
 
 
@@ -37,3 +37,40 @@ def test_a_classifier_that_always_answers_the_same_hides_no_harm(fakes: SimpleNa
     broken.graph.set_constant(gemm, 1, np.zeros_like(gemm.inputs[1].constant))
     assert harm.of(model) == 0.0
     assert harm.of(broken) > 50.0
+
+
+class Curve:
+    """Harm that is a function of the step that a fake model stands at."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values, self.step, self.trials = values, 0, 0
+
+    def compress(self, step: int) -> None:
+        self.step = step
+
+    def of(self, model: object) -> float:
+        self.trials += 1
+        return self.values[self.step]
+
+    def snapshot(self) -> int:
+        return self.step
+
+    def restore(self, step: int) -> None:
+        self.step = step
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("end", [0.3, 1.1, 4.0, 60.0])
+def test_a_search_ends_within_the_limit_and_close_to_it(power: float, end: float) -> None:
+    curve = Curve([end * (step / 63) ** power for step in range(64)])
+    found = last_harmless(curve, curve.compress, curve, 1.0, 64)  # type: ignore[arg-type]
+    assert curve.values[found] <= 1.0
+    assert found == 63 or curve.values[found] >= 0.8 or curve.values[found + 1] > 1.0
+    assert curve.trials <= 7
+    assert curve.step == 0  # put back
+
+
+def test_without_allowance_only_what_costs_nothing_goes() -> None:
+    curve = Curve([0.0] * 20 + [0.5] * 44)
+    found = last_harmless(curve, curve.compress, curve, 0.0, 64)  # type: ignore[arg-type]
+    assert found == 19
