@@ -20,7 +20,6 @@ HELD_OUT = 512  # samples at most; the standard error of a rate is then 2 points
 FITTED = 256  # samples that a trial is fitted to at most; the result is fitted to all
 SAME_ANSWER = 0.9  # share of samples with the same class above which classes tell nothing
 BATCH = 1  # the one size that every model takes
-CLOSE = 0.8  # of the limit; each further trial would win less than it takes
 
 
 class Harm:
@@ -128,18 +127,23 @@ def trial_samples(samples: Samples) -> Samples:
 
 
 def last_harmless(
-    model: ir.Model, compress: Callable[[int], None], harm: Harm, limit: float, steps: int
+    model: ir.Model,
+    compress: Callable[[int], None],
+    harm: Harm,
+    limit: float,
+    steps: int,
+    close: float = 1.0,
 ) -> int:
-    """Return a step of 0..``steps`` - 1 whose harm is within ``limit``: the last, or one that comes close.
+    """Return the last of the steps 0..``steps`` - 1 whose harm is within ``limit``, by bisection.
 
-    Step 0 is taken to do no harm, and harm to grow with the steps.  Once it is known on both sides of the
-    limit, the next trial lies where a straight line between them comes close to the limit.  ``compress``
-    compresses ``model`` up to a step; after each trial the model is put back, with new nodes.
+    Where trials are dear, a step whose harm reaches the fraction ``close`` of the limit is good enough: once
+    the harm is known on both sides of the limit, the next trial lies where a straight line comes close to it.
+    ``compress`` compresses ``model`` up to a step; after each trial the model is put back, with new nodes.
     """
     good, bad = 0, steps
     known = {0: 0.0}
     while bad - good > 1:
-        middle = _between(good, bad, known, limit)
+        middle = _between(good, bad, known, limit, close)
         before = model.snapshot()
         try:
             compress(middle)
@@ -150,16 +154,16 @@ def last_harmless(
             bad = middle
             continue
         good = middle
-        if 0.0 < CLOSE * limit <= known[good]:
+        if close < 1.0 and 0.0 < close * limit <= known[good]:
             break
     return good
 
 
-def _between(good: int, bad: int, known: dict[int, float], limit: float) -> int:
-    """The step to try next, at least an eighth of the way from both ends."""
-    if bad not in known:
+def _between(good: int, bad: int, known: dict[int, float], limit: float, close: float) -> int:
+    """The middle, or where a line aims, at least an eighth of the way from both ends."""
+    if close >= 1.0 or bad not in known:
         return (good + bad) // 2
-    aim = (1.0 + CLOSE) / 2 * limit
+    aim = (1.0 + close) / 2 * limit
     share = (aim - known[good]) / (known[bad] - known[good])
     margin = max(1, (bad - good) // 8)
     return min(max(good + int(share * (bad - good)), good + margin), bad - margin)

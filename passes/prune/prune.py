@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 LEVELS = (0.125, 0.25, 0.5, 0.75)  # fractions of one group that sensitivity removes
 HARMLESS = 1e-4  # share of its variance that what reads a group may lose when there is nothing to judge by
 NO_DATA = "no goal and no data: only channels that are constant or never read"
+CLOSE = 0.8  # of the points allowed; each further trial of the careful search would win less than it takes
 NEED_SAMPLES = ("obs", "energy", "variance")
 
 
@@ -233,5 +234,5 @@ class Prune(Options):
         def prune(step: int) -> None:
             carry_out(model, couple(model, facts), steps[step], samples, ctx)
 
-        step = last_harmless(model, prune, harm, self.max_drop, len(steps))
+        step = last_harmless(model, prune, harm, self.max_drop, len(steps), CLOSE)
         return steps[step], f"no goal: the most that costs at most {self.max_drop:g} points ({harm.measure})"

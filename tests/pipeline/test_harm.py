@@ -61,9 +61,13 @@ class Curve:
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("end", [0.3, 1.1, 4.0, 60.0])
-def test_a_search_ends_within_the_limit_and_close_to_it(power: float, end: float) -> None:
+def test_a_search_ends_at_the_limit_or_where_asked_close_to_it(power: float, end: float) -> None:
     curve = Curve([end * (step / 63) ** power for step in range(64)])
-    found = last_harmless(curve, curve.compress, curve, 1.0, 64)  # type: ignore[arg-type]
+    last = last_harmless(curve, curve.compress, curve, 1.0, 64)  # type: ignore[arg-type]
+    assert last == max(step for step in range(64) if curve.values[step] <= 1.0)
+    assert curve.trials <= 6
+    curve.trials = 0
+    found = last_harmless(curve, curve.compress, curve, 1.0, 64, 0.8)  # type: ignore[arg-type]
     assert curve.values[found] <= 1.0
     assert found == 63 or curve.values[found] >= 0.8 or curve.values[found + 1] > 1.0
     assert curve.trials <= 7

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -115,17 +116,17 @@ class Worker:
         process.stdout.close()
 
 
-class WorkerBackend:
+class WorkerBackend(ABC):
     """Trains with the engine ``engine`` in the environment of ``python``."""
 
     engine = ""
 
     @property
+    @abstractmethod
     def python(self) -> Path:
         """The interpreter of the environment."""
-        raise NotImplementedError
 
-    def ready(self) -> None:
+    def ready(self) -> None:  # noqa: B027 (nothing to look for is an answer)
         """Nothing to look for by default."""
 
     def check(self, job: Job) -> None:
