@@ -12,6 +12,7 @@ from graphopt.data.presets import PRESETS
 from graphopt.data.recipe import parse_preprocess
 from graphopt.data.samples import Batch, Sample, Samples, shared
 from graphopt.data.spec import DataSpec, parse_spec
+from graphopt.data.spool import spooled
 from graphopt.data.synthetic import synthetic
 from graphopt.data.transform import looks_unnormalised
 
@@ -28,5 +29,6 @@ __all__ = [
     "parse_preprocess",
     "parse_spec",
     "shared",
+    "spooled",
     "synthetic",
 ]

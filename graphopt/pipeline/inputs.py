@@ -169,4 +169,5 @@ class Inputs:
         from graphopt import data
 
         preprocess = None if self._preprocess is None else data.parse_preprocess(self._preprocess)
-        return data.load(given, self.ports, preprocess, shapes=self._overrides, seed=self.seed)
+        found = data.load(given, self.ports, preprocess, shapes=self._overrides, seed=self.seed)
+        return data.spooled(found)

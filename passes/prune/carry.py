@@ -28,7 +28,7 @@ NOTE = "prune.fitted"
 
 @dataclass(frozen=True)
 class _Fitted:
-    """What planning has fitted: weights by layer, and for which model, channels and samples."""
+    """What planning has fitted: weights by layer, and from which state, for which channels."""
 
     key: str
     constants: dict[str, tuple[np.ndarray, np.ndarray | None]]
@@ -42,11 +42,13 @@ def carry_out(
     samples: Samples | None,
     ctx: Context,
     notes: Notes | None = None,
+    state: str = "",
 ) -> Sequence[Repaired | Corrected]:
     """Remove channels from ``model`` in place.
 
     With samples, what is left is fitted to what the model computed; with the notes of normalisations instead,
-    biases take over the means of what goes.
+    biases take over the means of what goes.  ``state`` is what ``state_of`` said of the model that the pass
+    was given: where planning began with the same, its fit is taken over.
     """
     done: Sequence[Repaired | Corrected] = ()
     if samples is not None and not keep[list(coupling.inexact)].all():
@@ -54,7 +56,7 @@ def carry_out(
         samples = None
     if samples is not None:
         known = ctx.notes.get(NOTE)
-        if known is not None and known.key == _key(model, coupling, keep, samples):
+        if known is not None and known.key == _key(state, coupling, keep):
             _take_over(model, known)
             done = known.done
         else:
@@ -67,11 +69,13 @@ def carry_out(
     return done
 
 
-def remember(model: ir.Model, coupling: Coupling, keep: Keep, done: Sequence[Repaired], ctx: Context) -> None:
-    """Keep the weights that were fitted for a plan, for the time when it is carried out on ``model``.
+def remember(
+    model: ir.Model, coupling: Coupling, keep: Keep, done: Sequence[Repaired], ctx: Context, state: str
+) -> None:
+    """Keep the weights that were fitted for a plan, for the time when it is carried out from ``state``.
 
-    ``coupling`` is that of the copy that was fitted.  The same walk over the same samples would come to the
-    same weights.
+    ``coupling`` is that of the copy of ``model`` that was fitted.  The same walk over the same samples would
+    come to the same weights.
     """
     layers = {layer.node.output.name: layer.node for layer in coupling.layers if layer.ids is not None}
     before = {node.output.name: node for node in model.graph.nodes if node.outputs}
@@ -80,15 +84,20 @@ def remember(model: ir.Model, coupling: Coupling, keep: Keep, done: Sequence[Rep
         for name, node in layers.items()
         if _differ(node, before[name])
     }
-    key = _key(model, coupling, keep, ctx.calibration)
-    ctx.notes[NOTE] = _Fitted(key, constants, tuple(done))
+    ctx.notes[NOTE] = _Fitted(_key(state, coupling, keep), constants, tuple(done))
 
 
-def _key(model: ir.Model, coupling: Coupling, keep: Keep, samples: Samples) -> str:
+def state_of(model: ir.Model, ctx: Context) -> str:
+    """What tells a model and the samples it is fitted to from others of the same process."""
     digest = hashlib.sha256(model.snapshot().message)
+    digest.update(f"{id(model.weights)} {ctx.inputs.source}".encode())
+    return digest.hexdigest()
+
+
+def _key(state: str, coupling: Coupling, keep: Keep) -> str:
+    digest = hashlib.sha256(state.encode())
     digest.update(coupling.classes.tobytes())
     digest.update(keep.tobytes())
-    digest.update(f"{id(model.weights)} {samples.source} {len(samples)}".encode())
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ from graphopt.errors import UsageError
 from graphopt.pipeline import Plan, Trial
 from graphopt.pipeline.harm import Harm, last_harmless, trial_samples
 
-from .carry import carry_out
+from .carry import carry_out, state_of
 from .cells import find_cells
 from .choice import Choice
 from .constant import absorb_constants, without_constants
@@ -70,11 +70,12 @@ class Prune(Options):
 
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose the channels to remove; an item is one group of a layer's output channels."""
+        state = state_of(model, ctx)
         facts = gather_facts(model, ctx, self.allow_inexact)
         model = without_constants(model, facts, ctx)
         choice = self._choice(model, facts, ctx)
         if self.goal or not ctx.calibration_is_synthetic:
-            keep, rule = self._planner(model, facts, ctx).plan(choice)
+            keep, rule = self._planner(model, facts, ctx, state).plan(choice)
         else:
             keep, rule = choice.dead_only(), NO_DATA
             if self._notes(choice.coupling, facts, ctx) is not None:
@@ -87,6 +88,7 @@ class Prune(Options):
 
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
         """Remove the channels that ``plan`` names with all that is coupled to them, and repair the rest."""
+        state = state_of(model, ctx)
         facts = gather_facts(model, ctx, self.allow_inexact)
         if any(item.get("remove") for item in plan.items):
             absorb_constants(model, facts, ctx)
@@ -98,7 +100,7 @@ class Prune(Options):
             notes = self._notes(coupling, facts, ctx) if self.repair else None
             if samples is not None and ctx.calibration_is_synthetic:
                 ctx.warn("prune fitted weights to synthetic samples; real calibration data would do better")
-            for done in carry_out(model, coupling, keep, samples, ctx, notes):
+            for done in carry_out(model, coupling, keep, samples, ctx, notes, state):
                 ctx.changed(done.layer, done.what)
 
     def trials(self, model: ir.Model, ctx: Context) -> Iterator[Trial]:
@@ -162,7 +164,7 @@ class Prune(Options):
         found[dead] = -1.0
         return Choice(coupling, score_rankings(cells, found), dead, allowed, False, alike)
 
-    def _planner(self, model: ir.Model, facts: Facts, ctx: Context) -> Planner:
+    def _planner(self, model: ir.Model, facts: Facts, ctx: Context, state: str) -> Planner:
         return Planner(
             model=model,
             facts=facts,
@@ -175,6 +177,7 @@ class Prune(Options):
             afresh=self.repair
             and self.importance in ("auto", "obs")
             and self._samples(facts, ctx) is not None,
+            state=state,
         )
 
     # -- the rules ----------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ class Planner:
     steps: int
     start: float  # the amount that changes nothing
     afresh: bool
+    state: str  # what ``carry.state_of`` says of the model before its constants were absorbed
 
     def plan(self, choice: Choice) -> tuple[Keep, str]:
         """Return the channels to keep, and the rule that chose them."""
@@ -50,7 +51,7 @@ class Planner:
         exact = bool(keep[list(choice.coupling.inexact)].all())
         if self.afresh and exact and not keep.all():
             _, coupling, keep, done = self._fit(choice, keep)
-            remember(self.model, coupling, keep, done, self.ctx)
+            remember(self.model, coupling, keep, done, self.ctx, self.state)
         return keep, rule
 
     def _amount(self, step: int) -> float | None:

@@ -75,14 +75,16 @@ class Judge:
 
 def run(judge: Judge, case: Case, draws: int) -> dict[str, Any]:
     """Carry out one case for each draw; points lost, their paired 95 % interval, and the MACs left."""
-    before = cost.measure(ir.load(judge.source))
+    first = next(iter(judge.evaluation)).feeds
+    shapes = {name: value.shape for name, value in first.items()}
+    before = cost.measure(ir.load(judge.source), shapes)
     lost, left = [], []
     for samples in judge.draws(case.samples, 1 if case.baseline else draws):
         given = None if case.baseline else samples
         result = graphopt.optimize(
             judge.source, case.passes, calibration=given, verify="structure", latency=False
         )
-        after = cost.measure(result.model)
+        after = cost.measure(result.model, shapes)
         left.append((after.macs or 0) / (before.macs or 1))
         lost.append(judge.right.astype(float) - _right(result.model, judge.evaluation))
     by_sample = np.mean(lost, axis=0)
