@@ -59,9 +59,13 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        extra = [name for name in self.list_commands(ctx) if name not in COMMANDS]
+        from graphopt.pipeline.registry import commands
+
+        registry = commands()
+        rooms = [name for name in registry.names if name not in COMMANDS]
+        told = [(name, registry.summary(name) or f"See graphopt {name} --help.") for name in rooms]
         with formatter.section("Commands"):
-            formatter.write_dl([*COMMANDS.items(), *((name, f"graphopt {name} --help") for name in extra)])
+            formatter.write_dl([*COMMANDS.items(), *told])
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

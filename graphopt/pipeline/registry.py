@@ -5,10 +5,13 @@ Our own passes register through the same groups as anyone's plugin.
 
 from __future__ import annotations
 
+import ast
 import functools
+import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from graphopt.errors import UsageError
@@ -75,6 +78,13 @@ class Registry:
             raise found.error()
         return found
 
+    def summary(self, name: str) -> str:
+        """The first sentence of the docstring of the module that registers ``name``, without running it.
+
+        Empty where there is none, or where the source does not lie beside its package.
+        """
+        return _summary(self._points[name])
+
     def make(self, step: Step) -> Pass:
         """The frozen pass that a step of a spec asks for, its options converted and checked."""
         owner: type[Pass] = self.load(step.name)
@@ -106,6 +116,18 @@ def _load(point: EntryPoint) -> Any:
         Exception
     ) as error:  # a plugin may fail in any way; the reason is kept and shown to who asks for it
         return Broken(point.name, f"{type(error).__name__}: {error}", f"mend or reinstall {_origin(point)}")
+
+
+def _summary(point: EntryPoint) -> str:
+    package, *rest = point.module.rsplit(".", 2) if point.module.count(".") > 1 else [point.module]
+    try:
+        spec = importlib.util.find_spec(package)
+        folders = spec.submodule_search_locations if spec is not None else None
+        source = Path(folders[0], *rest).with_suffix(".py").read_text("utf-8") if folders else ""
+        text = ast.get_docstring(ast.parse(source)) or ""
+    except (ImportError, OSError, SyntaxError, ValueError):  # whoever calls the command learns why
+        return ""
+    return " ".join(text.partition("\n\n")[0].split())
 
 
 def _origin(point: EntryPoint) -> str:

@@ -44,6 +44,12 @@ def test_every_command_has_help_with_defaults() -> None:
     assert "[default: ort-cpu]" in " ".join(run("optimize", "--help").stdout.split())
 
 
+def test_help_says_what_the_commands_of_rooms_do() -> None:
+    listed = run("--help").stdout
+    assert "Train a student towards a teacher" in listed
+    assert "remove the environment that distill trains in" in " ".join(listed.split())
+
+
 def test_a_closed_pipe_is_no_error(tiny: Path) -> None:
     with subprocess.Popen(
         [*COMMAND, "inspect", str(tiny)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

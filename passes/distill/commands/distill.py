@@ -1,4 +1,4 @@
-"""``graphopt distill``: train a student towards a teacher."""
+"""Train a student towards a teacher, without labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``graphopt trainer``: the environment that trains for ``distill``."""
+"""Install, check or remove the environment that distill trains in."""
 
 from __future__ import annotations
 
