@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.residual import goes_into
 from graphopt.stats import Patches
 
 from .cells import Cell
@@ -22,7 +23,7 @@ from .expected import Moments, Notes, expected_moments, spread_out
 from .ledger import Ids
 from .predict import Keep
 from .ranking import Ranking
-from .readers import TINY, Reader, result
+from .readers import TINY, Reader
 from .slots import Slot
 from .walk import label
 
@@ -64,7 +65,7 @@ def _reader(slot: Slot, patches: Patches, known: dict[str, Moments]) -> Reader:
     read, matrix = _read(slot, known), patches.matrix(slot.values)
     variance = np.ones(len(slot.ids)) if read is None else read.variance
     squares = spread_out(variance, patches)
-    after = known.get(result(slot.node).name)
+    after = known.get(goes_into(slot.node).name)
     own = float(np.einsum("gn,gno->", squares, np.square(matrix)))
     total = own if after is None else float(after.variance.sum())
     return Reader(slot, patches, matrix, squares, 1.0 / (total + TINY))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.residual import goes_into
 from graphopt.stats import ChannelMoments, Gram, Patches
 
 from .cells import Cell
@@ -68,10 +69,10 @@ def find_readers(model: ir.Model, coupling: Coupling, samples: Samples, ctx: Con
         axis, patches = -1 if slot.node.op == "MatMul" else 1, small.get(slot.node)
         moments = _moments_factory(axis)
         reads = moments if patches is None else _gram_factory(patches, slot.node.op != "MatMul", ctx.seed)
-        goes_into = result(slot.node)
+        after = goes_into(slot.node)
         tensors = [(slot.node.inputs[0].name, reads)]
-        if patches is None or goes_into is not slot.node.output:
-            tensors.append((goes_into.name, moments))
+        if patches is None or after is not slot.node.output:
+            tensors.append((after.name, moments))
         asked.append([(name, len(requests[name])) for name, _ in tensors])
         for name, factory in tensors:
             requests[name].append(factory)
@@ -80,16 +81,6 @@ def find_readers(model: ir.Model, coupling: Coupling, samples: Samples, ctx: Con
         _reader(slot, small.get(slot.node), *(found[name][place] for name, place in places))
         for slot, places in zip(slots, asked, strict=True)
     ]
-
-
-def result(node: ir.Node) -> ir.Tensor:
-    """What a layer goes into: the residual sum right behind it, else its own output."""
-    output = node.output
-    reader = output.consumers[0] if output.is_private else None
-    summed = reader is not None and reader.op == "Add" and reader.is_standard
-    if reader is not None and summed and all(tensor.constant is None for tensor in reader.inputs):
-        return reader.output
-    return output
 
 
 def _affordable(slots: Sequence[Slot]) -> dict[ir.Node, Patches]:

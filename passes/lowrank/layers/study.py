@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.residual import goes_into
 from graphopt.solve import Inputs, Responses
 from graphopt.stats import ChannelMoments, Gram, Patches
 
@@ -74,16 +75,6 @@ def weights_of(layer: Layer) -> np.ndarray:
     return matrix
 
 
-def result(node: ir.Node) -> ir.Tensor:
-    """Return what a layer goes into: the residual sum right behind it, else its own output."""
-    output = node.output
-    reader = output.consumers[0] if output.is_private else None
-    summed = reader is not None and reader.op == "Add" and reader.is_standard
-    if reader is not None and summed and all(tensor.constant is None for tensor in reader.inputs):
-        return reader.output
-    return output
-
-
 def _collected(model: ir.Model, layers: Sequence[Layer], samples: Samples, ctx: Context) -> Iterator[Studied]:
     requests: Makers = defaultdict(list)
     asked = [_ask(layer, requests, ctx) for layer in layers]
@@ -97,7 +88,7 @@ def _collected(model: ir.Model, layers: Sequence[Layer], samples: Samples, ctx: 
 def _ask(layer: Layer, requests: Makers, ctx: Context) -> list[tuple[str, int]]:
     """Note what has to be collected for a layer; return under which names and places it will be found."""
     axis = -1 if layer.node.op == "MatMul" else 1
-    source, goes_into = layer.node.inputs[0].name, result(layer.node).name
+    source, after = layer.node.inputs[0].name, goes_into(layer.node).name
     wanted: list[tuple[str, Callable[[], Any]]]
     if layer.rows <= UNKNOWNS:
         wanted = [(source, _gram(layer.patches, layer.biased, ctx.seed))]
@@ -107,7 +98,7 @@ def _ask(layer: Layer, requests: Makers, ctx: Context) -> list[tuple[str, int]]:
             "by what it computes at sampled positions alone"
         )
         wanted = [(layer.output, _gram(_points(layer), True, ctx.seed)), (source, _moments(axis))]
-    wanted.append((goes_into, _moments(axis)))
+    wanted.append((after, _moments(axis)))
     places = []
     for name, maker in wanted:
         places.append((name, len(requests[name])))
