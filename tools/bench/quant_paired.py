@@ -33,4 +33,9 @@ def apart(own: Sequence[Row], other: Sequence[Row] | None, flag: str) -> Paired 
     if not total:
         return None
     sums, counts = np.array(list(total.values())), np.array(list(count.values()), np.float64)
-    return bootstrap(lambda weights: 100 * (weights @ sums) / (weights @ counts), len(sums), 0)
+
+    def points(weights: np.ndarray) -> np.ndarray:
+        """(resamples, 1) from (resamples, images)."""
+        return np.asarray(100 * (weights @ sums) / (weights @ counts))[:, None]
+
+    return bootstrap(points, len(sums), 0)[0]
