@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.residual import residual_sum
 from graphopt.solve.least_squares import RELATIVE, damping, fit, squared_error
 from graphopt.stats import Frontier, Gram, Patches
 
@@ -51,12 +52,17 @@ class Aim:
         """Whether a constant is fitted too."""
         return self.node.op != "MatMul"
 
-    def weights(self) -> np.ndarray:
+    @property
+    def weight(self) -> ir.Array:
+        """The layer's weights as they stand in the model."""
+        values = self.node.inputs[1].constant
+        assert values is not None
+        return values
+
+    def matrix(self) -> np.ndarray:
         """Return the layer's weights with its bias as a last row, (groups, n, outputs)."""
         node = self.node
-        weight = node.inputs[1].constant
-        assert weight is not None
-        matrix = self.patches.matrix(weight) * float(node.attr("alpha", 1.0))
+        matrix = self.patches.matrix(self.weight) * float(node.attr("alpha", 1.0))
         if not self.biased:
             return matrix
         bias = node.input(2)
@@ -64,15 +70,15 @@ class Aim:
         row = np.broadcast_to(row * float(node.attr("beta", 1.0)), matrix.shape[0] * matrix.shape[2])
         return np.concatenate([matrix, row.reshape(matrix.shape[0], 1, -1)], axis=1)
 
-    def store(self, graph: ir.Graph, weights: np.ndarray) -> None:
-        """Write weights like those of ``weights`` into the layer."""
-        node = self.node
-        dtype = node.inputs[1].constant.dtype
-        matrix = weights[:, :-1] if self.biased else weights
+    def store(self, matrix: np.ndarray) -> None:
+        """Write a matrix such as ``matrix()`` into the layer."""
+        node, graph, dtype = self.node, self.node.graph, self.weight.dtype
+        assert graph is not None
         scale, shift = float(node.attr("alpha", 1.0)), float(node.attr("beta", 1.0))
-        graph.set_constant(node, 1, np.ascontiguousarray(self.patches.weight(matrix / scale).astype(dtype)))
+        inner = matrix[:, :-1] if self.biased else matrix
+        graph.set_constant(node, 1, np.ascontiguousarray(self.patches.weight(inner / scale).astype(dtype)))
         if self.biased:
-            graph.set_constant(node, 2, (weights[:, -1].ravel() / shift).astype(dtype))
+            graph.set_constant(node, 2, (matrix[:, -1].ravel() / shift).astype(dtype))
 
     def solve(self, sums: Gram, current: np.ndarray) -> np.ndarray:
         """Return the weights that come closest to the target, held to the current ones for want of data."""
@@ -105,10 +111,10 @@ class Aim:
 
 def _target(node: ir.Node, final: Collection[str]) -> tuple[str, str | None]:
     """The tensor to aim at: a residual sum when its other summand is final, else the output itself."""
-    output = node.output
-    reader = output.consumers[0] if output.is_private else None
-    if reader is not None and reader.op == "Add" and reader.is_standard:
-        other = reader.inputs[1] if reader.inputs[0] is output else reader.inputs[0]
+    addition = residual_sum(node)
+    if addition is not None:
+        first, second = addition.inputs
+        other = second if first is node.output else first
         if other.name in final:
-            return reader.output.name, other.name
-    return output.name, None
+            return addition.output.name, other.name
+    return node.output.name, None

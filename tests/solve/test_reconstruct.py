@@ -37,9 +37,9 @@ def test_a_residual_sum_is_the_target_once_its_other_side_is_final() -> None:
 def test_weights_are_read_and_stored_alike() -> None:
     model = block()
     aim = aim_at(model, "one", ())
-    weights = aim.weights()
+    weights = aim.matrix()
     before = [np.array(tensor.constant) for tensor in aim.node.inputs[1:]]
-    aim.store(model.graph, weights)
+    aim.store(weights)
     for tensor, values in zip(aim.node.inputs[1:], before, strict=True):
         np.testing.assert_array_equal(tensor.constant, values)
 
@@ -56,7 +56,7 @@ def test_a_spoilt_layer_is_mended_by_the_fit() -> None:
     aim = aim_at(model, "two", (model.graph.nodes[1].output.name,))
     fitted, judged = aim.collect(old, new, 0)
     assert fitted.count == 7 * judged.count
-    current = aim.weights()
+    current = aim.matrix()
     best = aim.solve(fitted, current)
     assert aim.error(judged, current) > 0.05
     assert aim.error(judged, best) < 1e-4

@@ -129,11 +129,11 @@ def _may_fit(node: ir.Node) -> bool:
 def _fit(graph: ir.Graph, aim: Aim, task: Task | None, sums: tuple[Gram, Gram]) -> Done | None:
     fitted, judged = sums
     del sums  # a Gram matrix may have 170 MB: each is let go when it is done with
-    current = aim.weights()
+    current = aim.matrix()
     if not fitted.count:
         return None
     if task is None:
-        return _fit_whole(graph, aim, current, fitted, judged)
+        return _fit_whole(aim, current, fitted, judged)
     if not judged.count:
         judged = fitted
     tried = [_split(aim, task, fitted, base) for base in (aim.solve(fitted, current), current)]
@@ -147,7 +147,7 @@ def _fit(graph: ir.Graph, aim: Aim, task: Task | None, sums: tuple[Gram, Gram]) 
     return Done(label(aim.node) or task.layer.name, None, min(errors), factors.values, task.ranks[0])
 
 
-def _fit_whole(graph: ir.Graph, aim: Aim, current: np.ndarray, fitted: Gram, judged: Gram) -> Done | None:
+def _fit_whole(aim: Aim, current: np.ndarray, fitted: Gram, judged: Gram) -> Done | None:
     """Fit a layer that is not split; leave it when that is not better."""
     if not judged.count:
         return None
@@ -157,7 +157,7 @@ def _fit_whole(graph: ir.Graph, aim: Aim, current: np.ndarray, fitted: Gram, jud
     after = aim.error(judged, aim.solve(fitted, current))
     if after >= before:
         return None
-    aim.store(graph, aim.solve(fitted.merge(judged), current))
+    aim.store(aim.solve(fitted.merge(judged), current))
     return Done(label(aim.node), before, after)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from graphopt.passes.prune.coupling import couple
 from graphopt.passes.prune.facts import gather_facts
 from graphopt.passes.prune.repair import repair
 from graphopt.passes.prune.surgery import remove_channels
+from graphopt.passes.prune.task import ANYTHING, Task, task_of
 from graphopt.pipeline import Context, Plan
 from graphopt.runtime import Session
 from graphopt.stats import cuts
@@ -165,12 +167,13 @@ def test_the_residual_sum_is_the_target() -> None:
     model = residual()
     layers = [node for node in model.graph.nodes if node.name in ("second", "expand")]
     cut = next(cuts(model.graph, layers))
-    from graphopt.passes.prune.task import _wanted
-
     second = next(node for node in model.graph.nodes if node.name == "second")
-    target, branch = _wanted(second, set(cut))
-    assert target.producer.op == "Add" and branch is not None and branch.producer.op == "Relu"
-    assert _wanted(second, set()) == (second.output, None)
+    with_sum, without = task_of(second, (), set(cut)), task_of(second, (), set())
+    assert isinstance(with_sum, Task) and isinstance(without, Task)
+    makers = {node.output.name: node.op for node in model.graph.nodes}
+    assert makers[with_sum.target] == "Add" and makers[with_sum.branch or ""] == "Relu"
+    assert (without.target, without.branch) == (second.output.name, None)
+    assert with_sum.seen == (0.0, math.inf) and without.seen == ANYTHING  # a Relu follows the sum
 
 
 def test_shared_weights_are_not_fitted() -> None:
