@@ -30,14 +30,17 @@ class Ratios:
         host = machine(threads)
         return cls(file_in(cache, "ratios", SCHEMA, host), host)
 
-    def of(self, before: ir.Model, after: ir.Model, measure: Callable[[], float]) -> float:
+    def of(
+        self, before: ir.Model, after: ir.Model, measure: Callable[[], float], *, under: str = ""
+    ) -> float:
         """Return the ratio for two networks as they stand, by ``measure`` when they are new.
 
-        Raises OutputError when the file cannot be written.
+        ``under`` says what else it depends on, such as the sizes of inputs.  Raises OutputError when the file
+        cannot be written.
         """
         if max(before.weight_bytes, after.weight_bytes) > LARGEST:
             return measure()
-        key = hashlib.sha256(_digest(before) + _digest(after)).hexdigest()
+        key = hashlib.sha256(_digest(before) + _digest(after) + under.encode()).hexdigest()
         if key not in self._known:
             self._known = self._kept.add({**self._known, key: round(measure(), 6)})
         return self._known[key]

@@ -4,6 +4,7 @@ from graphopt.solve.allocate import Curve, Slopes, Spending, Use, fill, spend
 from graphopt.solve.elimination import Elimination, removal_curve
 from graphopt.solve.least_squares import damping, fit, shrunk, squared_error
 from graphopt.solve.polyadic import canonical, khatri_rao
+from graphopt.solve.reach import Reached, reach
 from graphopt.solve.reconstruct import Aim
 from graphopt.solve.splitting import Reduction, Splitting
 from graphopt.solve.whiten import (
@@ -21,6 +22,7 @@ __all__ = [
     "Curve",
     "Elimination",
     "Inputs",
+    "Reached",
     "Reduction",
     "Responses",
     "Slopes",
@@ -33,6 +35,7 @@ __all__ = [
     "fit",
     "khatri_rao",
     "lower_factor",
+    "reach",
     "removal_curve",
     "response_svd",
     "shrunk",

@@ -11,9 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from graphopt import ir, runtime
 from graphopt.cost import LatencyTable
-from graphopt.runtime import paired_latency
+from graphopt.pipeline.relative_time import relative_time
+from graphopt.solve import reach
 
 from .choice import Choice
 from .coupling import couple
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
 
 TRIES = 6
 CLOSE = 0.03  # of the goal, above which a measured ratio counts as missed
-WASTE = 0.04  # of the goal, below which a ratio is needlessly small
-SECONDS = 3.0  # for measuring one plan
 
 
 @dataclass(frozen=True)
@@ -49,39 +50,22 @@ def reach_latency(model: ir.Model, facts: Facts, choice: Choice, goal: float, ct
     table = LatencyTable.open(ctx.settings.times, ctx.threads, progress=ctx.settings.progress)
     block = ctx.target.block(runtime.machine()["isa"])
     stairs = measured_stairs(choice.coupling, choice.cells, facts, table, block)
-    session, feeds = ctx.session(model), next(iter(ctx.inputs.check)).feeds
-    best = Reached(choice.coupling.keep_all(), 1.0, goal >= 1.0)
-    fast, slow = (0.0, 0.0), (1.0, 1.0)  # budgets and their ratios, below the goal and above
-    budget, tried = goal, set[bytes]()
-    for _ in ctx.progress("prune: measuring plans", range(TRIES), TRIES):
+
+    def propose(budget: float) -> tuple[bytes, bool]:
         widths, possible = choice.spend(stairs, budget)
-        keep = choice.keep(widths)
-        if keep.tobytes() in tried:
-            break  # widths are too coarse for anything between
-        tried.add(keep.tobytes())
+        return choice.keep(widths).tobytes(), possible
+
+    def measure(plan: bytes) -> float:
         trial = model.copy()
-        remove_channels(trial, couple(trial, facts), keep)
-        ratio = paired_latency(session, ctx.session(trial), feeds, seconds=SECONDS).ratio
-        is_slow = ratio > goal * (1 + CLOSE)
-        if _better(ratio, best.ratio, goal):
-            best = Reached(keep, ratio, not is_slow)
-        if (goal * (1 - WASTE) <= ratio and not is_slow) or (is_slow and not possible):
-            break
-        fast, slow = (fast, (budget, ratio)) if is_slow else ((budget, ratio), slow)
-        budget = _between(fast, slow, goal)
-    return best
+        remove_channels(trial, couple(trial, facts), _kept(plan))
+        return relative_time(model, trial, ctx)
+
+    start = choice.coupling.keep_all().tobytes()
+    tries = ctx.progress("prune: measuring plans", range(TRIES), TRIES)
+    reached = reach(goal, start, propose, measure, tries, close=CLOSE)
+    return Reached(_kept(reached.plan), reached.ratio, reached.met)
 
 
-def _between(fast: tuple[float, float], slow: tuple[float, float], goal: float) -> float:
-    """The budget at which the goal lies on the line between a fast and a slow plan, well inside."""
-    rise = slow[1] - fast[1]
-    part = (goal - fast[1]) / rise if rise > 0 else 0.5
-    return fast[0] + min(max(part, 0.1), 0.9) * (slow[0] - fast[0])
-
-
-def _better(ratio: float, known: float, goal: float) -> bool:
-    """Whether a ratio is nearer to what is wanted: first to keep the goal, then to waste little."""
-    keeps, kept = ratio <= goal * (1 + CLOSE), known <= goal * (1 + CLOSE)
-    if keeps != kept:
-        return keeps
-    return ratio > known if keeps else ratio < known
+def _kept(plan: bytes) -> Keep:
+    """The choice that was turned into bytes, by which plans are told apart."""
+    return np.frombuffer(plan, bool).copy()

@@ -26,6 +26,13 @@ def test_a_pair_of_networks_is_measured_once(tmp_path: Path) -> None:
     assert Ratios.open(tmp_path, 1).of(one, two, measured()) == 0.5
 
 
+def test_a_ratio_holds_for_what_it_was_measured_under(tmp_path: Path) -> None:
+    one, two = residual(0), residual(1)
+    found = Ratios.open(tmp_path, 1)
+    assert [found.of(one, two, measured(value), under=f"batch {value}") for value in (0.5, 0.6)] == [0.5, 0.6]
+    assert found.of(one, two, measured(), under="batch 0.5") == 0.5
+
+
 def test_without_a_folder_nothing_is_kept() -> None:
     one, two = residual(0), residual(1)
     assert [Ratios.open(None, 1).of(one, two, measured(value)) for value in (0.5, 0.6)] == [0.5, 0.6]

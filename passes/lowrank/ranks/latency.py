@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.cost import LatencyTable, LayerShape, Ratios
-from graphopt.runtime import paired_latency
+from graphopt.cost import LatencyTable, LayerShape
+from graphopt.pipeline.relative_time import relative_time
+from graphopt.solve import reach
 
 from ..fit.surgery import replace_layer
 from ..layers.layer import Layer
@@ -31,8 +32,6 @@ FASTER = 0.9  # of the layer's time, which a candidate must not exceed
 TIMED = 10  # candidates of one layer that are timed
 TRIES = 5
 CLOSE = 0.02  # of the goal, above which a measured ratio counts as missed
-WASTE = 0.04  # of the goal, below which a ratio is needlessly small
-SECONDS = 3.0  # for measuring one plan
 
 
 @dataclass(frozen=True)
@@ -95,49 +94,27 @@ def thinned(offer: Offer) -> list[Candidate]:
 def reach_latency(model: ir.Model, chooser: Chooser, goal: float, ctx: Context) -> tuple[Chosen, float]:
     """Return the choice whose measured time is about ``goal`` of the model's, and its measured ratio.
 
-    At first the layers are taken to be all that takes time; what is measured moves the budget.  Only ratios
-    count, of layers to layers and of networks to networks: absolute times of both need not agree, e.g. where
-    other work slows the machine.  Where the goal cannot be reached, the fastest choice tried comes back.
+    At first the layers are taken to be all that takes time; what is measured moves the budget.  Where the
+    goal cannot be reached, the fastest choice tried comes back.
     """
     timed = time_all(chooser.offers, ctx)
     chooser = replace(chooser, offers=[timed.worth(offer) for offer in chooser.offers])
     whole = max(sum(timed.layers.values()), 1e-9)
-    best: tuple[Chosen, float] = (chooser.none(), 1.0)
-    fast, slow = (0.0, 0.0), (1.0, 1.0)  # budgets and their ratios, below the goal and above
-    budget, tried = goal, {best[0]}
-    for _ in ctx.progress("lowrank: measuring plans", range(TRIES), TRIES):
+
+    def propose(budget: float) -> tuple[Chosen, bool]:
         chosen, kept = chooser.spend(timed.use, whole, budget)
-        if chosen in tried:
-            break
-        tried.add(chosen)
-        ratio = _ratio(model, chooser.offers, chosen, ctx)
-        if _better(ratio, best[1], goal):
-            best = (chosen, ratio)
-        is_slow = ratio > goal * (1 + CLOSE)
-        if (goal * (1 - WASTE) <= ratio and not is_slow) or (is_slow and not kept):
-            break
-        fast, slow = (fast, (budget, ratio)) if is_slow else ((budget, ratio), slow)
-        budget = _between(fast, slow, goal)
-    return best
+        return chosen, kept and any(chosen)  # a budget that splits nothing ends the search
+
+    def measure(chosen: Chosen) -> float:
+        return relative_time(model, _trial(model, chooser.offers, chosen), ctx)
+
+    tries = ctx.progress("lowrank: measuring plans", range(TRIES), TRIES)
+    reached = reach(goal, chooser.none(), propose, measure, tries, close=CLOSE)
+    return reached.plan, reached.ratio
 
 
-def _between(fast: tuple[float, float], slow: tuple[float, float], goal: float) -> float:
-    """The budget at which the goal lies on the line between a fast and a slow plan, well inside."""
-    rise = slow[1] - fast[1]
-    part = (goal - fast[1]) / rise if rise > 0 else 0.5
-    return fast[0] + min(max(part, 0.1), 0.9) * (slow[0] - fast[0])
-
-
-def _better(ratio: float, known: float, goal: float) -> bool:
-    """Whether a ratio is nearer to what is wanted: first to keep the goal, then to waste little."""
-    keeps, kept = ratio <= goal * (1 + CLOSE), known <= goal * (1 + CLOSE)
-    if keeps != kept:
-        return keeps
-    return ratio > known if keeps else ratio < known
-
-
-def _ratio(model: ir.Model, offers: Sequence[Offer], chosen: Chosen, ctx: Context) -> float:
-    """Try a choice with random weights: time depends on sizes alone."""
+def _trial(model: ir.Model, offers: Sequence[Offer], chosen: Chosen) -> ir.Model:
+    """Carry a choice out with random weights: time depends on sizes alone."""
     trial = model.copy()
     nodes = {node.output.name: node for node in trial.graph.nodes if node.outputs}
     rng = np.random.default_rng(0)
@@ -149,14 +126,4 @@ def _ratio(model: ir.Model, offers: Sequence[Offer], chosen: Chosen, ctx: Contex
         weights = [rng.standard_normal(stage.weight) / np.sqrt(np.prod(stage.weight[1:])) for stage in stages]
         replace_layer(trial.graph, layer, stages, weights, None)
     trial.sort()
-    return _measured(model, trial, ctx)
-
-
-def _measured(model: ir.Model, trial: ir.Model, ctx: Context) -> float:
-    """How many times as long as the model the trial takes, kept so that a plan repeats."""
-
-    def measure() -> float:
-        feeds = next(iter(ctx.inputs.check)).feeds
-        return paired_latency(ctx.session(model), ctx.session(trial), feeds, seconds=SECONDS).ratio
-
-    return Ratios.open(ctx.settings.times, ctx.threads).of(model, trial, measure)
+    return trial

@@ -44,7 +44,7 @@ def rig(monkeypatch: pytest.MonkeyPatch, clock: Clock, rest: float = 0.0) -> tup
         return measured[-1]
 
     monkeypatch.setattr(latency.LatencyTable, "open", lambda *_, **__: table)
-    monkeypatch.setattr(latency, "_measured", times)
+    monkeypatch.setattr(latency, "relative_time", times)
     return table, measured
 
 
@@ -113,7 +113,7 @@ def test_trial_weights_keep_numbers_in_range(monkeypatch: pytest.MonkeyPatch) ->
         return 0.7
 
     rig(monkeypatch, arithmetic)
-    monkeypatch.setattr(latency, "_measured", times)
+    monkeypatch.setattr(latency, "relative_time", times)
     run(model, LowRank(latency=0.7, **SMALL), calibrated(model, 8))
     for node in seen[0].graph.find("Conv"):
         values = node.inputs[1].constant

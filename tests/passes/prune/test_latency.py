@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         setting.measured.append(ratio)
         return SimpleNamespace(ratio=ratio)
 
-    monkeypatch.setattr(latency, "paired_latency", paired)
+    monkeypatch.setattr("graphopt.pipeline.relative_time.paired_latency", paired)
     monkeypatch.setattr("graphopt.targets.Target.block", lambda self, isa: BLOCK)
     monkeypatch.setattr(latency.LatencyTable, "open", lambda *args, **kwargs: Table())
     monkeypatch.setattr("graphopt.pipeline.Context.session", lambda self, model, **options: model)

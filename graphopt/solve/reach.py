@@ -1,0 +1,77 @@
+"""Reach a goal that can only be measured, such as a network's time, with plans made by prediction.
+
+What is predicted for the parts does not quite add up to what is measured for the whole.  So each plan is
+measured, and the budget that plans are made for is moved along the line between the last plans on either side
+of the goal until what is measured fits (regula falsi).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+WASTE = 0.04  # of the goal, below which a ratio is needlessly small
+INSIDE = 0.1  # of the way between two plans that the next budget keeps from either
+
+Plan = TypeVar("Plan", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Reached(Generic[Plan]):
+    """A plan, the ratio that it was measured to come to, and whether that is the goal."""
+
+    plan: Plan
+    ratio: float
+    met: bool
+
+
+def reach(
+    goal: float,
+    start: Plan,
+    propose: Callable[[float], tuple[Plan, bool]],
+    measure: Callable[[Plan], float],
+    tries: Iterable[object],
+    *,
+    close: float,
+) -> Reached[Plan]:
+    """Return the plan whose measured ratio to ``start`` is nearest to ``goal``, of those that were tried.
+
+    ``propose(budget)`` returns the best plan predicted to fit into a budget, and True; where there is none,
+    the least there is, and False.  A ratio up to ``close`` of the goal above it counts as the goal.  Where
+    that is not reached, the plan of the least ratio comes back; ``start`` has 1.
+    """
+    most = goal * (1 + close)
+    best = Reached(start, 1.0, goal >= 1.0)
+    below, above = (0.0, 0.0), (1.0, 1.0)  # budgets and their ratios
+    budget, tried = goal, set[Plan]()
+    for _ in tries:
+        plan, possible = propose(budget)
+        if plan in tried:
+            break  # plans are too coarse for anything between
+        tried.add(plan)
+        ratio = 1.0 if plan == start else measure(plan)
+        met = ratio <= most
+        if _better(ratio, best.ratio, most):
+            best = Reached(plan, ratio, met)
+        wastes = ratio < goal * (1 - WASTE)
+        if (met and not wastes) or not (met or possible):
+            break
+        below, above = ((budget, ratio), above) if met else (below, (budget, ratio))
+        budget = _between(below, above, goal)
+    return best
+
+
+def _between(below: tuple[float, float], above: tuple[float, float], goal: float) -> float:
+    """The budget at which the goal lies on the line between two plans, well inside."""
+    rise = above[1] - below[1]
+    part = (goal - below[1]) / rise if rise > 0 else 0.5
+    return below[0] + min(max(part, INSIDE), 1 - INSIDE) * (above[0] - below[0])
+
+
+def _better(ratio: float, known: float, most: float) -> bool:
+    """Whether a ratio is nearer to what is wanted: first to keep the goal, then to waste little."""
+    keeps, kept = ratio <= most, known <= most
+    if keeps != kept:
+        return keeps
+    return ratio > known if keeps else ratio < known
