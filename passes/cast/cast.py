@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import ClassVar
 
 import numpy as np
 
 from graphopt import stats
-from graphopt.errors import PassError, UsageError
+from graphopt.errors import PassError
 from graphopt.ir import Model, Node
 from graphopt.ir.facts import gather_facts
 from graphopt.pipeline import Context, Contract, Plan, PlannedPass, option
+from graphopt.pipeline.patterns import matches_name, refuse_unmatched
 
 from .rules import KEPT, LARGEST, constant_refusal, floats_of, model_refusal
 from .surgery import convert
@@ -48,7 +48,7 @@ class Cast(PlannedPass):
         if reason := model_refusal(model):
             ctx.skipped("model", reason)
             return Plan()
-        self._refuse_unmatched(model)
+        refuse_unmatched(model, "cast", {"keep": self.keep})
         model.graph.sort()
         kept = dict(self._kept(model))
         if self.ranges:
@@ -91,7 +91,7 @@ class Cast(PlannedPass):
 
     def _reason(self, node: Node) -> str | None:
         for pattern in self.keep:
-            if _matches(node, pattern):
+            if matches_name(node, pattern):
                 return f"keep={pattern}"
         if node.op in self.keep_ops:
             return f"{node.op} needs the range or precision of float32"
@@ -118,17 +118,3 @@ class Cast(PlannedPass):
                     if size * self.headroom > LARGEST:
                         large[node.output.name] = f"its values reach {size:.3g}, too near the largest float16"
         return large
-
-    def _refuse_unmatched(self, model: Model) -> None:
-        for pattern in self.keep:
-            if not any(_matches(node, pattern) for node in model.graph.nodes):
-                raise UsageError(
-                    f"cast: keep={pattern} matches no node of the model",
-                    hint="graphopt inspect MODEL --layers lists the names",
-                )
-
-
-def _matches(node: Node, pattern: str) -> bool:
-    """Whether a pattern means a node, by its name or its first output's."""
-    outputs = [tensor.name for tensor in node.outputs[:1]]
-    return any(fnmatchcase(name, pattern) for name in (node.name, *outputs) if name)

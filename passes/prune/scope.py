@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from graphopt.errors import UsageError
+from graphopt.pipeline.patterns import matches_layer
 
 from .cells import Cell
 from .coupling import Coupling
@@ -48,7 +48,7 @@ class Scope:
         names = [label(layer.node) for layer in layers]
         for option, patterns in given.items():
             for pattern in patterns:
-                if not any(_is_meant(layer, pattern) for layer in layers):
+                if not any(matches_layer(layer.node, pattern) for layer in layers):
                     near = difflib.get_close_matches(pattern, names, n=1)
                     hint = f"did you mean '{near[0]}'? " if near else ""
                     raise UsageError(
@@ -83,25 +83,21 @@ class Scope:
     def _fixed(self, layers: Sequence[Layer]) -> float | None:
         """The ratio that is set for any of these layers: that of the first pattern that matches."""
         for pattern, ratio in self.ratios:
-            if any(_is_meant(layer, pattern) for layer in layers):
+            if any(matches_layer(layer.node, pattern) for layer in layers):
                 return ratio
         return None
 
     def _refusal(self, layer: Layer, number: int, count: int) -> str:
         name = label(layer.node)
-        if any(_is_meant(layer, pattern) for pattern in self.exclude):
+        if any(matches_layer(layer.node, pattern) for pattern in self.exclude):
             return f"the option exclude leaves '{name}' alone"
-        if layer.own and self.include and not any(_is_meant(layer, pattern) for pattern in self.include):
+        if layer.own and self.include and not any(matches_layer(layer.node, p) for p in self.include):
             return f"the option include leaves '{name}' alone"
         if number < self.first:
             return f"the option skip_first leaves '{name}' alone"
         if number >= count - self.last:
             return f"the option skip_last leaves '{name}' alone"
         return ""
-
-
-def _is_meant(layer: Layer, pattern: str) -> bool:
-    return layer.node.op == pattern or fnmatch.fnmatchcase(label(layer.node), pattern)
 
 
 def _ratio(text: str) -> tuple[str, float]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
-from graphopt.errors import UsageError
 from graphopt.ir import Model, Node
+from graphopt.pipeline.patterns import matches_name, refuse_unmatched
 
 from .rules import LAYERS
 
@@ -27,27 +26,15 @@ class Selection:
     def refusal(self, node: Node) -> str | None:
         """The user's reason against a node, or None."""
         for pattern in self.exclude:
-            if _matches(node, pattern):
+            if matches_name(node, pattern):
                 return f"exclude={pattern}"
-        if self.include and node.op in LAYERS and not any(_matches(node, p) for p in self.include):
+        if self.include and node.op in LAYERS and not any(matches_name(node, p) for p in self.include):
             return "include does not name it"
         return None
 
     def refuse_unmatched(self, model: Model) -> None:
         """Raise UsageError for a pattern that names nothing: it is a typing error."""
-        for option_name, patterns in (("include", self.include), ("exclude", self.exclude)):
-            for pattern in patterns:
-                if not any(_matches(node, pattern) for node in model.graph.nodes):
-                    raise UsageError(
-                        f"quant: {option_name}={pattern} matches no node of the model",
-                        hint="graphopt inspect MODEL --layers lists the names",
-                    )
-
-
-def _matches(node: Node, pattern: str) -> bool:
-    """Whether a pattern means a node, by its name or its first output's."""
-    outputs = [tensor.name for tensor in node.outputs[:1]]
-    return any(fnmatchcase(name, pattern) for name in (node.name, *outputs) if name)
+        refuse_unmatched(model, "quant", {"include": self.include, "exclude": self.exclude})
 
 
 def refusal_of(model: Model) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +11,7 @@ import numpy as np
 from graphopt import ir
 from graphopt.errors import PassError, UsageError
 from graphopt.pipeline import Contract, Plan, PlannedPass, option
+from graphopt.pipeline.patterns import matches_layer
 
 from .pattern import Blocks, Pattern, Share
 from .size import compressed_bytes
@@ -142,7 +142,7 @@ class Sparsify(PlannedPass):
                 if not quiet:
                     ctx.skipped(*one)
         for pattern in (*self.exclude, *self.include):
-            if not any(_is_meant(node, pattern) for node in nodes):
+            if not any(matches_layer(node, pattern) for node in nodes):
                 raise UsageError(
                     f"sparsify: no layer is called '{pattern}'",
                     hint="`graphopt inspect --layers` lists the layers",
@@ -150,9 +150,9 @@ class Sparsify(PlannedPass):
         return found
 
     def _may(self, node: ir.Node) -> bool:
-        if any(_is_meant(node, pattern) for pattern in self.exclude):
+        if any(matches_layer(node, pattern) for pattern in self.exclude):
             return False
-        return not self.include or any(_is_meant(node, pattern) for pattern in self.include)
+        return not self.include or any(matches_layer(node, pattern) for pattern in self.include)
 
     def _patterns(self, layers: Sequence[Layer]) -> list[Pattern]:
         if self.pattern is not None:
@@ -193,7 +193,3 @@ def _item(layer: Layer, pattern: Pattern) -> dict[str, Any]:
 
 def _pattern(item: Any) -> Pattern:
     return Blocks.parse(str(item["pattern"])) if "pattern" in item else Share(float(item["ratio"]))
-
-
-def _is_meant(node: ir.Node, pattern: str) -> bool:
-    return node.op == pattern or fnmatch.fnmatchcase(str(node.name or node.output.name), pattern)
