@@ -47,10 +47,14 @@ class Harm:
     @property
     def measure(self) -> str:
         """What is measured, in words."""
+        return f"{self.kind} on {len(self._samples)} held-out samples"
+
+    @property
+    def kind(self) -> str:
+        """What is measured, in few words."""
         if self._labelled:
-            return f"top-1 loss on {len(self._samples)} held-out samples"
-        kind = "disagreement with the original" if self._scores else "noise in percent of the variation"
-        return f"{kind} on {len(self._samples)} held-out samples"
+            return "top-1 loss"
+        return "disagreement with the original" if self._scores else "noise in percent of the variation"
 
     def of(self, model: ir.Model) -> float:
         """Return the harm done to ``model``, in points."""
@@ -133,12 +137,14 @@ def last_harmless(
     limit: float,
     steps: int,
     close: float = 1.0,
+    note: Callable[[int, float], None] | None = None,
 ) -> int:
     """Return the last of the steps 0..``steps`` - 1 whose harm is within ``limit``, by bisection.
 
     Where trials are dear, a step whose harm reaches the fraction ``close`` of the limit is good enough: once
     the harm is known on both sides of the limit, the next trial lies where a straight line comes close to it.
     ``compress`` compresses ``model`` up to a step; after each trial the model is put back, with new nodes.
+    ``note`` is told each step that was tried, and its harm (see ``Tried``).
     """
     good, bad = 0, steps
     known = {0: 0.0}
@@ -150,6 +156,8 @@ def last_harmless(
             known[middle] = harm.of(model)
         finally:
             model.restore(before)
+        if note is not None:
+            note(middle, known[middle])
         if known[middle] > limit:
             bad = middle
             continue

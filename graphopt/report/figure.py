@@ -20,8 +20,8 @@ class Figure:
     - ``histogram``: ``low``, ``high`` (the range that the bins divide evenly), ``counts``, and ``thresholds``
       (smallest and largest value that can be stored; either may be None).
     - ``lines``: ``x`` and ``series``, a list of ``{"name", "y"}`` with as many ``y`` as ``x``; ``x_label``,
-      ``y_label``, and ``marks``, a list of ``{"x", "label"}``.
-    - ``bars``: ``names``, ``values``, ``y_label``.
+      ``y_label``, ``marks``, a list of ``{"x", "label"}``, and ``limit``, the most that is allowed, or None.
+    - ``bars``: ``names``, ``values``, ``y_label``, and ``limit`` as for lines.
     """
 
     kind: str
@@ -77,6 +77,7 @@ def _lines(data: Mapping[str, Any]) -> dict[str, Any]:
         "x_label": str(data.get("x_label", "")),
         "y_label": str(data.get("y_label", "")),
         "marks": [{"x": float(m["x"]), "label": str(m["label"])} for m in data.get("marks", ())],
+        "limit": _limit(data),
     }
 
 
@@ -84,7 +85,12 @@ def _bars(data: Mapping[str, Any]) -> dict[str, Any]:
     names, values = [str(name) for name in data["names"]], _numbers(data["values"])
     if len(names) != len(values):
         raise TypeError(f"{len(names)} names for {len(values)} values")
-    return {"names": names, "values": values, "y_label": str(data.get("y_label", ""))}
+    return {
+        "names": names,
+        "values": values,
+        "y_label": str(data.get("y_label", "")),
+        "limit": _limit(data),
+    }
 
 
 _THIN: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
@@ -99,6 +105,11 @@ def _numbers(values: Sequence[Any]) -> list[float | None]:
     """Numbers with five digits; None where a number is not finite."""
     found = (math.nan if value is None else float(value) for value in values)
     return [float(f"{value:.5g}") if math.isfinite(value) else None for value in found]
+
+
+def _limit(data: Mapping[str, Any]) -> float | None:
+    limit = data.get("limit")
+    return None if limit is None else float(limit)
 
 
 def _picked(count: int) -> list[int]:

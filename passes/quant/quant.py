@@ -18,6 +18,7 @@ from .alone import trials
 from .choice import choose
 from .draft import Drafter
 from .equalisation import MODES, equalise, known_shapes
+from .figures import show_rounding, show_storing
 from .insertion import insert
 from .items import (
     BlockItem,
@@ -161,11 +162,12 @@ class Quant(PlannedPass):
             if isinstance(item, WeightItem) and item.node in labels:
                 ctx.changed(labels[item.node], "int8")
         insert(model.graph, [item for item in items if not isinstance(item, EqualiseItem | TuneItem)])
-        gained = refine(original, model, items, ctx)
+        refined = refine(original, model, items, ctx)
         refuse_violations(model, ctx.target)
         tell_fusion(model, ctx)
-        if gained:
-            ctx.reported("; ".join(text for text in (ctx.summary, gained) if text))
+        show_rounding(refined.layers, labels, ctx)
+        if refined.said:
+            ctx.reported("; ".join(text for text in (ctx.summary, refined.said) if text))
 
     def trials(self, model: Model, ctx: Context) -> Iterator[Trial]:
         """Yield each layer alone, with weights of 8 bits and of 4."""
@@ -216,6 +218,7 @@ class Quant(PlannedPass):
         if self.tensorrt_cache:
             tensors = [item for item in draft.items if isinstance(item, TensorItem)]
             write_tensorrt(Path(self.tensorrt_cache), tensors)
+        show_storing(drafter.model, draft.items, ctx)
         return to_plan([*equal, *draft.items, *self._tuning()])
 
     def _within_budget(
@@ -241,6 +244,7 @@ class Quant(PlannedPass):
             ctx.skipped("model", f"nothing can be stored within max_drop={self.max_drop:g}")
             return Plan()
         tell_limits(found.draft.placement, ctx)
+        show_storing(model, found.draft.items, ctx)
         return to_plan([*equal, *found.draft.items, *found.tuning])
 
     def _drafter(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphopt import ir
@@ -10,7 +11,7 @@ from graphopt import ir
 from .deviation import Deviation
 from .items import Item, TuneItem, WeightItem, nodes_by_id
 from .stored import StoredLayer
-from .tuning import SAMPLES, Tuning, held_out, tune
+from .tuning import SAMPLES, Tuned, Tuning, held_out, tune
 
 if TYPE_CHECKING:
     from graphopt.ir import Array
@@ -19,16 +20,24 @@ if TYPE_CHECKING:
 Parameters = tuple["Array", "Array", "Array | None"]  # integers, scale and bias of a layer
 
 
-def refine(original: ir.Model, model: ir.Model, items: Iterable[Item], ctx: Context) -> str:
+@dataclass(frozen=True)
+class Refined:
+    """What came of refining, in a sentence, and the layers whose changed integers were kept."""
+
+    said: str = ""
+    layers: tuple[Tuned, ...] = ()
+
+
+def refine(original: ir.Model, model: ir.Model, items: Iterable[Item], ctx: Context) -> Refined:
     """Carry out the TuneItem among ``items`` on ``model``, which stores the float ``original``.
 
-    Returns what came of it in a sentence; the report gets the errors of all layers.
+    The report gets the errors of all layers.
     """
     items = list(items)
     wanted = next((item for item in items if isinstance(item, TuneItem)), None)
     layers = stored_layers(original, model, items) if wanted is not None else []
     if wanted is None or not layers:
-        return ""
+        return Refined()
     how = Tuning(wanted.rounding, wanted.bias, wanted.refit)
     samples = ctx.calibration.take(SAMPLES)
     judging = held_out(len(samples))
@@ -46,8 +55,9 @@ def refine(original: ir.Model, model: ir.Model, items: Iterable[Item], ctx: Cont
             _restore(model, layers, tuned)
     if after >= before:
         _restore(model, layers, plain)
-        return f"rounding to nearest at {-before:.1f} dB is best: nothing gained by correcting it"
-    return f"{_named(how)}: outputs from {-before:.1f} to {-after:.1f} dB on held-out samples"
+        return Refined(f"rounding to nearest at {-before:.1f} dB is best: nothing gained by correcting it")
+    said = f"{_named(how)}: outputs from {-before:.1f} to {-after:.1f} dB on held-out samples"
+    return Refined(said, tuple(done))
 
 
 WORTH_A_LOOK = 1.0  # dB; when all gains less, the bias correction is taken out by way of trial

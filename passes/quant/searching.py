@@ -14,6 +14,7 @@ from graphopt.pipeline.harm import Harm
 from .deviation import Deviation
 from .draft import Draft, Drafter
 from .equalisation import MODES, by_activations, by_weights, equalise, known_shapes
+from .figures import show_tries
 from .insertion import insert
 from .items import EqualiseItem, TuneItem, node_id
 from .ladder import Rung
@@ -92,6 +93,7 @@ class Budget:
         self._ctx = ctx
         self._plain = plain
         self._harm = Harm(plain, ctx)
+        self._tried: list[tuple[str, float]] = []
         self._take(self._rungs[0])
 
     def search(self) -> Found:
@@ -105,7 +107,7 @@ class Budget:
                 steps.append(f"{rung.name}: {error}")
                 continue
             harm = self._try({})
-            steps.append(f"{rung.name}: {harm:.2f} points")
+            steps.append(self._told(rung.name, harm))
             if harm <= self._limit:
                 return self._found({}, harm, steps)
             if harm < least:
@@ -118,7 +120,13 @@ class Budget:
         self._drafter, self._tuning = rung.drafter(), rung.tuning
 
     def _found(self, floats: Mapping[str, str], harm: float, steps: Sequence[str]) -> Found:
+        show_tries(self._tried, self._limit, self._harm.kind, self._ctx)
         return Found(self._drafter.draft(floats), self._tuning, harm, tuple(steps))
+
+    def _told(self, way: str, harm: float) -> str:
+        """A trial in words; the plot of what was tried shows it too."""
+        self._tried.append((way, harm))
+        return f"{way}: {harm:.2f} points"
 
     def _exclusion(self, steps: list[str]) -> dict[str, str]:
         order = self._by_gain()
@@ -126,7 +134,7 @@ class Budget:
         while good - bad > 1:
             middle = (good + bad) // 2
             harm = self._try(dict(order[:middle]))
-            steps.append(f"{middle} layers float: {harm:.2f} points")
+            steps.append(self._told(f"{middle} layers float", harm))
             good, bad = (middle, bad) if harm <= self._limit else (good, middle)
         chosen = dict(order[:good])
         for name in list(chosen)[-2 : -2 - READMITTED : -1]:

@@ -11,6 +11,7 @@ from graphopt import data, ir
 from graphopt.pipeline import Context
 from graphopt.pipeline.harm import Harm, Variation, last_harmless
 from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.tried import Tried
 
 
 def test_variation_is_the_power_around_the_mean() -> None:
@@ -78,3 +79,33 @@ def test_without_allowance_only_what_costs_nothing_goes() -> None:
     curve = Curve([0.0] * 20 + [0.5] * 44)
     found = last_harmless(curve, curve.compress, curve, 0.0, 64)  # type: ignore[arg-type]
     assert found == 19
+
+
+def test_what_was_tried_becomes_a_plot(fakes: SimpleNamespace) -> None:
+    curve = Curve([step / 10 for step in range(64)])
+    tried: Tried[int] = Tried(lambda step: 1.0 - step / 64)
+    last = last_harmless(curve, curve.compress, curve, 1.0, 64, note=tried.note)  # type: ignore[arg-type]
+    ctx = Context(Inputs(ir.from_bytes(fakes.build().SerializeToString())))
+    tried.leave(ctx, last, SimpleNamespace(kind="loss"), 1.0)  # type: ignore[arg-type]
+    (figure,) = ctx.figures
+    (line,) = figure.data["series"]
+    assert len(figure.data["x"]) == curve.trials
+    steps = [round(64 * (1.0 - left)) for left in figure.data["x"]]
+    assert line["y"] == pytest.approx([curve.values[step] for step in steps])
+    assert figure.data["marks"] == [{"x": 1.0 - last / 64, "label": "chosen"}]
+    assert figure.data["limit"] == 1.0
+
+
+def test_each_way_of_trying_has_a_line_of_its_own(fakes: SimpleNamespace) -> None:
+    ctx = Context(Inputs(ir.from_bytes(fakes.build().SerializeToString())))
+    tried: Tried[float] = Tried(lambda left: left)
+    tried.leave(ctx, 1.0, SimpleNamespace(kind="loss"), 1.0)  # type: ignore[arg-type]
+    assert not ctx.figures, "nothing was tried"
+    for step, harm, way in ((0.5, 3.0, "quick"), (0.7, 1.0, "quick"), (0.5, 0.5, "fitted")):
+        tried.note(step, harm, way)
+    tried.leave(ctx, 0.5, SimpleNamespace(kind="loss"), 1.0)  # type: ignore[arg-type]
+    assert ctx.figures[0].data["x"] == [0.5, 0.7]
+    assert ctx.figures[0].data["series"] == [
+        {"name": "quick", "y": [3.0, 1.0]},
+        {"name": "fitted", "y": [0.5, None]},
+    ]

@@ -44,6 +44,12 @@ def test_numbers_that_are_none_become_none() -> None:
     assert data["values"] == [None, 0.1]
 
 
+def test_a_limit_is_kept_where_there_is_one() -> None:
+    bars = {"names": ["a"], "values": [1.0]}
+    assert make_figure("bars", "t", bars).data["limit"] is None
+    assert make_figure("bars", "t", {**bars, "limit": np.float32(0.5)}).data["limit"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("kind", "data"),
     [

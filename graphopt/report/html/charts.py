@@ -11,8 +11,11 @@ from graphopt.report.html.axes import Scale, frame, number, scale, spread
 from graphopt.report.html.markup import path, svg, tag, text
 
 WIDTH, HEIGHT = 300.0, 190.0
-LEFT, RIGHT, TOP, BOTTOM = 40.0, 10.0, 22.0, 38.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 22.0, 38.0
 SERIES = 6  # colours of lines
+ROWS, ROW, SIDE = 24, 24.0, 6.0  # bars at most that lie on their side, the height of one, and the margins
+LETTERS = 44  # of a name beside a number
+LINE = 14.0  # of a legend
 
 
 def figure(kind: str, title: str, data: Mapping[str, Any]) -> Markup:
@@ -52,19 +55,11 @@ def _histogram(title: str, data: Mapping[str, Any]) -> Markup:
     for i, count in enumerate(counts):
         if not count:
             continue
-        at, top = x(low + i * step), min(y(count), HEIGHT - BOTTOM - 1)
-        middle = low + (i + 0.5) * step
-        outside = len(limits) == 2 and not limits[0] <= middle <= limits[1]
-        bars.append(
-            tag(
-                "rect",
-                x=at,
-                y=top,
-                width=max(x(low + (i + 1) * step) - at, 0.8),
-                height=HEIGHT - BOTTOM - top,
-                class_="bar faint" if outside else "bar",
-            )
-        )
+        start, end = low + i * step, low + (i + 1) * step
+        at, top = x(start), min(y(count), HEIGHT - BOTTOM - 1)
+        outside = len(limits) == 2 and (end <= limits[0] or start >= limits[1])
+        right = max(x(end), at + 0.8)
+        bars.append(_bar(at, right, top, HEIGHT - BOTTOM, "bar faint" if outside else "bar"))
     marks = [tag("line", x1=x(v), x2=x(v), y1=TOP, y2=HEIGHT - BOTTOM, class_="mark") for v in limits]
     names = [text(x(v), TOP - 5, number(v), "note", "end" if x(v) > WIDTH / 2 else "start") for v in limits]
     return svg(WIDTH, HEIGHT, *frame(x, y, "value", ""), *bars, *marks, *names, label=title, class_="plot")
@@ -72,41 +67,88 @@ def _histogram(title: str, data: Mapping[str, Any]) -> Markup:
 
 def _lines(title: str, data: Mapping[str, Any]) -> Markup:
     xs, series = data["x"], data["series"]
-    x = scale(xs, LEFT, WIDTH - RIGHT)
-    y = scale([v for line in series for v in line["y"]], HEIGHT - BOTTOM, TOP, margin=0.05)
+    x = scale([*xs, *(mark["x"] for mark in data.get("marks", ()))], LEFT, WIDTH - RIGHT)
+    limit = data.get("limit")
+    values = [v for line in series for v in line["y"]]
+    y = scale([limit, *values], HEIGHT - BOTTOM, TOP, zero=limit is not None, margin=0.05)
     parts = frame(x, y, data.get("x_label", ""), data.get("y_label", ""))
+    if limit is not None:
+        parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y(limit), y2=y(limit), class_="mark"))
+        parts.append(text(WIDTH - RIGHT, y(limit) - 4, "limit", "note", "end"))
     for mark in data.get("marks", ()):
         at = x(mark["x"])
         parts.append(tag("line", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM, class_="mark"))
-        parts.append(text(at, TOP + 9, mark["label"], "note", "end" if at > WIDTH / 2 else "start"))
+        is_right = at > WIDTH / 2
+        beside = at - 4 if is_right else at + 4
+        parts.append(text(beside, TOP + 9, mark["label"], "note", "end" if is_right else "start"))
     for i, line in enumerate(series):
-        points = [
-            None if v is None or p is None else (x(p), y(v)) for p, v in zip(xs, line["y"], strict=True)
-        ]
+        places = zip(xs, line["y"], strict=True)
+        points = [(x(p), y(v)) for p, v in places if p is not None and v is not None]
         parts.append(tag("g", tag("title", line["name"]), path(points, f"line s{i % SERIES}")))
         if len(xs) <= 24:
-            dots = (tag("circle", cx=p[0], cy=p[1], r=2.2) for p in points if p)
+            dots = (tag("circle", cx=p[0], cy=p[1], r=2.2) for p in points)
             parts.append(tag("g", *dots, class_=f"dots s{i % SERIES}"))
-    return svg(WIDTH, HEIGHT, *parts, label=title, class_="plot")
+    legend = _legend([line["name"] for line in series]) if len(series) > 1 else []
+    return svg(WIDTH, HEIGHT + LINE * len(legend), *parts, *legend, label=title, class_="plot")
+
+
+def _legend(names: Sequence[str]) -> list[Markup]:
+    """The names of lines below a plot, each beside a dot of its colour."""
+    rows = []
+    for i, name in enumerate(names):
+        at = HEIGHT + LINE * i + 7
+        dot = tag("g", tag("circle", cx=LEFT + 4, cy=at - 4, r=3.2), class_=f"dots s{i % SERIES}")
+        rows.append(tag("g", dot, text(LEFT + 12, at, name, "note", "start")))
+    return rows
+
+
+def _bar(left: float, right: float, top: float, foot: float, class_: str, *inner: Markup) -> Markup:
+    # no rect: the page resets all properties of bars, and the size of a rect is one of them
+    corners = ((left, top), (right, top), (right, foot), (left, foot))
+    points = " ".join(f"{across:.1f},{down:.1f}" for across, down in corners)
+    return tag("polygon", *inner, points=points, class_=class_)
 
 
 def _bars(title: str, data: Mapping[str, Any]) -> Markup:
-    names, values = data["names"], data["values"]
-    x = Scale(0, max(len(values), 1), LEFT, WIDTH - RIGHT)
-    y = scale(values, HEIGHT - BOTTOM, TOP, zero=True)
+    names, values, limit = data["names"], data["values"], data.get("limit")
+    if len(names) <= ROWS:
+        return _rows(title, names, values, limit, data.get("y_label", ""))
+    x = Scale(0, len(values), LEFT, WIDTH - RIGHT)
+    y = scale([limit, *values], HEIGHT - BOTTOM, TOP, zero=True)
     bars = []
     for i, (name, value) in enumerate(zip(names, values, strict=True)):
         if value is not None:
+            told = tag("title", f"{name}: {number(value)}")
             top, foot = sorted((y(value), y(0)))
-            shape = {
-                "x": x(i + 0.1),
-                "y": top,
-                "width": max(x(i + 0.9) - x(i + 0.1), 0.5),
-                "height": foot - top,
-            }
-            bars.append(tag("rect", tag("title", f"{name}: {number(value)}"), class_="bar", **shape))
+            bars.append(_bar(x(i + 0.1), x(i + 0.9), top, foot, "bar", told))
     inner = frame(x, y, "", data.get("y_label", ""), counts=False)
+    if limit is not None:
+        bars.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y(limit), y2=y(limit), class_="mark"))
     return svg(WIDTH, HEIGHT, *inner, *bars, label=title, class_="plot")
+
+
+def _rows(
+    title: str, names: Sequence[str], values: Sequence[float | None], limit: float | None, label: str
+) -> Markup:
+    """Few bars lie on their side, so that their names can be read."""
+    foot = TOP + ROW * max(len(names), 1)
+    x = scale([limit, *values], SIDE, WIDTH - SIDE, zero=True)
+    parts = [text(SIDE, TOP - 9, label, "label", "start")]
+    for i, (name, value) in enumerate(zip(names, values, strict=True)):
+        top = TOP + ROW * i
+        if value is not None:
+            left, right = sorted((x(value), x(0)))
+            parts.append(_bar(left, max(right, left + 0.8), top + 14, top + 20, "bar"))
+        if limit is not None:
+            parts.append(tag("line", x1=x(limit), x2=x(limit), y1=top + 13, y2=top + 22, class_="mark"))
+        whole = tag("title", f"{name}: {number(value)}")
+        parts.append(tag("g", whole, text(SIDE, top + 10, _short(name), "note", "start")))
+        parts.append(text(WIDTH - SIDE, top + 10, number(value), "note", "end"))
+    return svg(WIDTH, foot + SIDE, *parts, label=title, class_="plot")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
 
 
 _FIGURES = {"spectrum": _spectrum, "histogram": _histogram, "lines": _lines, "bars": _bars}

@@ -26,6 +26,11 @@ class Chooser:
     offers: Sequence[Offer]
     totals: dict[str, float]  # by goal: macs, params
 
+    @property
+    def counted(self) -> str:
+        """What a search without a goal saves: macs, or params where none is known."""
+        return "macs" if self.totals["macs"] else "params"
+
     def none(self) -> Chosen:
         """Keep every layer."""
         return (None,) * len(self.offers)
@@ -80,7 +85,7 @@ class Chooser:
 
     def steps(self) -> list[Chosen]:
         """Return ever smaller choices, from fine steps to coarse ones, for a search by trial."""
-        goal = "macs" if self.totals["macs"] else "params"
+        goal = self.counted
         found = [self.none()]
         for step in range(1, STEPS):
             chosen, met = self.by_goal(goal, 1.0 - (step / STEPS) ** 1.5)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from graphopt.pipeline.harm import Harm, trial_samples
+from graphopt.pipeline.tried import Tried
 
 from ..fit.carry import on, split_quickly, split_thoroughly
 from ..fit.fitting import Task
@@ -95,7 +96,10 @@ def _careful(
         tasks = on(model, tasks_of(chooser.offers, chosen))
         split_thoroughly(found, tasks, samples, ctx, others=False)
 
-    chosen = most_harmless(model, steps, quick, thorough, harm, request.max_drop)
+    tried: Tried[Chosen] = Tried(lambda chosen: chooser.left(chosen, chooser.counted))
+    chosen = most_harmless(model, steps, quick, thorough, harm, request.max_drop, tried.note)
+    what = "MACs" if chooser.counted == "macs" else "parameters"
+    tried.leave(ctx, chosen, harm, request.max_drop, what)
     return chosen, f"no goal: the most that costs at most {request.max_drop:g} points ({harm.measure})"
 
 
@@ -108,7 +112,7 @@ def worthy(offers: Offers) -> list[Offer]:
 def _worth_trying(chooser: Chooser, max_drop: float) -> list[Chosen]:
     """Return nothing split, and ever smaller steps that save something and are not without hope."""
     hopeless = HOPELESS * max(max_drop, 1.0)
-    goal = "macs" if chooser.totals["macs"] else "params"
+    goal = chooser.counted
     first, *others = chooser.steps()
     saving = (step for step in others if chooser.left(step, goal) <= 1.0 - WORTH)
     return [first, *(step for step in saving if chooser.error(step) <= hopeless)]

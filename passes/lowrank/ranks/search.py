@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from graphopt import ir
 from graphopt.pipeline.harm import Harm, last_harmless
 
 from .choice import Chosen
 
+Note: TypeAlias = "Callable[[Chosen, float, str], None]"
+
+QUICK, THOROUGH = "layer by layer", "fitted to the network"  # the ways, as plots name them
 FURTHER = 4  # steps from the last that is harmless without fitting on, tried with fitting
 
 
@@ -19,20 +23,25 @@ def most_harmless(
     thorough: Callable[[Chosen], None] | None,
     harm: Harm,
     limit: float,
+    note: Note | None = None,
 ) -> Chosen:
     """Return the last of ``steps`` whose harm is at most ``limit`` points.
 
     ``quick`` splits layers one by one, which takes little time; ``thorough`` fits the network to it, which
     does less harm, so that a few more steps may pass.  Both work on ``model``, which is put back.  Where the
-    first step fails either way, no other is tried.
+    first step fails either way, no other is tried.  ``note`` is told each step tried, its harm and the way.
     """
 
-    def last_of(compress: Callable[[Chosen], None], tried: Sequence[Chosen]) -> int:
-        return last_harmless(model, lambda step: compress(tried[step]), harm, limit, len(tried))
+    def last_of(compress: Callable[[Chosen], None], tried: Sequence[Chosen], way: str = QUICK) -> int:
+        def told(step: int, cost: float) -> None:
+            if note is not None:
+                note(tried[step], cost, way)
+
+        return last_harmless(model, lambda step: compress(tried[step]), harm, limit, len(tried), note=told)
 
     first = last_of(quick, steps[:2])
     last = first + last_of(quick, steps[first:]) if first else 0
     if thorough is None or last + 1 == len(steps):
         return steps[last]
     more = steps[last : last + (FURTHER if first else 2)]
-    return more[last_of(thorough, more)]
+    return more[last_of(thorough, more, THOROUGH)]

@@ -132,6 +132,13 @@ def test_the_careful_default_stays_within_its_points() -> None:
     ctx = calibrated(model, 96)
     _, ctx, plan = run(model, LowRank(max_drop=5.0, **SMALL), ctx)
     assert "costs at most 5 points" in plan.items[0]["rule"]
+    (shown,) = (figure.data for figure in ctx.figures if figure.kind == "lines")
+    assert 0.0 < shown["marks"][0]["x"] < 1.0 and shown["limit"] == 5.0
+    harm = [
+        line["y"][shown["x"].index(pytest.approx(shown["marks"][0]["x"], rel=1e-4))]
+        for line in shown["series"]
+    ]
+    assert min(value for value in harm if value is not None) <= 5.0
     none, said, empty = run(model, LowRank(max_drop=0.0, **SMALL), calibrated(model, 96))
     left = [cost.measure(one).macs for one in (model, none)]
     assert left[1] >= 0.9 * left[0] or error(none, model) < 1e-2
