@@ -42,7 +42,7 @@ class ArrayFeeder:
             }
             places = [column.placement(row) for column, row in zip(varying, raw, strict=True)]
             placed = next((place for place in places if place is not None), None)
-            yield Row(index, {**constants, **feeds}, content_key(*raw), placed)
+            yield Row(index, {**constants, **feeds}, placed)
 
     def keys(self, rows: np.ndarray) -> Iterator[str]:
         """Yield the content hashes of `rows`."""

@@ -19,7 +19,6 @@ class Row:
 
     index: int
     feeds: dict[str, np.ndarray]
-    key: str
     placement: Placement | None = None  # of the image in its feed; None for what is no image
 
 

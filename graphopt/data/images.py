@@ -45,7 +45,7 @@ class ImageFeeder:
             pixels = decode(content, where)
             feed = self.transform(pixels, where)
             placed = placement((pixels.shape[0], pixels.shape[1]), self.transform.recipe)
-            yield Row(index, {self.transform.input: feed}, content_key(content), placed)
+            yield Row(index, {self.transform.input: feed}, placed)
 
     def keys(self, rows: np.ndarray) -> Iterator[str]:
         """Yield the hashes of the files' bytes."""

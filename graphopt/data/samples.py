@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphopt.data.feeder import Feeder, Row, content_key
+from graphopt.data.feeder import Feeder, Row
 from graphopt.data.placement import Placement
 from graphopt.data.preprocess import Preprocess
 from graphopt.errors import DataError
@@ -19,13 +19,12 @@ class Sample:
 
     `feeds` maps input names to arrays with a leading batch dimension of 1, or of N for a model whose batch is
     fixed to N: then the sample is N rows, `label` is None and `labels` has all of them.
-    `key` is the hash of the raw content before preprocessing, `rows` are the numbers of its rows in the data
-    and `placements` say where the pixels of its images lie in the feed (None for what is no image).
+    `rows` are the numbers of its rows in the data and `placements` say where the pixels of its images lie in
+    the feed (None for what is no image).
     """
 
     feeds: dict[str, np.ndarray]
     label: int | None
-    key: str
     labels: tuple[int, ...] | None = None
     rows: tuple[int, ...] = ()
     placements: tuple[Placement | None, ...] = ()
@@ -76,7 +75,7 @@ class Samples:
                 pending = []
 
     def content_keys(self) -> Iterator[str]:
-        """The content hashes of all rows, without decoding or preprocessing anything."""
+        """The hashes of the raw content of all rows, without decoding or preprocessing anything."""
         return self.feeder.keys(self._used())
 
     def take(self, count: int) -> Samples:
@@ -124,10 +123,9 @@ class Samples:
         numbers, places = tuple(row.index for row in rows), tuple(row.placement for row in rows)
         if len(rows) == 1:
             label = labels[0] if labels else None
-            return Sample(rows[0].feeds, label, rows[0].key, labels, numbers, places)
+            return Sample(rows[0].feeds, label, labels, numbers, places)
         feeds = _concatenated([row.feeds for row in rows])
-        key = content_key(*(row.key.encode() for row in rows))
-        return Sample(feeds, None, key, labels, numbers, places)
+        return Sample(feeds, None, labels, numbers, places)
 
 
 def shared(first: Samples, second: Samples) -> int:

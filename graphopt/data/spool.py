@@ -31,7 +31,6 @@ class _Stored:
 
     offset: int
     feeds: dict[str, tuple[np.dtype, tuple[int, ...]]]
-    key: str
     placement: Placement | None
 
 
@@ -91,7 +90,7 @@ class Spool:
                 self._limit = 0
                 return
             feeds = {name: (feed.dtype, feed.shape) for name, feed in row.feeds.items()}
-            self._stored[row.index] = _Stored(self._end, feeds, row.key, row.placement)
+            self._stored[row.index] = _Stored(self._end, feeds, row.placement)
             self._end += size
 
     def _append(self, row: Row) -> None:
@@ -110,4 +109,4 @@ class Spool:
             for name, (dtype, shape) in stored.feeds.items():
                 feeds[name] = np.empty(shape, dtype)
                 self._file.readinto(feeds[name].reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
-        return Row(index, feeds, stored.key, stored.placement)
+        return Row(index, feeds, stored.placement)

@@ -105,7 +105,7 @@ class SyntheticFeeder:
                 maker.input: maker(np.random.Generator(np.random.PCG64([self.seed, index, place])))
                 for place, maker in enumerate(self.makers)
             }
-            yield Row(index, feeds, self._key(index))
+            yield Row(index, feeds)
 
     def keys(self, rows: np.ndarray) -> Iterator[str]:
         """Yield names made of seed and number: these rows have no other content."""

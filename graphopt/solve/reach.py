@@ -52,8 +52,9 @@ def reach(
         tried.add(plan)
         ratio = 1.0 if plan == start else measure(plan)
         met = ratio <= most
-        if _better(ratio, best.ratio, most):
-            best = Reached(plan, ratio, met)
+        found = Reached(plan, ratio, met)
+        if _is_better(found, best):
+            best = found
         wastes = ratio < goal * (1 - WASTE)
         if (met and not wastes) or not (met or possible):
             break
@@ -69,9 +70,8 @@ def _between(below: tuple[float, float], above: tuple[float, float], goal: float
     return below[0] + min(max(part, INSIDE), 1 - INSIDE) * (above[0] - below[0])
 
 
-def _better(ratio: float, known: float, most: float) -> bool:
-    """Whether a ratio is nearer to what is wanted: first to keep the goal, then to waste little."""
-    keeps, kept = ratio <= most, known <= most
-    if keeps != kept:
-        return keeps
-    return ratio > known if keeps else ratio < known
+def _is_better(found: Reached[Plan], best: Reached[Plan]) -> bool:
+    """Whether a plan is nearer to what is wanted: first to keep the goal, then to waste little."""
+    if found.met != best.met:
+        return found.met
+    return found.ratio > best.ratio if found.met else found.ratio < best.ratio

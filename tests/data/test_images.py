@@ -41,7 +41,8 @@ def packed(folder: Path, kind: str) -> Path:
 
 
 def content(samples: Samples) -> dict[str, tuple[int | None, bytes]]:
-    return {s.key: (s.label, s.feeds["x"].tobytes()) for s in samples}
+    keys = samples.content_keys()
+    return {key: (s.label, s.feeds["x"].tobytes()) for key, s in zip(keys, samples, strict=True)}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -23,11 +23,12 @@ def test_samples_depend_on_seed_and_number_alone(port: MakePort) -> None:
     inputs = [port("N", 3, 32, 32)]
     many, few = list(synthetic(inputs, count=6, seed=3)), list(synthetic(inputs, count=2, seed=3))
     for a, b in zip(many[:2], few, strict=True):
-        assert a.key == b.key
+        assert a.rows == b.rows
         np.testing.assert_array_equal(a.feeds["x"], b.feeds["x"])
     others = list(synthetic(inputs, count=2, seed=4))
     assert not np.array_equal(others[0].feeds["x"], few[0].feeds["x"])
-    assert len({s.feeds["x"].tobytes() for s in many}) == len({s.key for s in many}) == 6
+    assert len({s.feeds["x"].tobytes() for s in many}) == 6
+    assert len(set(synthetic(inputs, count=6, seed=3).content_keys())) == 6
 
 
 def test_images_are_the_same_on_every_machine() -> None:
@@ -100,9 +101,7 @@ def test_other_inputs_get_plausible_numbers(port: MakePort) -> None:
 def test_takes_are_the_first_ones_and_the_source_is_told(port: MakePort) -> None:
     samples = synthetic([port("N", 3, 8, 8)], count=5, seed=2)
     assert samples.source == "synthetic" and len(samples) == 5 and not samples.labelled
-    assert (
-        [s.key for s in samples.take(2)] == [s.key for s in samples][:2] == list(samples.content_keys())[:2]
-    )
+    assert list(samples.take(2).content_keys()) == list(samples.content_keys())[:2]
 
 
 def test_inputs_that_cannot_be_made_up(port: MakePort) -> None:

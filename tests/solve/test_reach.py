@@ -113,6 +113,12 @@ def test_nothing_that_takes_more_than_the_start_comes_back() -> None:
     assert machine.reach(0.7) == Reached(machine.plans, 1.0, False)
 
 
+def test_a_goal_close_to_the_whole_is_met_by_a_plan_and_not_by_the_start() -> None:
+    machine = Machine(LAWS["as predicted"])
+    found = machine.reach(0.98)
+    assert found.met and found.ratio == pytest.approx(0.98, abs=0.02) and found.plan < machine.plans
+
+
 def test_where_nothing_is_asked_nothing_is_measured() -> None:
     machine = Machine(LAWS["as predicted"])
     assert machine.reach(1.0) == Reached(machine.plans, 1.0, True)

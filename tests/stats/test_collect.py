@@ -90,7 +90,7 @@ class Ragged:
 
     def __iter__(self) -> Iterator[Any]:
         for size in self.sizes:
-            yield data.Sample({"x": np.full((1, 3, size, 2), size, np.float32)}, None, str(size))
+            yield data.Sample({"x": np.full((1, 3, size, 2), size, np.float32)}, None)
 
     def batches(self, size: int) -> Iterator[data.Batch]:
         return (data.Batch(sample.feeds, None, 1) for sample in self)

@@ -42,7 +42,7 @@ def outputs(preset: str) -> dict[str, Any]:
 
 
 def sample() -> Sample:
-    return Sample({"x": np.zeros((1, 3, *SIZE), np.float32)}, None, "", None, (0,), (None,))
+    return Sample({"x": np.zeros((1, 3, *SIZE), np.float32)}, None, None, (0,), (None,))
 
 
 @pytest.mark.parametrize("preset", ["yolov8", "yolov5", "ssd", "corners", "torchvision"])

@@ -13,7 +13,7 @@ MASK = np.asarray([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 2, 255], [2, 2, 2, 255]])
 
 
 def sample(size: tuple[int, int] = (4, 4)) -> Sample:
-    return Sample({"x": np.zeros((1, 3, *size), np.float32)}, None, "", None, (0,), (None,))
+    return Sample({"x": np.zeros((1, 3, *size), np.float32)}, None, None, (0,), (None,))
 
 
 def scores(mask: np.ndarray, classes: int = 3) -> np.ndarray:
