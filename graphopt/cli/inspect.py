@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     help="Node data for Model Explorer: latency_ms, share, macs, parameters, bytes or efficiency. "
     "[default: the time where it was measured, else MACs]",
 )
+@flags.value(
+    "--html", "page", metavar="FILE.html", help="Write all of it as one page, with the graph coloured."
+)
 @flags.value("--annotate", metavar="FILE.onnx", help="Write a copy whose nodes carry these numbers.")
 @flags.as_json
 @flags.talk
@@ -43,12 +47,15 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
     from graphopt import api
 
     overlays, copy = _overlays(Path(model), options.pop("overlay")), _copy(model, options.pop("annotate"))
+    page = _page(Path(model), options.pop("page"), copy)
     every = options["layers"]
-    if overlays or copy is not None:
+    if overlays or copy is not None or page is not None:
         options["layers"] = True
     console = Console(quiet=bool(quiet))
     found = api.inspect(model, announce=console.announce, progress=console.progress, **flags.looking(options))
     _write(found, model, overlays, copy)
+    if page is not None:
+        _write_page(found, Path(model), page)
     if json:
         flags.print_json(found.to_json())
         return
@@ -79,6 +86,22 @@ def _copy(model: str, file: str | None) -> Path | None:
 
     check_output(Path(file), Path(model), force=False)
     return Path(file)
+
+
+def _page(model: Path, file: str | None, copy: Path | None) -> Path | None:
+    """Where the page is written; a wrong place is said before the work."""
+    if file is None:
+        return None
+    from graphopt.pipeline.output import check_text
+
+    check_text("--html", Path(file), {"MODEL": model, "--annotate": copy}, (".html",))
+    return Path(file)
+
+
+def _write_page(found: Inspection, model: Path, page: Path) -> None:
+    from graphopt.pipeline.output import sha256
+
+    found.write(page, command=("graphopt", *sys.argv[1:]), model_sha256=sha256(model))
 
 
 def _write(found: Inspection, model: str, overlays: Sequence[tuple[str, Path]], copy: Path | None) -> None:

@@ -14,8 +14,9 @@ from graphopt.cost.layers import computes
 from graphopt.cost.stopwatch import Progress
 from graphopt.cost.table import silent
 from graphopt.report.layer_costs import LayerCost, Timing, layer_costs
+from graphopt.report.layers import computing_nodes, first_output, reads_of
 from graphopt.report.opened import Opened
-from graphopt.report.record import plain
+from graphopt.report.record import plain, write_json, write_text
 from graphopt.runtime import machine
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Inspection:
 
     ``ranges`` are (smallest, largest) of each input over the samples after preprocessing; ``layers`` one
     entry a node with its shapes, parameters and MACs, and where it was asked for its time; ``timing`` what
-    the times of layers add up to.
+    the times of layers add up to.  ``reads`` are, for each of ``layers``, the indices of the layers before it
+    that it reads; empty where not all layers are listed.
     """
 
     path: str
@@ -45,6 +47,7 @@ class Inspection:
     shapes: Mapping[str, tuple[int, ...]]
     measures: Measures
     layers: tuple[LayerCost, ...] = ()
+    reads: tuple[tuple[int, ...], ...] = ()
     timing: Timing | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     samples: int = 0
@@ -57,6 +60,20 @@ class Inspection:
         values = {name: value for name, value in vars(self).items() if name not in ports}
         document: dict[str, Any] = plain({**values, **ports})
         return document
+
+    def write(self, path: str | Path, *, command: Sequence[str] = (), model_sha256: str = "") -> None:
+        """Write the inspection as a page when the name ends in .html, else as JSON.
+
+        ``command`` and ``model_sha256`` are what the page says about how to repeat it.  The page draws the
+        graph when it was inspected with ``layers``.  Raises OutputError when the file cannot be written.
+        """
+        target = Path(path)
+        if target.suffix != ".html":
+            write_json(target, self.to_json())
+            return
+        from graphopt.report.html.inspecting import render_inspection
+
+        write_text(target, render_inspection(self, command, model_sha256))
 
 
 def inspect(
@@ -99,6 +116,7 @@ def inspect(
         shapes=opened.shapes,
         measures=opened.measures(time),
         layers=listed if layers else tuple(layer for layer in listed if layer.latency_ms),
+        reads=reads_of(computing_nodes(loaded)) if layers else (),
         timing=timing,
         ranges=ranges,
         samples=count,
@@ -145,8 +163,7 @@ def _timed_layers(
 
 def _tensors(model: Model) -> list[str]:
     """The first output of each layer."""
-    nodes = (node for graph in model.graphs() for node in graph.nodes if computes(node))
-    return [next((tensor.name for tensor in node.outputs if tensor.name), "") for node in nodes]
+    return [first_output(node) for node in computing_nodes(model)]
 
 
 def _ranges(samples: Iterable[Any]) -> tuple[dict[str, tuple[float, float]], int]:

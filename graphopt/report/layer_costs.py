@@ -82,6 +82,11 @@ def layer_costs(
     return tuple(plain)
 
 
+def worth_compressing(layers: Sequence[LayerCost]) -> list[LayerCost]:
+    """The layers of which something is to be gained, the slowest first."""
+    return sorted((layer for layer in layers if layer.hint), key=lambda layer: -(layer.share or 0))
+
+
 def _counted(layer: Any, tensor: str) -> LayerCost:
     return LayerCost(**vars(layer), tensor=tensor, bytes=cost.moved_bytes(layer))
 

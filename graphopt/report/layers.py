@@ -65,14 +65,29 @@ class Seen:
 
 def survey(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Seen, ...]:
     """Look at every computing node of a model in order; nothing for a model of too many."""
-    nodes = [node for graph in model.graphs() for node in graph.nodes if computes(node)]
+    nodes = computing_nodes(model)
     if len(nodes) > MOST_LAYERS:
         return ()
-    index = {node: number for number, node in enumerate(nodes)}
     return tuple(
-        Seen(layer, _first_output(node), _reads(node, index), node.graph is not model.graph)
-        for node, layer in zip(nodes, cost.layers(model, shapes), strict=True)
+        Seen(layer, first_output(node), reads, node.graph is not model.graph)
+        for node, layer, reads in zip(nodes, cost.layers(model, shapes), reads_of(nodes), strict=True)
     )
+
+
+def computing_nodes(model: Model) -> list[Node]:
+    """The nodes that are layers, in the order of ``cost.layers``: those of subgraphs come last."""
+    return [node for graph in model.graphs() for node in graph.nodes if computes(node)]
+
+
+def reads_of(nodes: Sequence[Node]) -> tuple[tuple[int, ...], ...]:
+    """For each node the indices of the nodes before it that compute what it reads."""
+    index = {node: number for number, node in enumerate(nodes)}
+    return tuple(_reads(node, index) for node in nodes)
+
+
+def first_output(node: Node) -> str:
+    """The name of a node's first output, by which viewers know it."""
+    return next((tensor.name for tensor in node.outputs if tensor.name), "")
 
 
 def layer_records(
@@ -153,10 +168,6 @@ def _sources(seen: Seen, after: Sequence[Seen], place: Mapping[str, int]) -> tup
         elif other.tensor in place and place[other.tensor] != place[seen.tensor]:
             found.append(place[other.tensor])
     return tuple(sorted(set(found)))
-
-
-def _first_output(node: Node) -> str:
-    return next((tensor.name for tensor in node.outputs if tensor.name), "")
 
 
 def _reads(node: Node, index: Mapping[Node, int]) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from graphopt.report.layer_costs import worth_compressing
 from graphopt.report.table import amount
 from graphopt.report.text import print_line, print_table
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from graphopt.report.layer_costs import LayerCost, Timing
 
 SLOWEST = 10  # layers listed when nobody asked for all
+NOTHING_WORTH = "no layer takes enough time to be worth compressing by itself"
 
 
 def print_layers(layers: Sequence[LayerCost], timing: Timing | None, *, every: bool) -> None:
@@ -21,7 +23,8 @@ def print_layers(layers: Sequence[LayerCost], timing: Timing | None, *, every: b
         return
     shown = layers if every else sorted(layers, key=lambda layer: -(layer.latency_ms or 0))[:SLOWEST]
     _print_times(shown, sum(layer.macs or 0 for layer in layers) or 1)
-    _print_sums(timing)
+    for line in timing_lines(timing):
+        print_line(line)
     _print_hints(layers)
 
 
@@ -54,20 +57,20 @@ def _print_times(layers: Sequence[LayerCost], macs: int) -> None:
     print_table(header, rows, right=(2, 3, 4, 5))
 
 
-def _print_sums(timing: Timing) -> None:
+def timing_lines(timing: Timing) -> tuple[str, str]:
+    """What the times of layers add up to, and what this machine does at best, in words."""
     line = f"all kernels take {amount(timing.kernels_ms, 'ms')}"
     if timing.other:
         line += f", {amount(sum(timing.other.values()), 'ms')} of it to change types and memory layouts"
-    print_line(line)
     rates = f"{timing.macs_per_second / 1e9:.3g} G MACs and {timing.bytes_per_second / 1e9:.3g} GB a second"
     threads = timing.machine.get("threads", 1)
-    print_line(f"at best this machine does {rates} with {threads} thread{'s' if threads != 1 else ''}")
+    return line, f"at best this machine does {rates} with {threads} thread{'s' if threads != 1 else ''}"
 
 
 def _print_hints(layers: Sequence[LayerCost]) -> None:
-    worth = sorted((layer for layer in layers if layer.hint), key=lambda layer: -(layer.share or 0))
+    worth = worth_compressing(layers)
     if not worth:
-        print_line("no layer takes enough time to be worth compressing by itself")
+        print_line(NOTHING_WORTH)
         return
     rows = [(layer.name, _percent(layer.share), layer.hint) for layer in worth[:SLOWEST]]
     print_table(("worth compressing here", "time", "why and how"), rows, right=(1,))

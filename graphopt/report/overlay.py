@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphopt.cost.layers import computes
 from graphopt.errors import UsageError
+from graphopt.report.layers import computing_nodes
 from graphopt.report.record import write_json
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def annotated(model: Model, layers: Sequence[LayerCost]) -> Model:
     from graphopt.ir.annotate import annotate
 
     copy = model.copy()
-    nodes = (node for graph in copy.graphs() for node in graph.nodes if computes(node))
-    for node, layer in zip(nodes, layers, strict=True):
+    for node, layer in zip(computing_nodes(copy), layers, strict=True):
         annotate(node, {f"{PREFIX}{key}": text for key, text in _texts(layer).items()})
     return copy
 

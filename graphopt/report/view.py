@@ -30,8 +30,8 @@ def print_inspection(found: Inspection, *, every: bool = True) -> None:
     """Print what is in a model to stdout; without ``every``, of timed layers the slowest alone."""
     opsets = ", ".join(f"{domain or 'onnx'} {version}" for domain, version in found.opsets.items())
     print_line(f"{found.path}: IR version {found.ir_version}, opsets {opsets}")
-    ports = [("input", *_port_cells(p, found.shapes)) for p in found.inputs]
-    ports += [("output", *_port_cells(p, {})) for p in found.outputs]
+    ports = [("input", *port_cells(p, found.shapes)) for p in found.inputs]
+    ports += [("output", *port_cells(p, {})) for p in found.outputs]
     print_table(("", "name", "type", "shape", "run at"), ports)
     print_table(("", ""), _measure_rows(found.measures), right=(1,))
     print_table(("operator", "nodes"), [(op, str(count)) for op, count in found.ops.items()], right=(1,))
@@ -68,9 +68,12 @@ def _measure_rows(measures: Measures) -> list[tuple[str, str]]:
     return [(title, amount(value, unit)) for title, value, unit in shown if value is not None or unit != "ms"]
 
 
-def _port_cells(port: Port, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str, str, str]:
-    shape = "unknown" if port.shape is None else "x".join("?" if d is None else str(d) for d in port.shape)
-    run_at = "x".join(map(str, shapes.get(port.name, ())))
+def port_cells(
+    port: Port, shapes: Mapping[str, tuple[int, ...]], times: str = "x"
+) -> tuple[str, str, str, str]:
+    """Name, type, shape and the sizes run at of an input or output, as texts."""
+    shape = "unknown" if port.shape is None else times.join("?" if d is None else str(d) for d in port.shape)
+    run_at = times.join(map(str, shapes.get(port.name, ())))
     return port.name, str(port.dtype or "not a tensor"), shape or "scalar", run_at
 
 

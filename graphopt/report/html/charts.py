@@ -154,61 +154,6 @@ def _short(name: str) -> str:
 _FIGURES = {"spectrum": _spectrum, "histogram": _histogram, "lines": _lines, "bars": _bars}
 
 
-def columns(rows: Sequence[Mapping[str, Any]], key: str, label: str, *, log: bool = False) -> Markup | None:
-    """A column a layer, what is left in front of what was there; None when nothing changed.
-
-    Each of ``rows`` has its ``number``, its ``name`` and a pair (before, after) under ``key``.
-    """
-    shown = [row for row in rows if row[key][0] and row[key][1] is not None]
-    if not any(row[key][0] != row[key][1] for row in shown):
-        return None
-    pitch = min(max(1100.0 / len(shown), 7.0), 44.0)
-    width, height = 48.0 + pitch * len(shown) + 8, 220.0
-    y = scale([value for row in shown for value in row[key]], height - 14, 24.0, zero=not log, log=log)
-    parts = frame(Scale(0, 1, 44.0, width - 4), y, "", label, counts=False)
-    for i, row in enumerate(shown):
-        before, after = row[key]
-        at = 48.0 + i * pitch
-        told = tag("title", f"{row['name']}: {number(before)} → {number(after)}")
-        bars = (_column(at, pitch, y, before, "was"), _column(at, pitch, y, after, "is"))
-        parts.append(tag("g", told, *bars, data_go=row["number"]))
-    return svg(width, height, *parts, label=label, class_="plot wide", fixed=True)
-
-
-def _column(at: float, pitch: float, y: Scale, value: float, class_: str) -> Markup:
-    top = y(value)
-    return tag(
-        "rect", x=at, y=top, width=max(0.86 * pitch, 3.0), height=max(y.start - top, 0.0), class_=class_
-    )
-
-
-def signals(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """The signal-to-noise ratio after each layer, in the order they compute; None when it is not known."""
-    shown = [row for row in rows if row["snr"] is not None and row["snr"] < 120]
-    if len(shown) < 2:
-        return None
-    pitch = min(max(1100.0 / len(shown), 4.0), 44.0)
-    width, height = 48.0 + pitch * len(shown) + 8, 190.0
-    y = scale([row["snr"] for row in shown], height - 14, 24.0, margin=0.06)
-    points = [(48.0 + (i + 0.5) * pitch, y(row["snr"])) for i, row in enumerate(shown)]
-    parts = frame(Scale(0, 1, 44.0, width - 4), y, "", "dB", counts=False)
-    dots = (
-        tag(
-            "circle",
-            tag("title", f"{row['name']}: {row['snr']:.1f} dB"),
-            cx=p[0],
-            cy=p[1],
-            r=3.2,
-            data_go=row["number"],
-        )
-        for p, row in zip(points, shown, strict=True)
-    )
-    return svg(
-        width, height, *parts, path(points, "line s0"), tag("g", *dots, class_="dots s0"),
-        label="signal to noise after each layer", class_="plot wide", fixed=True,
-    )  # fmt: skip
-
-
 def pareto(points: Sequence[Mapping[str, Any]], x_label: str, y_label: str) -> Markup:
     """Runs as points: ``x`` to be small, ``y`` to be large, and a line through those that no other beats.
 

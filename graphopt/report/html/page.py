@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from graphopt.errors import UsageError
-from graphopt.report.html import charts, comparing, summary
+from graphopt.report.html import charts, comparing, summary, wide
+from graphopt.report.html.environment import render
 from graphopt.report.html.graph import draw_graph
-from graphopt.report.html.rows import layer_rows, pair_text, pass_colours
+from graphopt.report.html.rows import layer_rows, pass_colours
+from graphopt.report.html.tables import mark_counts, shortened
 from graphopt.report.record import SCHEMA
-from graphopt.report.table import amount, decibel_text
 
-MOST_ROWS = 4000  # of the table of layers; a page must stay below 5 MB
 MOST_FIGURES = 120  # of one pass
 _WRONG = (KeyError, TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError)  # from odd values
 NEEDED = ("graphopt", "input", "before", "after", "passes", "machine", "calibration")
@@ -58,9 +54,9 @@ def render_comparison(documents: Sequence[Mapping[str, Any]], names: Sequence[st
     return _render("comparison.html.j2", lambda: comparing.view(documents, names))
 
 
-def _render(template: str, view: Any) -> str:
+def _render(template: str, view: Callable[[], dict[str, Any]]) -> str:
     try:
-        return _environment().get_template(template).render(**view())
+        return render(template, view())
     except (*_WRONG, UndefinedError) as error:
         raise UsageError(
             f"the report holds values of the wrong kind: {type(error).__name__}: {error}",
@@ -68,35 +64,10 @@ def _render(template: str, view: Any) -> str:
         ) from error
 
 
-@cache
-def _environment() -> Environment:
-    loader = PackageLoader("graphopt.report.html", "templates")
-    found = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    found.filters.update(amount=amount, decibel=decibel_text, pair=pair_text)
-    script, style = _asset("report.js"), _asset("report.css")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    found.globals.update(script=Markup(script), style=Markup(style), script_hash=f"sha256-{digest}")
-    return found
-
-
-def _asset(name: str) -> str:
-    return (
-        resources.files("graphopt.report.html")
-        .joinpath("templates")
-        .joinpath(name)
-        .read_text(encoding="utf-8")
-    )
-
-
 def _report_view(document: Mapping[str, Any]) -> dict[str, Any]:
     rows = layer_rows(document)
     graph, drawn = draw_graph(rows)
-    shown = rows
-    if len(rows) > MOST_ROWS:
-        shown = sorted(rows, key=lambda row: not row["matters"])[:MOST_ROWS]
-        shown.sort(key=lambda row: row["number"])
+    shown = shortened(rows)
     return {
         "title": Path(str(document["input"])).name,
         "run": document,
@@ -118,23 +89,22 @@ def _report_view(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _filters(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
-    """What rows can be filtered by, and how many there are of each."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        for key in row["marks"].split(" "):
-            counts[key] = counts.get(key, 0) + 1
+def _filters(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
+    """What rows can be filtered by, what it is called, and how many there are of each."""
     last = ("skipped", "removed", "added", "untouched")
-    return sorted(counts.items(), key=lambda item: last.index(item[0]) if item[0] in last else -1)
+    ordered = sorted(
+        mark_counts(rows).items(), key=lambda item: last.index(item[0]) if item[0] in last else -1
+    )
+    return [(key, key, count) for key, count in ordered]
 
 
 def _layer_plots(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, Markup]]:
     weighted = [row for row in rows if row["macs"][0] and row["state"] == "kept"][:400]
     left = "what is left in front of what was there"
     plots = [
-        ("Output channels", left, charts.columns(weighted, "channels", "channels")),
-        ("Multiply-accumulates", left, charts.columns(weighted, "macs", "MACs")),
-        ("Signal to noise", "original against result; higher is nearer", charts.signals(rows)),
+        ("Output channels", left, wide.columns(weighted, "channels", "channels")),
+        ("Multiply-accumulates", left, wide.columns(weighted, "macs", "MACs")),
+        ("Signal to noise", "original against result; higher is nearer", wide.signals(rows)),
     ]
     return [(title, note, plot) for title, note, plot in plots if plot is not None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from graphopt.report.html.tables import shape_text
 from graphopt.report.table import amount
 
 COLOURS = 6  # that passes are told apart by
@@ -64,7 +65,7 @@ def _row(
         "number": number,
         "name": str(layer["name"]),
         "op": str(layer["op"]),
-        "shape": _times(layer["shape"]),
+        "shape": shape_text(layer["shape"]),
         "channels": tuple(layer["channels"]),
         "macs": tuple(macs),
         "parameters": tuple(layer["parameters"]),
@@ -123,7 +124,3 @@ def _sub(layer: Mapping[str, Any]) -> str:
     if before is None or not (layer["macs"][0] or layer["macs"][1]):
         return ""
     return f"{before} channels" if before == after or after is None else f"{before} → {after} channels"
-
-
-def _times(shape: Sequence[int] | None) -> str:
-    return "?" if shape is None else "×".join(map(str, shape)) or "scalar"

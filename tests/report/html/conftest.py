@@ -1,13 +1,20 @@
-"""What tests of pages share: report files of any size, made up but of the real form, and a browser."""
+"""What tests of pages share: reports and inspections of any size, made up but of the real form; a browser."""
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from graphopt.ir import Port
+from graphopt.report.inspection import Inspection
+from graphopt.report.layer_costs import LayerCost, Timing
+from graphopt.report.record import Measures
 
 Document = dict[str, Any]
 
@@ -132,6 +139,55 @@ def _layer(i: int, name: str) -> dict[str, Any]:
 def document() -> Callable[..., Document]:
     """Makes report files."""
     return make_document
+
+
+def make_inspection(layers: int = 24, *, name: str = "layer", timed: bool = True) -> Inspection:
+    """A chain of convolutions and activations, each skipping back now and then; activations are fused."""
+    listed = tuple(_cost(i, name, timed) for i in range(layers))
+    reads = tuple((i - 4, i - 1) if i % 3 == 0 and i >= 4 else (i - 1,) if i else () for i in range(layers))
+    host = {"cpu": f"{name} cpu", "isa": "avx2", "threads": 1, "onnxruntime": "1.0"}
+    return Inspection(
+        path=f"models/{name}.onnx",
+        ir_version=8,
+        opsets={"": 17, f"{name}.domain": 1},
+        inputs=(Port(f"{name} in", np.dtype("float32"), ("batch", 3, 8, 8)),),
+        outputs=(Port(f"{name} out", np.dtype("float32"), None),),
+        ops={f"{name}Conv": (layers + 1) // 2, "Relu": layers // 2},
+        shapes={f"{name} in": (1, 3, 8, 8)},
+        measures=Measures(layers, 0, 1000, 5000, 4000, 2.0 if timed else None),
+        layers=listed,
+        reads=reads,
+        timing=Timing(2.0, {"Reorder": 0.1}, 6e10, 1e10, host) if timed else None,
+        ranges={f"{name} in": (-1.0, 1.0)},
+        samples=8,
+        preprocess={"size": name},
+        warnings=(f"mind {name}",),
+    )
+
+
+def _cost(i: int, name: str, timed: bool) -> LayerCost:
+    conv = i % 2 == 0
+    layer = LayerCost(
+        name=f"{name}{i}",
+        op=f"{name}Conv" if conv else "Relu",
+        inputs=((1, 64, 8, 8),),
+        outputs=((1, 64, 8, 8),),
+        parameters=100 * conv,
+        macs=1000 * (i + 1) * conv,
+        tensor=f"{name} t{i}",
+        bytes=32_768,
+    )
+    if not (timed and conv):
+        return layer
+    costs = {"latency_ms": 0.01 * (i + 1), "share": 0.001 * (i + 1), "bound": "memory", "efficiency": 0.5}
+    hint = f"memory: prune {name}" if i % 4 == 0 else ""
+    return dataclasses.replace(layer, **costs, hint=hint, absorbed=(f"{name}{i + 1}",))
+
+
+@pytest.fixture
+def inspection() -> Callable[..., Inspection]:
+    """Makes inspections."""
+    return make_inspection
 
 
 class Tab:

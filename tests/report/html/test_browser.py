@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from graphopt.report.html import render_comparison, render_report
+from graphopt.report.html import render_comparison, render_inspection, render_report
 
 Document = dict[str, Any]
 NAMES = "[...document.querySelectorAll('#table tbody tr:not([hidden]) .name')].map(e => e.textContent)"
@@ -107,4 +107,45 @@ def test_a_large_net_is_drawn_whole(
     assert page.locator("#net .n").count() == layers
     page.fill("#find", "layer998")
     assert page.evaluate(NAMES) == ["layer998"]
+    assert tab.complaints == []
+
+
+def test_an_inspection_sorts_filters_and_colours(
+    tab: Any, tmp_path: Path, inspection: Callable[..., Any]
+) -> None:
+    page = tab.show(tmp_path, render_inspection(inspection()))
+    page.click("#table th[data-key=ms] button")
+    times = column(page, "ms")
+    known = [float(text) for text in times if text]
+    assert known == sorted(known, reverse=True) and times[12:] == [""] * 12  # what is fused comes last
+    page.select_option("#decision", "worth")
+    assert set(page.evaluate(NAMES)) == {f"layer{i}" for i in range(0, 24, 4)}
+    page.select_option("#decision", "")
+    page.check("#weighty")
+    assert len(page.evaluate(NAMES)) == 12
+    page.locator("#graph").scroll_into_view_if_needed()
+    colour = "document.querySelector('.n[data-row=\"22\"] rect')"
+    before = page.evaluate(f"getComputedStyle({colour}).fill")
+    assert before != page.evaluate("getComputedStyle(document.querySelector('.n[data-row=\"1\"] rect')).fill")
+    page.click("[data-by=macs]")
+    assert page.get_attribute("#canvas", "data-by") == "macs"
+    assert page.locator(".legend[data-for=macs]").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator('.n[data-row="1"]').dispatch_event("click")
+    assert "done within layer0" in page.inner_text("#detail")
+    page.click("#detail a")
+    assert page.locator("#l1.here").is_visible()
+    assert tab.complaints == []
+
+
+def test_an_inspection_without_times_leads_to_rows_too(
+    tab: Any, tmp_path: Path, inspection: Callable[..., Any]
+) -> None:
+    evil = '<img src=x onerror="document.title=1">'
+    page = tab.show(tmp_path, render_inspection(inspection(name=evil, timed=False)))
+    page.locator('.n[data-row="4"]').dispatch_event("click")
+    assert "onerror" in page.text_content("#detail")
+    page.click("#detail a")
+    assert page.locator("#l4.here").is_visible()
+    assert page.title() != "1" and page.locator("img").count() == 0
     assert tab.complaints == []

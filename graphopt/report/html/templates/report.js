@@ -172,7 +172,8 @@
     const line = document.createElement("span");
     line.className = "muted";
     line.textContent = [row.querySelector(".op").textContent, ...facts.map((cell) => `${cell.dataset.l} ${cell.textContent.trim()}`)].join(" · ");
-    detail.append(line, ...[...row.querySelector(".why").childNodes].map((child) => child.cloneNode(true)));
+    const why = row.querySelector(".why");
+    detail.append(line, ...[...(why ? why.childNodes : [])].map((child) => child.cloneNode(true)));
     const link = document.createElement("a");
     link.href = "#layers";
     link.className = "d";
