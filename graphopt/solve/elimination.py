@@ -76,11 +76,12 @@ def removal_curve(readers: Sequence[Reading], channels: int) -> tuple[np.ndarray
     """Take all channels away, the cheapest first; return the order and what the first 0, 1, ... cost.
 
     A reading is a layer, where it reads the channels, and by what its cost is multiplied; "where" lists
-    (group, inputs) with inputs (channels, size): what is left out with each channel.  Costs add up over
-    readers.  With many channels several go at a time.
+    (group, inputs) with inputs (channels, size): what is left out with each channel.  With many channels
+    several go at a time.  All readers miss the same: their errors go the same way through the network, so
+    amplitudes add up over readers, not powers.
     """
     order: list[int] = []
-    curve = [0.0]
+    curves = [np.zeros((len(readers), 1))]
     left = np.arange(channels)
     chunk = -(-channels // STEPS)
     while len(left):
@@ -89,14 +90,14 @@ def removal_curve(readers: Sequence[Reading], channels: int) -> tuple[np.ndarray
             for group, inputs in places:
                 alone += scale * reader.costs(inputs[left], group)
         chosen = left[np.argsort(alone, kind="stable")[:chunk]]
-        together = sum(
-            scale * reader.remove(inputs[chosen].ravel(), group)
+        together = [
+            scale * sum(reader.remove(inputs[chosen].ravel(), group) for group, inputs in places)
             for reader, places, scale in readers
-            for group, inputs in places
-        )
+        ]
         shares = np.sort(alone)[:chunk]
         shares = np.cumsum(shares) / (shares.sum() or 1.0)
-        curve.extend((curve[-1] + together * shares).tolist())
+        curves.append(curves[-1][:, -1:] + np.outer(together, shares))
         order.extend(chosen.tolist())
         left = np.setdiff1d(left, chosen)
-    return np.asarray(order, np.int64), np.asarray(curve)
+    amplitudes = np.sqrt(np.concatenate(curves, axis=1)).sum(axis=0)
+    return np.asarray(order, np.int64), np.square(amplitudes)

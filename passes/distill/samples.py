@@ -83,8 +83,9 @@ def write_inputs(folder: Path, samples: Samples, chosen: Split, ctx: Context) ->
     labels: dict[str, list[list[int]]] = {part: [[] for _ in range(count)] for part, count in counts.items()}
     for row, sample in enumerate(ctx.progress("distill: reading samples", samples, len(samples))):
         part, place = places[row]
+        where = f"sample {samples.feeder.names[sample.rows[0]]}"
         for array, name in zip(arrays[part], names, strict=True):
-            _put(array, place, chosen.group, sample.feeds[name], name, sample.key)
+            _put(array, place, chosen.group, sample.feeds[name], name, where)
         labels[part][place] = list(sample.labels or ())
     return Store(
         names,
@@ -123,18 +124,16 @@ def _require_room(folder: Path, size: int) -> None:
         raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB are needed")
 
 
-def _put(array: np.ndarray, place: int, group: int, feed: np.ndarray, name: str, key: str) -> None:
+def _put(array: np.ndarray, place: int, group: int, feed: np.ndarray, name: str, sample: str) -> None:
     rows = array[place * group : (place + 1) * group]
     if feed.shape != rows.shape:
         raise DataError(
-            f"the samples differ in shape: {name} is {_times(feed.shape[1:])} in one (content {key}) and "
+            f"the samples differ in shape: {name} is {_times(feed.shape[1:])} in {sample} and "
             f"{_times(rows.shape[1:])} in the first",
             hint="give a size to --preprocess: training takes samples of one size",
         )
     if feed.dtype.kind == "f" and not np.isfinite(feed).all():
-        raise DataError(
-            f"a sample holds NaN or infinity in {name} (content {key})", hint="mend or leave out that sample"
-        )
+        raise DataError(f"{sample} holds NaN or infinity in {name}", hint="mend or leave out that sample")
     rows[...] = feed
 
 

@@ -12,6 +12,7 @@ from graphopt import ir, runtime
 from graphopt.errors import UsageError
 from graphopt.pipeline import Plan, Trial
 from graphopt.pipeline.harm import Harm, last_harmless, trial_samples
+from graphopt.pipeline.tried import Tried
 
 from .carry import carry_out, state_of
 from .cells import find_cells
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 LEVELS = (0.125, 0.25, 0.5, 0.75)  # fractions of one group that sensitivity removes
-HARMLESS = 1e-4  # share of its variance that what reads a group may lose when there is nothing to judge by
+HARMLESS = 1e-5  # share of its variance that what reads a group may lose when there is nothing to judge by
 NO_DATA = "no goal and no data: only channels that are constant or never read"
 CLOSE = 0.8  # of the points allowed; each further trial of the careful search would win less than it takes
 NEED_SAMPLES = ("obs", "energy", "variance")
@@ -233,9 +234,12 @@ class Prune(Options):
         harm, predictor = Harm(model, ctx), Predictor(model, choice.coupling)
         steps = [choice.dead_only(), *choice.steps(predictor)]
         samples = trial_samples(ctx.calibration) if self.repair else None
+        whole = predictor.size(choice.coupling.keep_all()).macs or 1
+        tried: Tried[int] = Tried([predictor.size(keep).macs / whole for keep in steps].__getitem__)
 
         def prune(step: int) -> None:
             carry_out(model, couple(model, facts), steps[step], samples, ctx)
 
-        step = last_harmless(model, prune, harm, self.max_drop, len(steps), CLOSE)
+        step = last_harmless(model, prune, harm, self.max_drop, len(steps), CLOSE, tried.note)
+        tried.leave(ctx, step, harm, self.max_drop)
         return steps[step], f"no goal: the most that costs at most {self.max_drop:g} points ({harm.measure})"

@@ -122,13 +122,13 @@ def test_curve_takes_the_cheapest_first_and_ends_with_everything_gone() -> None:
     assert curve[-1] == pytest.approx(total, rel=1e-6)
 
 
-def test_costs_of_several_readers_add_up() -> None:
+def test_amplitudes_of_several_readers_add_up() -> None:
     x, t = drawn(7)
     gram, cross, _ = sums(x, t)
     weights = fit(gram, cross, np.zeros((1, 12, 5)), damping(gram))
     blocks = np.arange(12).reshape(12, 1)
-    one = removal_curve([(Elimination(gram, weights), [(0, blocks)], 3.0)], 12)
-    two = removal_curve([(Elimination(gram, weights), [(0, blocks)], s) for s in (1.0, 2.0)], 12)
+    one = removal_curve([(Elimination(gram, weights), [(0, blocks)], 9.0)], 12)
+    two = removal_curve([(Elimination(gram, weights), [(0, blocks)], s) for s in (1.0, 4.0)], 12)
     np.testing.assert_array_equal(one[0], two[0])
     np.testing.assert_allclose(one[1], two[1], rtol=1e-12)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,6 +14,7 @@ from graphopt import data, ir, runtime, stats
 from graphopt.passes.quant.parameters import Bounds
 from graphopt.passes.quant.ranges import CALIBRATORS, Calibrator
 from tools.bench import quant_peers
+from tools.bench.measure import Limits, run
 from tools.bench.quant_cases import Subject, stacked
 from tools.bench.tables import Goal, Record, show
 
@@ -25,12 +25,11 @@ OF_PEER = 1.3
 GROWTH, LARGEST = 1.05, 600e6
 
 MEMORY_SCRIPT = """
-import resource, sys
+import sys
 from graphopt import optimize
 spec = "quant:rounding=nearest:bias_correction=false:equalise=none:measure=false:calibrator="
 optimize(sys.argv[1], passes=spec + sys.argv[3], calibration=sys.argv[2], target="ort-cpu",
          verify="off", latency=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
@@ -38,9 +37,10 @@ def bench(record: Record, subject: Subject) -> None:
     """Time every method, then compare the memory of few and many images."""
     samples = subject.pool[:IMAGES]
     plain, peer = _plain(subject.path, samples), _peer(subject.path, samples)
+    arrays = data.from_arrays(stacked(samples), ir.load(subject.path).signature.inputs)
     rows = []
     for method in CALIBRATORS:
-        seconds = least(lambda method=method: _collect(subject.path, samples, method))  # type: ignore[misc]
+        seconds = least(lambda method=method: _collect(subject.path, arrays, method))  # type: ignore[misc]
         limit = LIMITS.get(method, HISTOGRAMS)
         record.goals += [
             Goal(method, "calibration, times plain inference", seconds / plain, limit),
@@ -67,15 +67,14 @@ def _plain(path: Path, samples: list[data.Sample]) -> float:
     return least(lambda: [session.run(sample.feeds) for sample in samples])
 
 
-def _collect(path: Path, samples: list[data.Sample], method: str) -> None:
+def _collect(path: Path, samples: data.Samples, method: str) -> None:
     model = ir.load(path)
     calibrator = Calibrator(method)
     names = [node.output.name for node in model.graph.find("Conv", "Clip", "Add", "GlobalAveragePool")]
     bounded = {node.output.name for node in model.graph.find("Clip")}
     kept = [n for n in names if not _is_absorbed(model, n)]
     requests = {n: [calibrator.statistic(Bounds(0.0) if n in bounded else Bounds())] for n in kept}
-    arrays = data.from_arrays(stacked(samples), model.signature.inputs)
-    results = stats.collect(model, requests, arrays)
+    results = stats.collect(model, requests, samples)
     for (found,) in results.values():
         calibrator.interval(found)
 
@@ -89,7 +88,7 @@ def _peer(path: Path, samples: list[data.Sample]) -> float:
     """onnxruntime's MinMax calibration by itself."""
     from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
-    def run() -> None:
+    def calibrate() -> None:
         with tempfile.TemporaryDirectory() as folder:
             made = create_calibrator(
                 str(path), None, f"{folder}/augmented.onnx", calibrate_method=CalibrationMethod.MinMax
@@ -97,7 +96,7 @@ def _peer(path: Path, samples: list[data.Sample]) -> float:
             made.collect_data(quant_peers.Reader(samples))
             made.compute_data()
 
-    return least(run, 1)
+    return least(calibrate, 1)
 
 
 def _memory(subject: Subject) -> list[Goal]:
@@ -111,8 +110,10 @@ def _memory(subject: Subject) -> list[Goal]:
                     (images,) = stacked(subject.pool[: min(count, 100)]).values()
                     np.save(file, np.concatenate([images] * max(1, count // len(images))))
                 command = [sys.executable, "-c", MEMORY_SCRIPT, str(subject.path), str(file), method]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                peaks.append(float(done.stdout.split()[-1]))
+                done = run(command, Path(folder), Limits())
+                if not done.ok:
+                    raise RuntimeError(done.complaint)
+                peaks.append(float(done.peak))
             goals.append(Goal(method, "memory of 1000 images, times that of 10", peaks[1] / peaks[0], GROWTH))
             goals.append(Goal(method, "peak bytes", max(peaks), LARGEST))
     return goals
