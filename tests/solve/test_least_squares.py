@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphopt.solve import Elimination, damping, fit, removal_curve, shrunk, squared_error
+from graphopt.solve.elimination import ALIKE
 
 
 def drawn(
@@ -122,15 +123,16 @@ def test_curve_takes_the_cheapest_first_and_ends_with_everything_gone() -> None:
     assert curve[-1] == pytest.approx(total, rel=1e-6)
 
 
-def test_amplitudes_of_several_readers_add_up() -> None:
+def test_what_several_readers_miss_weighs_more_than_the_sum() -> None:
     x, t = drawn(7)
     gram, cross, _ = sums(x, t)
     weights = fit(gram, cross, np.zeros((1, 12, 5)), damping(gram))
     blocks = np.arange(12).reshape(12, 1)
-    one = removal_curve([(Elimination(gram, weights), [(0, blocks)], 9.0)], 12)
+    one = removal_curve([(Elimination(gram, weights), [(0, blocks)], 1.0)], 12)
     two = removal_curve([(Elimination(gram, weights), [(0, blocks)], s) for s in (1.0, 4.0)], 12)
     np.testing.assert_array_equal(one[0], two[0])
-    np.testing.assert_allclose(one[1], two[1], rtol=1e-12)
+    np.testing.assert_allclose(two[1], one[1] * (1 + 4**ALIKE) ** (1 / ALIKE), rtol=1e-9)
+    assert 5.0 < (1 + 4**ALIKE) ** (1 / ALIKE) < 9.0
 
 
 def test_too_few_rows_hold_the_weights() -> None:

@@ -136,5 +136,5 @@ _KINDS = {
     "spectrum": "Singular values and the rank that is kept",
     "histogram": "Activations and the range that is stored",
     "lines": "What was tried",
-    "bars": "Layer by layer",
+    "bars": "Side by side",
 }
