@@ -2,7 +2,8 @@
 
 For each layer that reads a cell the Gram matrix of its input says what every choice of channels costs; see
 ``graphopt.solve``.  Costs are relative to the variance of what the layer goes into, the residual sum where
-there is one, and add up over the layers: the group score of OBSPA (X. Wang et al., 2024).
+there is one.  Over the layers that read the same channels they add up to the group score of OBSPA (X. Wang et
+al., 2024), though to more than their sum, see ``removal_curve``.
 """
 
 from __future__ import annotations
