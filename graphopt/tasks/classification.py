@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN = 10  # pairs of classes in the table of changed answers
 TOP = 5
+HELD = 256  # samples ranked at a time: one by one it takes longer than a small network
 
 
 class Classification(Task):
@@ -25,7 +26,8 @@ class Classification(Task):
 
     def __init__(self) -> None:
         self._classes = 0
-        self._ranks: list[np.ndarray] = []  # of the label among the scores, one array a sample
+        self._held: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []  # scores, labels, reference
+        self._ranks: list[np.ndarray] = []  # of labels among the scores
         self._reference_ranks: list[np.ndarray] = []
         self._changes: Counter[tuple[int, int]] = Counter()
         self._same = self._judged = self._unjudged = 0
@@ -43,10 +45,23 @@ class Classification(Task):
         if other is not None:
             self._compare(_rows(other), _rows(scores))
         if truth is not None and len(truth) == len(scores):
-            labels = np.asarray(truth)
-            self._ranks.append(ranks(scores, labels))
-            if other is not None:
-                self._reference_ranks.append(ranks(other, labels))
+            if self._held and self._held[0][0].shape[1:] != scores.shape[1:]:
+                self._rank()
+            self._held.append((scores, np.asarray(truth), other))
+            if len(self._held) >= HELD:
+                self._rank()
+
+    def _rank(self) -> None:
+        """Find out where the labels of the samples that are held stand among their scores."""
+        for held, found in ((self._held, self._ranks), (self._compared(), self._reference_ranks)):
+            if held:
+                labels = np.concatenate([label.reshape(-1) for _, label, _ in held])
+                found.append(ranks(np.concatenate([scores for scores, _, _ in held]), labels))
+        self._held = []
+
+    def _compared(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+        """The samples held that have a reference, with its scores."""
+        return [(other, labels, None) for _, labels, other in self._held if other is not None]
 
     def _compare(self, before: np.ndarray, after: np.ndarray) -> None:
         for old, new in zip(before, after, strict=True):
@@ -67,6 +82,7 @@ class Classification(Task):
 
     def outcome(self, seed: int = 0) -> Outcome:
         """Rates are 0..1; the details are the pairs of answers that changed most often."""
+        self._rank()
         after, before = _joined(self._ranks), _joined(self._reference_ranks)
         paired: dict[str, Paired] = {}
         if before is not None and after is not None and len(before) == len(after):
