@@ -87,13 +87,6 @@ def remember(
     ctx.notes[NOTE] = _Fitted(_key(state, coupling, keep), constants, tuple(done))
 
 
-def state_of(model: ir.Model, ctx: Context) -> str:
-    """What tells a model and the samples it is fitted to from others of the same process."""
-    digest = hashlib.sha256(model.snapshot().message)
-    digest.update(f"{id(model.weights)} {ctx.inputs.source}".encode())
-    return digest.hexdigest()
-
-
 def _key(state: str, coupling: Coupling, keep: Keep) -> str:
     digest = hashlib.sha256(state.encode())
     digest.update(coupling.classes.tobytes())

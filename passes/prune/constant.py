@@ -20,12 +20,14 @@ from .coupling import Coupling, couple
 from .facts import Facts
 from .ledger import FIXED
 from .slots import Slot
+from .state import state_of
 from .steady import Mask, has_zeros, steady_channels
 
 if TYPE_CHECKING:
     from graphopt.data import Sample
     from graphopt.pipeline import Context
 
+NOTE = "prune.constants"
 AGAIN = 4  # how many times more samples until the model is cut down to the tensors still in question
 
 
@@ -54,9 +56,21 @@ def constant_inputs(model: ir.Model, coupling: Coupling, facts: Facts, ctx: Cont
     """Return, by the name of a layer's output, the values of its constant inputs, NaN for all others.
 
     Only such classes are named as are constant for every layer that reads them and can be taken over by all.
+    Planning and carrying out ask about the same model, and so does every trial of a study: the samples are
+    looked at once.
     """
     if not facts.runs:
         return {}
+    state = state_of(model, ctx)
+    known = ctx.notes.get(NOTE)
+    if known is None or known[0] != state:
+        known = state, _constants(model, coupling, ctx)
+        ctx.notes[NOTE] = known
+    values: dict[str, np.ndarray] = known[1]
+    return values
+
+
+def _constants(model: ir.Model, coupling: Coupling, ctx: Context) -> dict[str, np.ndarray]:
     readers = [slot for slot in coupling.slots if slot.role == "in" and slot.index == 1]
     proven = steady_channels(model.graph, coupling)
     values = _Values(model, coupling, readers, proven, ctx)

@@ -14,7 +14,7 @@ from graphopt.pipeline import Plan, Trial
 from graphopt.pipeline.harm import Harm, last_harmless, trial_samples
 from graphopt.pipeline.tried import Tried
 
-from .carry import carry_out, state_of
+from .carry import carry_out
 from .cells import find_cells
 from .choice import Choice
 from .constant import absorb_constants, without_constants
@@ -31,6 +31,7 @@ from .plan import group_name, read_items, write_items
 from .predict import Keep, Predictor, Size
 from .ranking import score_rankings
 from .report import report
+from .state import state_of
 from .steps import Planner
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.pipeline import Context
 
-LEVELS = (0.125, 0.25, 0.5, 0.75)  # fractions of one group that sensitivity removes
+LEVELS = (0.125, 0.25, 0.375, 0.5, 0.75)  # fractions of one group that sensitivity removes
 HARMLESS = 1e-5  # share of its variance that what reads a group may lose when there is nothing to judge by
 NO_DATA = "no goal and no data: only channels that are constant or never read"
 CLOSE = 0.8  # of the points allowed; each further trial of the careful search would win less than it takes

@@ -38,7 +38,7 @@ class Planner:
     steps: int
     start: float  # the amount that changes nothing
     afresh: bool
-    state: str  # what ``carry.state_of`` says of the model before its constants were absorbed
+    state: str  # what ``state_of`` says of the model before its constants were absorbed
 
     def plan(self, choice: Choice) -> tuple[Keep, str]:
         """Return the channels to keep, and the rule that chose them."""
