@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 LEVELS = (0.125, 0.25, 0.375, 0.5, 0.75)  # fractions of one group that sensitivity removes
-HARMLESS = 1e-5  # share of its variance that what reads a group may lose when there is nothing to judge by
+HARMLESS = 1e-6  # share of its variance that what reads a group may lose when there is nothing to judge by
 NO_DATA = "no goal and no data: only channels that are constant or never read"
 CLOSE = 0.8  # of the points allowed; each further trial of the careful search would win less than it takes
 NEED_SAMPLES = ("obs", "energy", "variance")
