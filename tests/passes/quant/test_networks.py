@@ -147,6 +147,9 @@ def test_memory_does_not_grow_with_the_samples() -> None:
         def __iter__(self):
             return iter(self.samples)
 
+        def take(self, count: int):
+            return self.samples.take(count)
+
         def batches(self, size: int):
             for batch in self.samples.batches(size):
                 gc.collect()
