@@ -76,6 +76,11 @@ class Subject:
             yield drawn, rest[: self.case.at_most]
 
 
+def image_of(sample: data.Sample) -> str:
+    """What tells an image from the others of its data, in every draw."""
+    return str(sample.rows[0])
+
+
 def stacked(samples: list[data.Sample]) -> dict[str, np.ndarray]:
     """The feeds of samples as one array for each input."""
     return {name: np.concatenate([s.feeds[name] for s in samples]) for name in samples[0].feeds}
@@ -90,9 +95,9 @@ class Reference:
 
     def run(self, sample: data.Sample) -> dict[str, np.ndarray]:
         """The outputs of one sample."""
-        if sample.key not in self._known:
-            self._known[sample.key] = self._session.run(sample.feeds)
-        return self._known[sample.key]
+        if image_of(sample) not in self._known:
+            self._known[image_of(sample)] = self._session.run(sample.feeds)
+        return self._known[image_of(sample)]
 
 
 def judged(
@@ -118,8 +123,8 @@ def judged(
             noise[name] = noise.get(name, 0.0) + float(np.square(given - exact).sum())
         if scores is not None:
             answers = int(wanted[scores].argmax()), int(found[scores].argmax())
-            same[sample.key] = int(answers[0] == answers[1])
-            change[sample.key] = int(answers[0] == sample.label) - int(answers[1] == sample.label)
+            same[image_of(sample)] = int(answers[0] == answers[1])
+            change[image_of(sample)] = int(answers[0] == sample.label) - int(answers[1] == sample.label)
     row: dict[str, Any] = {"snr": {n: 10 * np.log10(power[n] / max(noise[n], 1e-30)) for n in power}}
     if scores is not None:
         row |= {"same": same, "agreement": 100 * float(np.mean(list(same.values())))}
