@@ -15,7 +15,7 @@ from graphopt.data.images import ImageFeeder
 from graphopt.data.placement import Placement
 from graphopt.data.samples import Samples
 
-LIMIT = 2 * 2**30  # bytes on disk; rows beyond are prepared anew each time
+LIMIT = 2 * 2**30  # bytes on disk; samples that take more are prepared anew each time
 
 
 def spooled(samples: Samples) -> Samples:
@@ -71,16 +71,19 @@ class Spool:
         if order is not None:
             yield from map(self._fetch, order)
             return
-        order = []
+        order, keeps = [], True
         for row in self._feeder.read(rows):
-            self._store(row)
+            if not order:  # rows of which some are missing would be prepared anew all the same
+                keeps = self._end + len(rows) * _size(row) <= self._limit
+            if keeps:
+                self._store(row)
             order.append(row.index)
             yield row
         if all(index in self._stored for index in order):
             self._orders[asked] = order
 
     def _store(self, row: Row) -> None:
-        size = sum(feed.nbytes for feed in row.feeds.values())
+        size = _size(row)
         with self._lock:
             if row.index in self._stored or self._end + size > self._limit:
                 return
@@ -110,3 +113,7 @@ class Spool:
                 feeds[name] = np.empty(shape, dtype)
                 self._file.readinto(feeds[name].reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
         return Row(index, feeds, stored.placement)
+
+
+def _size(row: Row) -> int:
+    return sum(feed.nbytes for feed in row.feeds.values())

@@ -73,13 +73,20 @@ def test_a_walk_that_is_broken_off_is_not_taken_for_a_whole_one() -> None:
     assert [row.index for row in spool.read(rows)] == [5, 4, 3, 2, 1, 0]
 
 
-def test_beyond_the_limit_rows_are_prepared_anew() -> None:
+@pytest.mark.parametrize("limit", [100, 600])  # by the first row, and only by later and smaller ones
+def test_beyond_the_limit_rows_are_prepared_anew(limit: int) -> None:
     inner = Counting()
-    spool = Spool(inner, limit=100)
+    spool = Spool(inner, limit=limit)
     rows = np.arange(6)
     first = list(spool.read(rows))
     same(first, list(spool.read(rows)))
     assert len(inner.prepared) == 12
+
+
+def test_nothing_is_written_that_would_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", pytest.fail)
+    spool = Spool(Counting(), limit=400)
+    assert len(list(spool.read(np.arange(6)))) == 6
 
 
 def test_a_full_disk_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,7 @@ import pytest
 import graphopt
 from graphopt.errors import UsageError
 from graphopt.report.html import read_report, render_comparison, render_report
-
-EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'</title></style></svg>{{7*7}}${`"
-
-
-class Elements(HTMLParser):
-    """Collects what a page is made of."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: dict[str, int] = {}
-        self.attributes: list[tuple[str, str | None]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] = self.tags.get(tag, 0) + 1
-        self.attributes += attrs
+from tests.report.html.elements import EVIL, Elements
 
 
 def test_a_page_says_everything(document: Callable[..., Any]) -> None:
