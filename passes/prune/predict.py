@@ -27,8 +27,8 @@ class Size:
 class Predictor:
     """Computes the cost of any choice of channels without touching the model.
 
-    ``macs`` covers Conv, ConvTranspose, Gemm and MatMul with constant weights; ``params`` and ``bytes`` cover
-    floating point constants, each once.
+    ``macs`` covers Conv, ConvTranspose, Gemm and MatMul, also those that cannot be pruned; ``params`` and
+    ``bytes`` cover floating point constants, each once.
     """
 
     def __init__(self, model: ir.Model, coupling: Coupling) -> None:
@@ -55,7 +55,7 @@ class Predictor:
             sizes[id(tensor), copy] = (factors[key], factors[key] * values.itemsize)
         for layer in self._coupling.layers:
             key = (layer.node, layer.weight)
-            macs += layer.positions * (
+            macs += layer.fixed + layer.positions * (
                 factors[key] if key in factors else _weight_size(layer.node, layer.weight)
             )
         return Size(macs, sum(size for size, _ in sizes.values()), sum(size for _, size in sizes.values()))

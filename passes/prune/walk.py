@@ -63,7 +63,8 @@ class Layer:
 
     ``ids`` are its output channels; ``positions`` is how often its weights are applied, so that its
     multiply-accumulates are positions x size of the weights.  ``own`` tells whether it makes these
-    channels (a depthwise conv hands its input's channels on).  ``refusal`` says why it has no ids.
+    channels (a depthwise conv hands its input's channels on).  ``refusal`` says why it has no ids; its
+    multiply-accumulates are then ``fixed``.
     """
 
     node: ir.Node
@@ -72,6 +73,7 @@ class Layer:
     positions: int = 0
     own: bool = True
     refusal: str = ""
+    fixed: int = 0
 
 
 @dataclass

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from graphopt import ir
+from graphopt.cost.macs import macs
 
 from .ledger import FIXED, Ids
 from .walk import Channels, Layer, Walk, describe
@@ -93,7 +94,8 @@ def _weights(walk: Walk, node: ir.Node, index: int) -> ir.Array | None:
 
 def _refuse(walk: Walk, node: ir.Node, why: str) -> None:
     walk.wall(node, why)
-    walk.layers.append(Layer(node, None, refusal=f"{describe(node)} {why}"))
+    refusal = f"{describe(node)} {why}"
+    walk.layers.append(Layer(node, None, refusal=refusal, fixed=macs(node, walk.shape) or 0))
 
 
 def _entering(walk: Walk, node: ir.Node, axis: int, count: int) -> Ids:

@@ -93,6 +93,21 @@ def test_prediction_is_what_the_written_model_costs() -> None:
     assert predicted.bytes == 4 * measured.parameters  # float32
 
 
+def with_products() -> ir.Model:
+    """Layers that can be pruned, and a product of activations that takes more than both."""
+    net = chain(32)
+    many = net.op("Expand", "x", net.const(np.array([64, 3, 8, 8])))
+    return load(net.model(net.last, net.op("MatMul", many, many)))
+
+
+def test_what_cannot_be_pruned_counts_as_well() -> None:
+    model = with_products()
+    whole = cost.measure(model).macs
+    pruned = prune(model, Prune(macs=0.7, round_to=1))
+    assert whole and pruned.ctx.details["predicted_macs"] == (cost.measure(pruned.after).macs or 0) / whole
+    assert pruned.ctx.details["predicted_macs"] <= 0.7 or pruned.ctx.missed
+
+
 def test_unreachable_goal_is_said_and_gone_as_far_as_possible() -> None:
     pruned = prune(chained(16, 16), Prune(macs=0.01, round_to=8))
     assert len(pruned.ctx.missed) == 1 and "macs" in pruned.ctx.missed[0]
