@@ -16,8 +16,10 @@ import onnx
 import onnxruntime
 
 from .events import Failure, Job
+from .kernels import use_faster_kernels
 
 LARGEST_IR = 10  # what onnxruntime 1.19 reads
+TRAINING, EVALUATION = "training_model.onnx", "eval_model.onnx"  # what the library calls its graphs
 
 _FAILURES = (
     ("no_gradient", re.compile(r"gradient builder has not been registered: (\w+) for node (\S*)")),
@@ -120,6 +122,7 @@ class OrtEngine:
             optimizer=self._optimizer_block(),
             artifact_directory=str(self._folder),
         )
+        use_faster_kernels(self._folder / TRAINING, self._folder / EVALUATION)
 
     def _optimizer_block(self) -> Any:
         optim = self._blocks.optim
@@ -136,9 +139,9 @@ class OrtEngine:
         options.log_severity_level = 4
         self._state = self._api.CheckpointState.load_checkpoint(str(checkpoint))
         self._module = self._api.Module(
-            str(self._folder / "training_model.onnx"),
+            str(self._folder / TRAINING),
             self._state,
-            str(self._folder / "eval_model.onnx"),
+            str(self._folder / EVALUATION),
             session_options=options,
         )
         self._optimizer = self._api.Optimizer(str(self._folder / "optimizer_model.onnx"), self._module)
