@@ -48,6 +48,7 @@ class Blocked:
         self._shapes = dict(_shapes(graph))
         self._outputs = {value.name for value in graph.output}
         self._readers = _readers(graph.node)
+        self._same = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
         self._in_blocks: dict[str, str] = {}  # plain tensors, to what holds their values in blocks
         self._taken: set[str] = set()  # outputs of nodes that a convolution took in
 
@@ -81,7 +82,7 @@ class Blocked:
             return None
         bias = node.input[2] if len(node.input) > 2 else ""
         addend, last = self._sum(node)
-        activation = self._only_reader(last, "Relu")
+        activation = self._only_reader(last, ("Relu",))
         if activation is not None:
             self._taken.add(activation.output[0])
             last = activation
@@ -96,7 +97,10 @@ class Blocked:
         return nodes.made
 
     def _backward(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-        """The gradient of the input as a convolution; those of weights and bias stay with the node."""
+        """The gradient of the input as a convolution, with the sum over its readers where that is possible.
+
+        The gradients of weights and bias stay with the node.
+        """
         slope, _, weights = node.input
         shape = self._shapes.get(weights)
         window = _window(node, shape)
@@ -107,8 +111,9 @@ class Blocked:
         what = Convolution(weights, across, turned, turned=True)
         if not what.fits(self._size):
             return None
+        addend, last = self._sum(node)
         nodes = Nodes(node.name)
-        self._write(nodes, what, (slope, "", ""), node.output[0])
+        self._write(nodes, what, (slope, "", addend), last.output[0])
         rest = onnx.NodeProto()
         rest.CopyFrom(node)
         rest.output[0] = ""
@@ -116,7 +121,7 @@ class Blocked:
 
     def _activation_backward(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         """The gradient of a Relu that stays in blocks where both its inputs are in blocks."""
-        slope, activated = (self._in_blocks.get(name) for name in node.input)
+        slope, activated = (self._blocked(name) for name in node.input)
         shape = self._shapes.get(node.input[1])
         if slope is None or activated is None or shape is None:
             return None
@@ -132,29 +137,41 @@ class Blocked:
     ) -> None:
         source, bias, addend = inputs
         if not what.reads_plain(self._size):
-            if source not in self._in_blocks:
-                self._in_blocks[source] = nodes.add("ReorderInput", [source], DOMAIN)
-            source = self._in_blocks[source]
+            plain = self._original(source)
+            if plain not in self._in_blocks:
+                self._in_blocks[plain] = nodes.add("ReorderInput", [plain], DOMAIN)
+            source = self._in_blocks[plain]
         made = nodes.convolution(what, self._size, (source, bias, addend), activation)
         nodes.add("ReorderOutput", [made], DOMAIN, target, channels=what.shape[0])
         self._in_blocks[target] = made
 
     def _sum(self, node: onnx.NodeProto) -> tuple[str, onnx.NodeProto]:
         """What is added to the convolution, in blocks, and the addition; else nothing and the convolution."""
-        added = self._only_reader(node, "Add")
-        if added is not None:
+        added = self._only_reader(node, ("Add", "Sum"))
+        if added is not None and len(added.input) == 2:
             other = added.input[1 if added.input[0] == node.output[0] else 0]
             shape = self._shapes.get(node.output[0])
-            if other in self._in_blocks and shape is not None and self._shapes.get(other) == shape:
+            blocked = self._blocked(other)
+            if blocked is not None and shape is not None and self._shapes.get(other) == shape:
                 self._taken.add(added.output[0])
-                return self._in_blocks[other], added
+                return blocked, added
         return "", node
 
-    def _only_reader(self, node: onnx.NodeProto, op: str) -> onnx.NodeProto | None:
-        """The node of this operator that alone reads the output, once."""
+    def _blocked(self, name: str) -> str | None:
+        """What holds the values of a plain tensor in blocks, if something does."""
+        return self._in_blocks.get(self._original(name))
+
+    def _original(self, name: str) -> str:
+        """The tensor of which this is a copy: gradients of sums are copies."""
+        while name in self._same:
+            name = self._same[name]
+        return name
+
+    def _only_reader(self, node: onnx.NodeProto, ops: tuple[str, ...]) -> onnx.NodeProto | None:
+        """The node of one of these operators that alone reads the output, once."""
         readers = self._readers.get(node.output[0], [])
         alone = len(readers) == 1 and node.output[0] not in self._outputs
-        return readers[0] if alone and readers[0].op_type == op else None
+        return readers[0] if alone and readers[0].op_type in ops else None
 
     def _read(self, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
         """Without the ways back to the plain layout that nobody needs."""

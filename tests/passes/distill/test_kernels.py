@@ -196,3 +196,25 @@ def test_the_gradient_of_relu_is_a_mask(in_blocks: bool, tmp_path: Path) -> None
     assert (MICROSOFT, "ReluGrad") not in operators(onnx.load(path))
     found = run(onnx.load(path), feeds)
     np.testing.assert_array_equal(found, np.where(feeds["x"] > 0, feeds["s"], 0))
+
+
+@blocked
+def test_the_sum_over_two_readers_stays_in_blocks() -> None:
+    """As before a residual block: the gradient goes through two convolutions, and past them as a copy."""
+    pads = {"pads": [1, 1, 1, 1]}
+    copies = [helper.make_node("Identity", ["s"], [name], name) for name in ("in", "past")]
+    end = helper.make_node("Sum", ["through", "past"], ["y"], "sum")
+    shape = (2, 20, 5, 5)
+    feeds = {"s": random(*shape, seed=1), "x": random(*shape), "w": random(20, 20, 3, 3)}
+
+    def chain(op: str, domain: str, inputs: list[str], none: list[str]) -> onnx.ModelProto:
+        steps = [
+            helper.make_node(op, [source, *inputs], [target, *none], target, domain=domain, **pads)
+            for source, target in (("in", "within"), ("within", "through"))
+        ]
+        return graph([*copies, *steps, end], feeds, ["y"], {"through": shape, "past": shape})
+
+    changed = rewritten(chain("ConvGrad", MICROSOFT, ["x", "w"], ["", ""]))
+    assert ("", "Sum") not in operators(changed)
+    assert operators(changed).count((DOMAIN, "ReorderInput")) == 1
+    same(changed, chain("ConvTranspose", "", ["w"], []), feeds)
