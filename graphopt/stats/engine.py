@@ -12,7 +12,9 @@ from graphopt import ir
 from graphopt.errors import DataError, ModelError
 from graphopt.runtime import Session
 from graphopt.stats.cache import cache_key, load_cached, store_cached
+from graphopt.stats.extremes import Range
 from graphopt.stats.groups import tensor_groups
+from graphopt.stats.pooled import PooledSession, poolable
 from graphopt.stats.statistic import Factory, Statistic
 
 if TYPE_CHECKING:
@@ -83,8 +85,17 @@ class _Run:
         self.samples = samples
         inputs = {port.name for port in model.signature.inputs}
         computed = [name for name in group if name not in inputs]
-        self.session = Session(model, outputs=computed, **options) if computed else None
+        self.session = self._open(model, computed, options) if computed else None
         self.batch = batch if batch > 1 and self._can_stack(batch) else 1
+
+    def _open(
+        self, model: Model, computed: Sequence[str], options: Mapping[str, Any]
+    ) -> Session | PooledSession:
+        enough = [name for name in computed if all(map(_looks_for_largest, self.group[name]))]
+        pooled = poolable(model, enough, next(iter(self.samples)).feeds) if enough else []
+        if pooled:
+            return PooledSession(model, computed, pooled, options)
+        return Session(model, outputs=computed, **options)
 
     def reduce(self, progress: Progress | None) -> None:
         """Update the statistics with every sample."""
@@ -115,6 +126,11 @@ class _Run:
         except (ModelError, DataError):
             return False  # its batch size is fixed; should it fail on single samples too, that run says so
         return all(values[n].ndim > 0 and values[n].shape[0] == first.samples for n in self.group)
+
+
+def _looks_for_largest(statistic: Statistic) -> bool:
+    """Whether the largest value of each channel is all that it needs."""
+    return isinstance(statistic, Range) and statistic.floor is not None
 
 
 def _split(values: np.ndarray, count: int) -> Iterator[np.ndarray]:

@@ -12,7 +12,8 @@ from graphopt.stats.statistic import State
 class Range:
     """Exact minimum and maximum; inf and -inf before the first finite element.
 
-    With a ``floor``, below which no value can lie, the minimum is not looked for: it is said to be the floor.
+    With a ``floor``, below which no value can lie, the minimum is not looked for: it is said to be the floor,
+    and the largest value of each channel is enough of a tensor.
     """
 
     def __init__(self, floor: float | None = None) -> None:
