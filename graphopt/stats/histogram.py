@@ -25,22 +25,23 @@ class Histogram:
     ``bins`` (a power of two) is the number for each sign: ``counts`` is (2 * bins,) int64, from -T to T.
     Bin ``bins + j`` counts j <= x * bins / T < j + 1; bin ``bins - 1 - j`` its mirror image.
     Of a tensor with more than ``2 * most`` elements ``most`` are counted, at positions that depend only on
-    its size; minimum, maximum and T always see every element.
+    its size; minimum, maximum and T always see every element.  With a ``floor`` no value can lie below it.
     """
 
-    def __init__(self, bins: int = 2048, most: int = 16384) -> None:
+    def __init__(self, bins: int = 2048, most: int = 16384, floor: float | None = None) -> None:
         if bins < 2 or bins & (bins - 1):
             raise ValueError(f"bins must be a power of two, not {bins}")
         self.bins = bins
         self.most = most
-        self.range = Range()
+        self.range = Range(floor)
         self.exponent: int | None = None  # T = 2 ** exponent; None while all values are zero
         self.counts = np.zeros(2 * bins, np.int64)
         self._index = np.int16 if bins <= 2**14 else np.int64  # small integers keep the update in the cache
 
     @property
     def key(self) -> str:
-        return f"Histogram(bins={self.bins},most={self.most})"
+        floor = "" if self.range.floor is None else f",floor={self.range.floor}"
+        return f"Histogram(bins={self.bins},most={self.most}{floor})"
 
     @property
     def minimum(self) -> float:
@@ -90,7 +91,7 @@ class Histogram:
         """The histogram of both sets of samples; both must have been made with the same options."""
         if self.key != other.key:
             raise ValueError(f"{self.key} and {other.key} do not add up")
-        merged = Histogram(self.bins, self.most)
+        merged = Histogram(self.bins, self.most, self.range.floor)
         merged.range = self.range.merge(other.range)
         merged.exponent = _exponent(merged.range.absmax)
         merged.counts = self._coarse(merged.exponent) + other._coarse(merged.exponent)
@@ -112,7 +113,8 @@ class Histogram:
         scale = math.ldexp(1.0, self.bins.bit_length() - 1 - self.exponent)
         magnitude = np.abs(values.astype(self._float(values.dtype), copy=False))
         index = (magnitude * magnitude.dtype.type(scale)).astype(self._index)
-        index ^= -(values < 0).astype(self._index)  # j becomes -1 - j below zero
+        if self.minimum < 0:
+            index ^= -(values < 0).astype(self._index)  # j becomes -1 - j below zero
         index += self._index(self.bins)
         self.counts += np.bincount(index, minlength=2 * self.bins)
 

@@ -39,9 +39,10 @@ class Calibrator:
 
     def statistic(self, bounds: Bounds) -> stats.Factory:
         """What has to be known of a tensor that never leaves ``bounds``."""
-        if self.method == "minmax":
-            return partial(stats.Range, 0.0) if bounds.low == 0.0 else stats.Range
-        return stats.SampleRanges if self.method in ("mean", "moving") else stats.Histogram
+        if self.method in ("mean", "moving"):
+            return stats.SampleRanges
+        kind = stats.Range if self.method == "minmax" else stats.Histogram
+        return partial(kind, floor=0.0) if bounds.low == 0.0 else kind
 
     def interval(self, found: Any) -> tuple[float, float]:
         """The range, from what ``statistic`` found."""

@@ -127,6 +127,17 @@ def test_the_histogram_counts_what_its_edges_say(values: np.ndarray) -> None:
         assert count == np.count_nonzero(inside)
 
 
+@given(hnp.arrays(np.float32, st.integers(1, 40), elements=_floats))
+def test_a_floor_changes_no_count(values: np.ndarray) -> None:
+    floored, plain = (
+        updated(lambda floor=floor: Histogram(bins=16, floor=floor), [np.maximum(values, 0)])  # type: ignore[misc]
+        for floor in (0.0, None)
+    )
+    np.testing.assert_array_equal(floored.counts, plain.counts)
+    assert (floored.minimum, floored.maximum) == (0.0, plain.maximum)
+    assert floored.key != plain.key
+
+
 @given(hnp.arrays(np.float32, st.integers(1, 40), elements=_floats), st.integers(1, 60))
 def test_doubling_moves_no_count_to_a_wrong_bin(values: np.ndarray, doublings: int) -> None:
     outlier = np.float64(max(np.abs(values.astype(np.float64)).max(), 1e-30) * 2.0**doublings)
