@@ -8,14 +8,14 @@ from graphopt.stats.frontier import Frontier, cuts
 from graphopt.stats.gram import Gram
 from graphopt.stats.histogram import Histogram
 from graphopt.stats.patches import Patches
-from graphopt.stats.peaks import ChannelPeaks
+from graphopt.stats.spans import ChannelRange
 from graphopt.stats.statistic import Factory, State, Statistic
 from graphopt.stats.sums import CompensatedSum
 from graphopt.stats.thresholds import entropy_range, mse_range, percentile_range
 
 __all__ = [
     "ChannelMoments",
-    "ChannelPeaks",
+    "ChannelRange",
     "CompensatedSum",
     "Factory",
     "Frontier",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,24 +26,26 @@ class Choice:
     reason: str
 
 
-def choose(drafter: Drafter, full: Draft, ctx: Context) -> Choice:
+def choose(drafter: Drafter, floats: Mapping[str, str], ctx: Context) -> Choice:
     """Time what a draft makes of the model, and leave float what that makes quicker.
 
-    Raises ModelError when onnxruntime cannot run one of the models.
+    ``floats`` are the ids of layers that stay float in any case, with the reasons.  Raises ModelError when
+    onnxruntime cannot run one of the models.
     """
     timer = _timer(ctx)
+    full = drafter.draft(floats)
     rewritten, stored = drafter.model.copy(), _stored(drafter.model, full)
     plain = drafter.plain()
     times = timer.milliseconds([plain, stored])
     if times[1] <= CLEARLY_FASTER * times[0]:
-        return Choice(drafter.draft({}), _words(times))
-    full = drafter.draft({})
+        return Choice(drafter.draft(floats), _words(times))
+    full = drafter.draft(floats)
     slow = slow_nodes(full.placement, rewritten, stored, timer, ctx.shapes)
     reason = "8 bits are slower for it on this machine: measure=false stores it all the same"
-    mixed = drafter.draft({node_id(node): reason for node in slow}) if slow else full
+    mixed = drafter.draft({**floats, **{node_id(node): reason for node in slow}}) if slow else full
     if slow and mixed.placement.layers:
         times = timer.milliseconds([plain, stored, _stored(drafter.model, mixed)])
-    best = mixed if len(times) > 2 and times[2] < BETTER * times[1] else drafter.draft({})
+    best = mixed if len(times) > 2 and times[2] < BETTER * times[1] else drafter.draft(floats)
     reached = times[2] if best is mixed else times[1]
     if is_slower(reached, times[0]):
         return Choice(None, f"8 bits would be slower on this machine ({_words([times[0], reached])})")

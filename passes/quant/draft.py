@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from graphopt.ir import Model, Node
 
 from .decisions import tensor_items
+from .insertion import insert
 from .items import (
     GateItem,
     Item,
@@ -83,6 +84,13 @@ class Drafter:
         if tails:
             return self._without(tails, floats)
         return Draft(placement, (*rewrites, *self._items(placement, ranges)))
+
+    def stored(self, floats: Mapping[str, str]) -> Model:
+        """The quantized model of a draft, with nearest integers."""
+        draft = self.draft(floats)
+        made = self.model.copy()
+        insert(made.graph, draft.items)
+        return made
 
     def _without(self, tails: Mapping[str, str], floats: Mapping[str, str]) -> Draft:
         """The draft that leaves tails float too, and says so."""

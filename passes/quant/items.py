@@ -164,6 +164,17 @@ class EqualiseItem:
 
 
 @dataclass(frozen=True)
+class AbsorbItem:
+    """Subtract ``amounts`` from the output channels of a layer; those who read them add what is missing."""
+
+    node: str
+    amounts: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"absorb": self.node, "amounts": list(self.amounts)}
+
+
+@dataclass(frozen=True)
 class TuneItem:
     """Make up for storing, layer by layer, on the calibration samples."""
 
@@ -187,6 +198,7 @@ Item = (
     | DynamicItem
     | BlockItem
     | EqualiseItem
+    | AbsorbItem
     | TuneItem
 )
 
@@ -236,6 +248,8 @@ def _item(item: Mapping[str, Any], known: Mapping[str, Parameters]) -> Item:
         factors = tuple(float(factor) for factor in item["factors"])
         _expect(all(factor > 0 for factor in factors), "factors must be positive")
         return EqualiseItem(item["equalise"], factors)
+    if "absorb" in item:
+        return AbsorbItem(item["absorb"], tuple(float(amount) for amount in item["amounts"]))
     if "tune" in item:
         return TuneItem(bool(item["rounding"]), bool(item["bias"]), bool(item["refit"]))
     for key, kind in _BY_NODE.items():

@@ -13,7 +13,7 @@ from graphopt import runtime
 from graphopt.errors import OutputError, UsageError
 from graphopt.ir import Model
 
-from .items import EqualiseItem, TensorItem
+from .items import AbsorbItem, EqualiseItem, Item, TensorItem
 
 SCHEMA = 1
 TENSORRT_HEADER = "TRT-8601-EntropyCalibration2"  # any version reads any header of this form
@@ -23,10 +23,16 @@ Ranges = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Kept:
-    """What a file holds: the range of each tensor, and the factors that channels were multiplied with."""
+    """What a file holds: the range of each tensor, and what was done to channels before it was measured."""
 
     ranges: Ranges
     equal: tuple[EqualiseItem, ...] = ()
+    absorbed: tuple[AbsorbItem, ...] = ()
+
+    @property
+    def items(self) -> list[Item]:
+        """What was done to channels, in order."""
+        return [*self.equal, *self.absorbed]
 
 
 def read(path: Path, model: Model, method: str) -> Kept | None:
@@ -41,6 +47,7 @@ def read(path: Path, model: Model, method: str) -> Kept | None:
         made_for, made_by = document["model"], document["calibrator"]
         ranges = {str(n): (float(low), float(high)) for n, (low, high) in document["ranges"].items()}
         equal = tuple(EqualiseItem(n, tuple(map(float, f))) for n, f in document["equalise"].items())
+        absorbed = tuple(AbsorbItem(n, tuple(map(float, a))) for n, a in document["absorb"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"quant: {path} is not a file of ranges: {type(error).__name__}: {error}") from error
     hint = "give another file, or remove this one so that it is made anew"
@@ -48,7 +55,7 @@ def read(path: Path, model: Model, method: str) -> Kept | None:
         raise UsageError(f"quant: the ranges in {path} were measured on another model", hint=hint)
     if made_by != method:
         raise UsageError(f"quant: the ranges in {path} are those of calibrator={made_by}", hint=hint)
-    return Kept(ranges, equal)
+    return Kept(ranges, equal, absorbed)
 
 
 def write(path: Path, fingerprint: str, method: str, kept: Kept) -> None:
@@ -58,6 +65,7 @@ def write(path: Path, fingerprint: str, method: str, kept: Kept) -> None:
         "model": fingerprint,
         "calibrator": method,
         "equalise": {item.node: list(item.factors) for item in kept.equal},
+        "absorb": {item.node: list(item.amounts) for item in kept.absorbed},
         "ranges": {name: list(interval) for name, interval in kept.ranges.items()},
     }
     _write(path, json.dumps(document, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Choices that are made by trying: whether to equalise channels, and what stays float under a budget."""
+"""Choices that are made by trying: what to do to channels, and what stays float under a budget."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from graphopt import ir
 from graphopt.errors import ModelError
 from graphopt.pipeline.harm import Harm
 
+from .absorption import absorb, by_ranges
+from .chains import known_shapes
 from .deviation import Deviation
 from .draft import Draft, Drafter
-from .equalisation import MODES, by_activations, by_weights, equalise, known_shapes
+from .equalisation import MODES, by_activations, by_weights, equalise
 from .figures import show_tries
 from .insertion import insert
-from .items import EqualiseItem, TuneItem, node_id
+from .items import AbsorbItem, EqualiseItem, TuneItem, node_id
 from .ladder import Rung
 from .refining import refine
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 UNCHANGED = -70.0  # dB of noise up to which a rescaled float network counts as the same
 GAIN = 1.0  # dB; less is gone once the weights are rounded with care
+ABSORBED = 0.1  # dB that absorbing has to gain: rounding of activations, for which nothing else makes up
 JUDGES = 32  # samples that tell whether equalising helps
 PROXY_SAMPLES = 16  # that tell which layer costs most
 READMITTED = 8  # excluded layers at most that are tried in 8 bits again
@@ -50,22 +53,34 @@ def choose_equalisation(
             deviation = Deviation(
                 model.copy(), ctx.calibration.take(JUDGES), ctx
             )  # nothing is fitted to them
-            least = deviation.of(_stored(drafter())) - GAIN
+            least = deviation.of(drafter().stored({})) - GAIN
             model.restore(start)
         equalise(model.graph, items, shapes)
-        if deviation.of(model) < UNCHANGED and (reached := deviation.of(_stored(drafter()))) < least:
+        if deviation.of(model) < UNCHANGED and (reached := deviation.of(drafter().stored({}))) < least:
             least, best = reached, items
         model.restore(start)
     equalise(model.graph, best, shapes)
     return best
 
 
-def _stored(drafter: Drafter) -> ir.Model:
-    """The quantized model of a draft, nearest integers."""
-    draft = drafter.draft({})
-    made = drafter.model.copy()
-    insert(made.graph, draft.items)
-    return made
+def choose_absorption(model: ir.Model, drafter: Callable[[], Drafter], ctx: Context) -> list[AbsorbItem]:
+    """What channels leave to biases, nothing when that brings the outputs no closer; ``model`` gets it."""
+    shapes = known_shapes(model, ctx)
+    others = ctx.calibration.skip(JUDGES)
+    items = by_ranges(model, shapes, others if len(others) else ctx.calibration, ctx)
+    if not items:
+        return []
+    start = model.snapshot()
+    deviation = Deviation(model.copy(), ctx.calibration.take(JUDGES), ctx)
+    least = deviation.of(drafter().stored({})) - ABSORBED
+    model.restore(start)
+    absorb(model.graph, items, shapes)
+    if deviation.of(model) < UNCHANGED and deviation.of(drafter().stored({})) < least:
+        model.restore(start)
+        absorb(model.graph, items, shapes)
+        return items
+    model.restore(start)
+    return []
 
 
 @dataclass(frozen=True)
@@ -148,10 +163,10 @@ class Budget:
         """Every layer with the reason to leave it float, those that cost most first."""
         samples = self._ctx.calibration.take(PROXY_SAMPLES)
         deviation = Deviation(self._plain, samples, self._ctx)
-        base = deviation.of(self._store({}))
+        base = deviation.of(self._drafter.stored({}))
         layers = [node_id(node) for node in self._drafter.draft({}).placement.layers]
         gains = {
-            name: base - deviation.of(self._store({name: "trial"}))
+            name: base - deviation.of(self._drafter.stored({name: "trial"}))
             for name in self._ctx.progress("quant: what each layer costs", layers, len(layers))
         }
         order = sorted(layers, key=lambda name: -gains[name])
@@ -170,9 +185,3 @@ class Budget:
         insert(made.graph, draft.items)
         refine(original, made, [*draft.items, *self._tuning], self._ctx)
         return self._harm.of(made)
-
-    def _store(self, floats: Mapping[str, str]) -> ir.Model:
-        draft = self._drafter.draft(floats)
-        made = self._drafter.model.copy()
-        insert(made.graph, draft.items)
-        return made

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from graphopt.errors import DataError
 from graphopt.stats import (
     ChannelMoments,
-    ChannelPeaks,
+    ChannelRange,
     CompensatedSum,
     Histogram,
     Range,
@@ -29,7 +29,7 @@ FACTORIES: dict[str, Callable[[], Any]] = {
     "few bins": lambda: Histogram(bins=4),
     "subsampled": lambda: Histogram(bins=64, most=3),
     "moments": ChannelMoments,
-    "peaks": ChannelPeaks,
+    "channel range": ChannelRange,
 }
 
 _floats = st.one_of(

@@ -20,7 +20,14 @@ from graphopt.pipeline.inputs import Inputs
 from tests.corpus._net import Net
 
 SAMPLES = 8
-PLAIN = {"measure": False, "rounding": "nearest", "bias_correction": False, "equalise": "none"}  # quick
+PLAIN = {
+    "measure": False,
+    "rounding": "nearest",
+    "bias_correction": False,
+    "equalise": "none",
+    "absorb": False,
+    "spare": False,
+}  # quick
 CORPUS = Path(__file__).parents[4] / "shared" / "corpus"
 
 
