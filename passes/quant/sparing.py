@@ -1,14 +1,18 @@
-"""Leave float the few layers that each make much of the noise of the outputs alone.
+"""Leave float the few layers that make much of the noise of the outputs alone.
 
 One tensor whose channels differ by orders of magnitude, often an early one, may cost more than all others
-together.  It is found by bisection: layers are stored from the first on, and where the noise passes half of
-what storing all of them makes, the last one stored is left float by way of trial.
+together.  The layer that brings it is found by bisection: layers are stored from the first on, and where the
+noise passes half of what storing all of them makes, the last one stored is left float by way of trial, then
+it together with the layers that read it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from graphopt.ir import Node
 
 from .deviation import Deviation
 from .items import node_id
@@ -18,40 +22,68 @@ if TYPE_CHECKING:
 
     from .draft import Drafter
 
-MOST = 3  # layers
+MOST = 3  # times that something is spared
 GAIN = 1.5  # dB that each has to bring: nearly a third of the noise
+HALF = 3.0  # dB
 QUIET = -30.0  # dB of noise below which nothing is looked for
 JUDGES = 16  # samples
+
+
+@dataclass(frozen=True)
+class Spared:
+    """Layers that stay float together, and how much closer that brings the outputs, in dB."""
+
+    layers: tuple[str, ...]
+    gain: float
+
+    @property
+    def reason(self) -> str:
+        """Why, for each of the layers."""
+        who = "it alone costs" if len(self.layers) == 1 else "what is stored between these layers alone costs"
+        return f"{who} {self.gain:.1f} dB of the outputs' accuracy (spare=false stores it)"
 
 
 def spare(drafter: Drafter, ctx: Context) -> dict[str, str]:
     """Ids of the layers to leave float, with the reasons."""
     deviation = Deviation(drafter.plain(), ctx.calibration.take(JUDGES), ctx)
-    spared: dict[str, str] = {}
-    while len(spared) < MOST:
-        found = _noisiest(drafter, spared, deviation)
+    floats: dict[str, str] = {}
+    for _ in range(MOST):
+        found = _noisiest(drafter, floats, deviation)
         if found is None:
             break
-        name, gain = found
-        spared[name] = f"it alone costs {gain:.1f} dB of the outputs' accuracy (spare=false stores it)"
-    return spared
+        floats |= dict.fromkeys(found.layers, found.reason)
+    return floats
 
 
-def _noisiest(drafter: Drafter, spared: Mapping[str, str], deviation: Deviation) -> tuple[str, float] | None:
-    """The layer that makes most of the noise, and how much closer the outputs are without storing it."""
+def _noisiest(drafter: Drafter, floats: dict[str, str], deviation: Deviation) -> Spared | None:
+    """The layer that makes most of the noise, with its readers if it takes them to get rid of it."""
 
-    def noise(floats: Mapping[str, str]) -> float:
-        return deviation.of(drafter.stored({**spared, **floats}))
+    def noise(others: Sequence[str]) -> float:
+        return deviation.of(drafter.stored(floats | dict.fromkeys(others, "trial")))
 
-    layers = [node_id(node) for node in drafter.draft(spared).placement.layers]
-    whole = noise({})
+    nodes = drafter.draft(floats).placement.layers
+    layers = [node_id(node) for node in nodes]
+    readers = {node_id(node): tuple(dict.fromkeys(_readers(node, set(layers)))) for node in nodes}
+    whole = noise(())
     if len(layers) < 2 or whole < QUIET:
         return None
-    half = whole - 3.0  # dB
     few, many = 0, len(layers)
     while many - few > 1:
         middle = (few + many) // 2
-        is_past = noise(dict.fromkeys(layers[middle:], "trial")) > half
+        is_past = noise(layers[middle:]) > whole - HALF
         few, many = (few, middle) if is_past else (middle, many)
-    gain = whole - noise({layers[few]: "trial"})
-    return (layers[few], gain) if gain >= GAIN else None
+    found = layers[few]
+    for together in ((found,), (found, *readers[found])):
+        gain = whole - noise(together)
+        if gain >= GAIN:
+            return Spared(together, gain)
+    return None
+
+
+def _readers(node: Node, layers: set[str]) -> Iterator[str]:
+    """The ids of the layers that read what a layer makes, directly or behind something that is no layer."""
+    for consumer in dict.fromkeys(consumer for output in node.outputs for consumer in output.consumers):
+        if consumer.outputs and node_id(consumer) in layers:
+            yield node_id(consumer)
+        else:
+            yield from _readers(consumer, layers)

@@ -28,7 +28,7 @@ GROWTH, LARGEST = 1.05, 600e6
 MEMORY_SCRIPT = """
 import sys
 from graphopt import optimize
-spec = "quant:rounding=nearest:bias_correction=false:equalise=none:measure=false:calibrator="
+spec = "quant:rounding=nearest:bias_correction=false:equalise=none:absorb=false:spare=false:measure=false:calibrator="
 optimize(sys.argv[1], passes=spec + sys.argv[3], calibration=sys.argv[2], target="ort-cpu",
          verify="off", latency=False)
 """
