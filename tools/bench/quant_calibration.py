@@ -28,9 +28,9 @@ GROWTH, LARGEST = 1.05, 600e6
 MEMORY_SCRIPT = """
 import sys
 from graphopt import optimize
-spec = "quant:rounding=nearest:bias_correction=false:equalise=none:absorb=false:spare=false:measure=false:calibrator="
-optimize(sys.argv[1], passes=spec + sys.argv[3], calibration=sys.argv[2], target="ort-cpu",
-         verify="off", latency=False)
+quick = "rounding=nearest:bias_correction=false:equalise=none:absorb=false:spare=false:measure=false"
+optimize(sys.argv[1], passes=f"quant:{quick}:calibrator={sys.argv[3]}", calibration=sys.argv[2],
+         target="ort-cpu", verify="off", latency=False)
 """
 
 
