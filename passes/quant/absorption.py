@@ -3,7 +3,9 @@
 A channel that is never below c > 0 stays on the straight part of its Relu: the layer that makes it can
 subtract c from its bias, and its readers add what c would have given them (M. Nagel et al., 2019, section
 4.1.3).  Without a Relu between, c is the middle of the channel's range, and the function stays the same
-whatever comes.  Nothing is moved into a layer that pads: at its border there is no c.
+whatever comes.  Nothing is moved into a layer that pads: at its border there is no c.  Nor is anything moved
+through means over the image: they have one value a sample, and a range without its constant part would hold
+too little of what no sample has shown.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 BENT = ("Relu", "LeakyRelu")
+OVER_ALL = ("GlobalAveragePool", "GlobalMaxPool")
 NARROWER = 0.95  # of the range of the whole tensor; a smaller gain is not worth a change
 
 
@@ -74,7 +77,7 @@ def _width(low: Array, high: Array) -> float:
 def _movable(graph: Graph, shapes: Shapes) -> Iterator[Chain]:
     """Chains in which all that stands between and reads commutes with adding a constant."""
     for chain in chains(graph, shapes):
-        if all(map(_adds_up, _between(chain.source.output))) and all(
+        if all(map(_hands_on, _between(chain.source.output))) and all(
             _takes_in(r.node) for r in chain.readers
         ):
             yield chain
@@ -88,9 +91,11 @@ def _between(tensor: Tensor) -> Iterator[Node]:
             yield from _between(node.output)
 
 
-def _adds_up(node: Node) -> bool:
+def _hands_on(node: Node) -> bool:
     """Whether a constant passes through as it is; an average with a border would thin it out."""
-    return node.op != "AveragePool" or not (_pads(node) or node.attr("ceil_mode", 0))
+    if node.op == "AveragePool":
+        return not (_pads(node) or node.attr("ceil_mode", 0))
+    return node.op not in OVER_ALL
 
 
 def _takes_in(node: Node) -> bool:

@@ -29,6 +29,7 @@ from .scheme import OPSET, Scheme
 from .tails import mixed_tails
 
 if TYPE_CHECKING:
+    from graphopt.data import Samples
     from graphopt.pipeline import Context
 
 
@@ -45,7 +46,7 @@ class Drafter:
     """Makes drafts for one model; ranges that one has measured serve the next.
 
     ``refused`` gives the user's reasons, ``limit`` is the largest integer of a weight, ``sums`` the integers
-    that the processor adds pairs of products in.
+    that the processor adds pairs of products in.  Ranges are measured on ``samples``, else on all.
     """
 
     model: Model
@@ -56,6 +57,7 @@ class Drafter:
     calibrator: Calibrator = MINMAX
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     sums: str = "int32"
+    samples: Samples | None = None
 
     def __post_init__(self) -> None:
         self._start = self.model.snapshot()
@@ -133,7 +135,7 @@ class Drafter:
         wanted = {stored.source.name: stored.bounds for stored in placement.stored}
         new = {name: bounds for name, bounds in wanted.items() if name not in self.ranges}
         if new:
-            self.ranges |= measure_ranges(self.model, new, self.ctx, self.calibrator)
+            self.ranges |= measure_ranges(self.model, new, self.ctx, self.calibrator, self.samples)
         ranges = {name: self.ranges[name] for name in wanted}
         widen_pools(ranges, (stored.source for stored in placement.stored))
         return ranges

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -48,6 +49,9 @@ from .selection import Selection, refusal_of
 from .sparing import spare
 from .telling import RUN_HERE, tell_fusion, tell_limits
 from .validation import refuse_violations
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
 
 REFIT_BELOW = 6  # bits of a weight; with more, fitting anew does more harm than good
 FULL, REDUCED = 127, 63  # largest stored weight in 8 and in 7 bits
@@ -120,7 +124,7 @@ class Quant(PlannedPass):
         True, "move what channels always hold into the biases behind them, if that brings the outputs closer"
     )
     spare: bool = option(
-        True, "leave float a layer, three at most, that alone makes nearly a third of the outputs' noise"
+        True, "with weights of 8 bits: leave float what alone makes nearly a third of the outputs' noise"
     )
     ranges: str | None = option(None, "file of ranges: read when it is there, else written")
     tensorrt_cache: str | None = option(None, "file for the ranges as TensorRT's calibration cache")
@@ -197,8 +201,8 @@ class Quant(PlannedPass):
         yield from trials(made, drafter)
 
     def _plan(self, model: Model, scheme: Scheme, ctx: Context) -> Plan:
-        def drafter_of(calibrator: Calibrator) -> Drafter:
-            return self._drafter(model, scheme, ctx, calibrator, known)
+        def drafter_of(calibrator: Calibrator, samples: Samples | None = None) -> Drafter:
+            return self._drafter(model, scheme, ctx, calibrator, known, samples)
 
         calibrator = self._calibrator(scheme)
         known, made_for = Kept({}), runtime.fingerprint(model) if self.ranges else ""
@@ -207,11 +211,11 @@ class Quant(PlannedPass):
             known = found
             prepare(model, found.items, ctx)
         else:
-            known = self._changed_channels(model, lambda: drafter_of(calibrator), ctx)
+            known = self._changed_channels(model, partial(drafter_of, calibrator), ctx)
         drafter = drafter_of(calibrator)
         if self.max_drop is not None:
             return self._within_budget(model, scheme, known, ctx)
-        floats = spare(drafter, ctx) if self.spare else {}
+        floats = spare(drafter, ctx) if self.spare and self.weight_bits == 8 else {}
         draft = drafter.draft(floats)
         if draft.placement.layers and self.measure and scheme.target.runtime == RUN_HERE:
             choice = choose(drafter, floats, ctx)
@@ -233,7 +237,7 @@ class Quant(PlannedPass):
         show_storing(drafter.model, draft.items, ctx)
         return to_plan([*known.items, *draft.items, *self._tuning()])
 
-    def _changed_channels(self, model: Model, drafter: Callable[[], Drafter], ctx: Context) -> Kept:
+    def _changed_channels(self, model: Model, drafter: Callable[..., Drafter], ctx: Context) -> Kept:
         """What is done to channels before anything is measured; ``model`` gets it."""
         modes = MODES if self.equalise == "auto" else [mode for mode in MODES if mode == self.equalise]
         equal = choose_equalisation(model, modes, drafter, ctx)
@@ -265,12 +269,18 @@ class Quant(PlannedPass):
         return to_plan([*known.items, *found.draft.items, *found.tuning])
 
     def _drafter(
-        self, model: Model, scheme: Scheme, ctx: Context, calibrator: Calibrator, known: Kept
+        self,
+        model: Model,
+        scheme: Scheme,
+        ctx: Context,
+        calibrator: Calibrator,
+        known: Kept,
+        samples: Samples | None = None,
     ) -> Drafter:
         """Drafts of static quantization; ``known`` ranges are not measured again."""
         limit = self._weight_limit(self.weight_bits)
         refused, ranges = self._selection.refusal, dict(known.ranges)
-        return Drafter(model, scheme, refused, limit, ctx, calibrator, ranges, self._sums)
+        return Drafter(model, scheme, refused, limit, ctx, calibrator, ranges, self._sums, samples)
 
     def _calibrator(self, scheme: Scheme) -> Calibrator:
         levels = 2 ** np.iinfo(scheme.activation.dtype).bits - 1

@@ -13,6 +13,7 @@ from graphopt.ir import Model, Tensor
 from .parameters import SMALLEST_SPAN, Bounds
 
 if TYPE_CHECKING:
+    from graphopt.data import Samples
     from graphopt.pipeline import Context
 
 POOLS = ("GlobalAveragePool", "AveragePool")
@@ -63,9 +64,13 @@ MINMAX = Calibrator()
 
 
 def measure_ranges(
-    model: Model, tensors: Mapping[str, Bounds], ctx: Context, calibrator: Calibrator = MINMAX
+    model: Model,
+    tensors: Mapping[str, Bounds],
+    ctx: Context,
+    calibrator: Calibrator = MINMAX,
+    samples: Samples | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """The range of each tensor over all calibration samples; those of the model's inputs hold every value.
+    """The range of each tensor over samples, by default those that calibrate; inputs hold every value.
 
     ``tensors`` says what the values of each can never leave.  Samples run one at a time, so memory does not
     grow with their number.  A tensor without elements has the range (0, 0).  Raises DataError without
@@ -74,7 +79,7 @@ def measure_ranges(
     inputs = {port.name for port in model.signature.inputs}
     how = {name: MINMAX if name in inputs else calibrator for name in tensors}
     requests = {name: [how[name].statistic(bounds)] for name, bounds in tensors.items()}
-    results = ctx.collect(model, requests)
+    results = ctx.collect(model, requests, samples)
     return {name: how[name].interval(found) for name, (found,) in results.items()}
 
 

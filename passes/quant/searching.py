@@ -23,64 +23,91 @@ from .ladder import Rung
 from .refining import refine
 
 if TYPE_CHECKING:
+    from graphopt.data import Samples
     from graphopt.pipeline import Context
 
 UNCHANGED = -70.0  # dB of noise up to which a rescaled float network counts as the same
 GAIN = 1.0  # dB; less is gone once the weights are rounded with care
 ABSORBED = 0.1  # dB that absorbing has to gain: rounding of activations, for which nothing else makes up
-JUDGES = 32  # samples that tell whether equalising helps
+JUDGES = 32  # samples at most that tell whether changing channels helps
 PROXY_SAMPLES = 16  # that tell which layer costs most
 READMITTED = 8  # excluded layers at most that are tried in 8 bits again
 
 
 def choose_equalisation(
-    model: ir.Model, modes: Sequence[str], drafter: Callable[[], Drafter], ctx: Context
+    model: ir.Model, modes: Sequence[str], drafter: Callable[[Samples], Drafter], ctx: Context
 ) -> list[EqualiseItem]:
     """The factors that bring the quantized outputs closest, none when that is best; ``model`` gets them.
 
-    ``drafter`` makes one for the model as it stands.
+    ``drafter`` makes one for the model as it stands, which measures ranges on the samples it is given.
     """
-    shapes = known_shapes(model, ctx)
-    start = model.snapshot()
-    deviation: Deviation | None = None
+    shapes, start = known_shapes(model, ctx), model.snapshot()
+    trial: _Trial | None = None
     best: list[EqualiseItem] = []
     least = 0.0
     for mode in modes:
         items = by_activations(model, shapes, ctx) if mode == MODES[0] else by_weights(model.copy(), shapes)
         if not items:
             continue
-        if deviation is None:
-            deviation = Deviation(
-                model.copy(), ctx.calibration.take(JUDGES), ctx
-            )  # nothing is fitted to them
-            least = deviation.of(drafter().stored({})) - GAIN
+        if trial is None:
+            trial = _Trial(model, drafter, ctx)
+            least = trial.noise() - GAIN
             model.restore(start)
         equalise(model.graph, items, shapes)
-        if deviation.of(model) < UNCHANGED and (reached := deviation.of(drafter().stored({}))) < least:
+        if trial.is_unchanged() and (reached := trial.noise()) < least:
             least, best = reached, items
         model.restore(start)
     equalise(model.graph, best, shapes)
     return best
 
 
-def choose_absorption(model: ir.Model, drafter: Callable[[], Drafter], ctx: Context) -> list[AbsorbItem]:
-    """What channels leave to biases, nothing when that brings the outputs no closer; ``model`` gets it."""
-    shapes = known_shapes(model, ctx)
-    others = ctx.calibration.skip(JUDGES)
-    items = by_ranges(model, shapes, others if len(others) else ctx.calibration, ctx)
+def choose_absorption(
+    model: ir.Model, drafter: Callable[[Samples], Drafter], ctx: Context
+) -> list[AbsorbItem]:
+    """What channels leave to biases, nothing when that brings the outputs no closer; ``model`` gets it.
+
+    ``drafter`` is that of ``choose_equalisation``.
+    """
+    shapes, start = known_shapes(model, ctx), model.snapshot()
+    items = by_ranges(model, shapes, _parted(ctx.calibration)[0], ctx)
     if not items:
         return []
-    start = model.snapshot()
-    deviation = Deviation(model.copy(), ctx.calibration.take(JUDGES), ctx)
-    least = deviation.of(drafter().stored({})) - ABSORBED
+    trial = _Trial(model, drafter, ctx)
+    least = trial.noise() - ABSORBED
     model.restore(start)
     absorb(model.graph, items, shapes)
-    if deviation.of(model) < UNCHANGED and deviation.of(drafter().stored({})) < least:
-        model.restore(start)
-        absorb(model.graph, items, shapes)
-        return items
+    is_better = trial.is_unchanged() and trial.noise() < least
     model.restore(start)
-    return []
+    if not is_better:
+        return []
+    absorb(model.graph, items, shapes)
+    return items
+
+
+class _Trial:
+    """Judges a model whose channels are being changed, against what it was."""
+
+    def __init__(self, model: ir.Model, drafter: Callable[[Samples], Drafter], ctx: Context) -> None:
+        self._known, judging = _parted(ctx.calibration)
+        self._model, self._drafter = model, drafter
+        self._deviation = Deviation(model.copy(), judging, ctx)
+
+    def is_unchanged(self) -> bool:
+        """Whether the float function is what it was."""
+        return self._deviation.of(self._model) < UNCHANGED
+
+    def noise(self) -> float:
+        """The noise of the outputs in dB with everything stored; the model is left rewritten."""
+        return self._deviation.of(self._drafter(self._known).stored({}))
+
+
+def _parted(samples: Samples) -> tuple[Samples, Samples]:
+    """Samples to measure ranges on and others that judge, since a range suits what it was measured on.
+
+    A single sample does both.
+    """
+    judging = min(JUDGES, len(samples) // 2)
+    return (samples.skip(judging), samples.take(judging)) if judging else (samples, samples)
 
 
 @dataclass(frozen=True)

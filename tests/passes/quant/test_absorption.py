@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from graphopt import data, ir, runtime
+from graphopt import data, ir, runtime, targets
 from graphopt.errors import PassError
 from graphopt.passes.quant import Quant
 from graphopt.passes.quant.absorption import absorb, by_ranges
@@ -19,7 +19,7 @@ from graphopt.passes.quant.items import AbsorbItem, from_plan
 from graphopt.pipeline import Context, Plan
 from graphopt.pipeline.inputs import Inputs
 from tests.corpus._net import Net
-from tests.passes.quant.small import PLAIN, between_convs, first_conv, quantized
+from tests.passes.quant.small import PLAIN, SAMPLES, between_convs, first_conv, quantized
 
 
 def shifted(model: ir.Model, amounts: np.ndarray) -> ir.Model:
@@ -143,7 +143,8 @@ def test_stored_activations_come_closer_and_the_plan_is_replayed(tmp_path: Path)
     _, second = noise(absorb=True, ranges=file)
     assert first.to_bytes() == second.to_bytes() == made.to_bytes()
     source = model_of("relu")
-    ctx = context(source)
+    few = data.synthetic(source.signature.inputs, {}, SAMPLES, 0)
+    ctx = Context(Inputs(source, calibration=few), target=targets.load("ort-cpu"))
     plan = Quant(**{**PLAIN, "absorb": True}).plan(source, ctx)  # type: ignore[arg-type]
     kept = json.loads(json.dumps([dict(item) for item in plan.items]))
     assert any(isinstance(item, AbsorbItem) for item in from_plan(Plan(tuple(kept))))
