@@ -86,7 +86,7 @@ class Blocked:
         if activation is not None:
             self._taken.add(activation.output[0])
             last = activation
-        nodes = Nodes(node.name)
+        nodes = Nodes(node)
         self._write(
             nodes,
             what,
@@ -112,7 +112,7 @@ class Blocked:
         if not what.fits(self._size):
             return None
         addend, last = self._sum(node)
-        nodes = Nodes(node.name)
+        nodes = Nodes(node)
         self._write(nodes, what, (slope, "", addend), last.output[0])
         rest = onnx.NodeProto()
         rest.CopyFrom(node)
@@ -125,7 +125,7 @@ class Blocked:
         shape = self._shapes.get(node.input[1])
         if slope is None or activated is None or shape is None:
             return None
-        nodes = Nodes(node.name)
+        nodes = Nodes(node)
         self._in_blocks[node.output[0]] = nodes.masked(slope, activated)
         nodes.add(
             "ReorderOutput", [self._in_blocks[node.output[0]]], DOMAIN, node.output[0], channels=shape[1]
@@ -194,7 +194,7 @@ def _readers(nodes: Iterable[onnx.NodeProto]) -> dict[str, list[onnx.NodeProto]]
 def _window(node: onnx.NodeProto, shape: tuple[int, ...] | None) -> Window | None:
     """How the node moves over its input; None when that is not told as numbers."""
     found = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-    if shape is None or found.get("auto_pad", b"NOTSET") not in (b"NOTSET", 0):
+    if shape is None or found.get("auto_pad", b"NOTSET") != b"NOTSET":
         return None
     axes = len(shape) - 2
     return Window(

@@ -26,7 +26,7 @@ def _mask_relu_gradients(graph: onnx.GraphProto) -> None:
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.op_type == "ReluGrad" and node.domain == MICROSOFT:
-            made = Nodes(node.name)
+            made = Nodes(node)
             made.masked(node.input[0], node.input[1], node.output[0])
             nodes += made.made
         else:

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 
 DOMAIN = "com.microsoft.nchwc"
 CHANNELS = 4  # the kernels read channels of a blocked tensor in multiples of this
-LARGE = 1e38  # lifts whatever is above zero over one
+LARGE = 1e38  # lifts whatever is above zero, but for denormal numbers, over one
 END = np.iinfo(np.int64).min  # where a slice that runs backwards ends: before the first element
 
 
@@ -66,10 +66,10 @@ class Convolution:
 
 
 class Nodes:
-    """Nodes that take the place of one; their tensors are called after it."""
+    """Nodes that take the place of one; their tensors are called after what it makes."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, node: onnx.NodeProto) -> None:
+        self._name = next(name for name in node.output if name)
         self.made: list[onnx.NodeProto] = []
 
     def add(self, op: str, inputs: list[str], domain: str = "", output: str = "", **attributes: Any) -> str:
