@@ -78,7 +78,9 @@ class Evidence:
         session: Mapping[str, Any],
     ) -> dict[str, float]:
         """Ratios by the name of the layer that makes the tensor."""
-        pairs = twins([item for record in self._records for item in record.plan or ()], self._before, now)
+        items = [item for record in self._records for item in record.plan or ()]
+        rescaled = {name for record in self._records for name in record.details.get("rescaled", ())}
+        pairs = twins(items, self._before, now, rescaled)
         found = signals(original, model, pairs, samples.take(SAMPLES), **session)
         stored = read_back(now)
         own = (seen for seen in now if seen.layer.op not in PAIRS)

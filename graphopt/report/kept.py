@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphopt.report.signal import Twin
@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 LONGEST = 8  # removed nodes followed from one that stayed
 
 
-def twins(plans: Iterable[Mapping[str, Any]], before: Sequence[Seen], after: Sequence[Seen]) -> list[Twin]:
+def twins(
+    plans: Iterable[Mapping[str, Any]],
+    before: Sequence[Seen],
+    after: Sequence[Seen],
+    rescaled: Container[str] = (),
+) -> list[Twin]:
     """Pairs of tensors to compare: outputs of nodes that stayed, by name, outside subgraphs.
 
     A node that stayed may have taken over what a removed node behind it did, as a convolution does with a
     folded normalisation, so the outputs of removed nodes behind it are candidates too.  ``plans`` are plan
-    items, which tell the channels that are left.
+    items, which tell the channels that are left.  Tensors whose channels were ``rescaled`` have no pair.
     """
     kept, stored = kept_channels(plans, before), read_back(after)
     stayed = {seen.layer.name: seen for seen in before if not seen.inner and seen.tensor}
@@ -29,7 +34,7 @@ def twins(plans: Iterable[Mapping[str, Any]], before: Sequence[Seen], after: Seq
     found = []
     for now in after:
         seen = stayed.get(now.layer.name)
-        if seen is None or now.inner or not now.tensor:
+        if seen is None or now.inner or not now.tensor or now.tensor in rescaled:
             continue
         for candidate in _taken_over(seen, readers, names):
             if candidate.shape is not None and now.channels is not None:

@@ -18,12 +18,12 @@ import numpy as np
 from graphopt import ir, stats
 from graphopt.errors import PassError
 
-from .chains import COMMUTING, Chain, Reader, Shapes, chains, channels_of, place
+from .chains import Chain, Reader, Shapes, between, chains, channels_of, place, tensors_of
 from .items import AbsorbItem, node_id
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
-    from graphopt.ir import Array, Graph, Node, Tensor
+    from graphopt.ir import Array, Graph, Node
     from graphopt.pipeline import Context
 
 BENT = ("Relu", "LeakyRelu")
@@ -31,8 +31,12 @@ OVER_ALL = ("GlobalAveragePool", "GlobalMaxPool")
 NARROWER = 0.95  # of the range of the whole tensor; a smaller gain is not worth a change
 
 
-def absorb(graph: Graph, items: Sequence[AbsorbItem], shapes: Shapes) -> None:
-    """Carry out items.  Raises PassError for one whose layer is not there or whose readers pad."""
+def absorb(graph: Graph, items: Sequence[AbsorbItem], shapes: Shapes) -> list[str]:
+    """Carry out items and name the tensors that hold something else then.
+
+    Raises PassError for an item whose layer is not there or whose readers pad.
+    """
+    changed: list[str] = []
     by_name = {node_id(chain.source): chain for chain in _movable(graph, shapes)} if items else {}
     for item in items:
         chain = by_name.get(item.node)
@@ -43,6 +47,8 @@ def absorb(graph: Graph, items: Sequence[AbsorbItem], shapes: Shapes) -> None:
                 pass_name="quant",
             )
         _move(graph, chain, np.array(item.amounts))
+        changed += tensors_of(chain)
+    return changed
 
 
 def by_ranges(model: ir.Model, shapes: Shapes, samples: Samples, ctx: Context) -> list[AbsorbItem]:
@@ -77,18 +83,10 @@ def _width(low: Array, high: Array) -> float:
 def _movable(graph: Graph, shapes: Shapes) -> Iterator[Chain]:
     """Chains in which all that stands between and reads commutes with adding a constant."""
     for chain in chains(graph, shapes):
-        if all(map(_hands_on, _between(chain.source.output))) and all(
+        if all(map(_hands_on, between(chain.source.output))) and all(
             _takes_in(r.node) for r in chain.readers
         ):
             yield chain
-
-
-def _between(tensor: Tensor) -> Iterator[Node]:
-    """The nodes between a layer and those that read its channels."""
-    for node in dict.fromkeys(tensor.consumers):
-        if node.op in COMMUTING or node.op in ("Concat", "Flatten"):
-            yield node
-            yield from _between(node.output)
 
 
 def _hands_on(node: Node) -> bool:
@@ -108,7 +106,7 @@ def _pads(node: Node) -> bool:
 
 
 def _is_bent(chain: Chain) -> bool:
-    return any(node.op in BENT for node in _between(chain.source.output))
+    return any(node.op in BENT for node in between(chain.source.output))
 
 
 def _move(graph: Graph, chain: Chain, amounts: Array) -> None:

@@ -73,6 +73,19 @@ def chains(graph: Graph, shapes: Shapes) -> Iterator[Chain]:
             yield Chain(node, _seen(node), readers)
 
 
+def between(tensor: Tensor) -> Iterator[Node]:
+    """The nodes between the output of a chain's layer and those that read its channels."""
+    for node in dict.fromkeys(tensor.consumers):
+        if node.op in COMMUTING or node.op in ("Concat", "Flatten"):
+            yield node
+            yield from between(node.output)
+
+
+def tensors_of(chain: Chain) -> list[str]:
+    """The tensors that hold a chain's channels, from its layer to its readers."""
+    return [chain.source.output.name, *(node.output.name for node in between(chain.source.output))]
+
+
 def _readers(
     tensor: Tensor, start: int, repeat: int, graph: Graph, shapes: Shapes
 ) -> Iterator[Reader | None]:

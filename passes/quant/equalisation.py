@@ -17,7 +17,7 @@ import numpy as np
 from graphopt import ir, stats
 from graphopt.errors import PassError
 
-from .chains import Chain, Reader, Shapes, chains, channels_of, own_axis, place
+from .chains import Chain, Reader, Shapes, chains, channels_of, own_axis, place, tensors_of
 from .items import EqualiseItem, node_id
 
 if TYPE_CHECKING:
@@ -32,8 +32,12 @@ ROUNDS = 20  # over all layers, until the weights' factors stand still
 STILL = 1e-3
 
 
-def equalise(graph: Graph, items: Sequence[EqualiseItem], shapes: Shapes) -> None:
-    """Carry out items.  Raises PassError for one whose layer is not there or cannot be rescaled."""
+def equalise(graph: Graph, items: Sequence[EqualiseItem], shapes: Shapes) -> list[str]:
+    """Carry out items and name the tensors that hold something else then.
+
+    Raises PassError for an item whose layer is not there or cannot be rescaled.
+    """
+    changed: list[str] = []
     by_name = {node_id(chain.source): chain for chain in chains(graph, shapes)} if items else {}
     for item in items:
         chain = by_name.get(item.node)
@@ -44,6 +48,8 @@ def equalise(graph: Graph, items: Sequence[EqualiseItem], shapes: Shapes) -> Non
                 pass_name="quant",
             )
         _scale(graph, chain, np.array(item.factors))
+        changed += tensors_of(chain)
+    return changed
 
 
 def by_activations(model: ir.Model, shapes: Shapes, ctx: Context) -> list[EqualiseItem]:

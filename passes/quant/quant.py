@@ -312,7 +312,9 @@ class Quant(PlannedPass):
 
 
 def prepare(model: Model, items: Iterable[Item], ctx: Context) -> None:
-    """Carry out what is done to channels before anything is stored."""
+    """Carry out what is done to channels before anything is stored; the report gets the tensors concerned."""
     given, shapes = list(items), known_shapes(model, ctx)
-    equalise(model.graph, [item for item in given if isinstance(item, EqualiseItem)], shapes)
-    absorb(model.graph, [item for item in given if isinstance(item, AbsorbItem)], shapes)
+    changed = equalise(model.graph, [item for item in given if isinstance(item, EqualiseItem)], shapes)
+    changed += absorb(model.graph, [item for item in given if isinstance(item, AbsorbItem)], shapes)
+    if changed:
+        ctx.details["rescaled"] = list(dict.fromkeys(changed))

@@ -146,6 +146,26 @@ def test_quantized_tensors_are_read_back(tmp_path: Path) -> None:
     layers = json.loads(path.read_text())["layers"]
     assert "added" not in {layer["state"] for layer in layers}
     kept = [layer for layer in layers if layer["state"] == "kept"]
-    assert all(20 < layer["snr_db"] < 60 for layer in kept)  # beside its integers a tensor would be equal
+    told = {layer["name"]: layer["snr_db"] for layer in kept if layer["snr_db"] is not None}
+    assert {"/stem/conv/Conv", "/block3/Relu", "/classifier/Gemm"} <= set(told)
+    assert all(20 < ratio < 60 for ratio in told.values())  # beside its integers a tensor would be equal
+
+
+def test_tensors_whose_channels_were_rescaled_are_not_compared(tmp_path: Path) -> None:
+    path, model = tmp_path / "report.json", MODELS / "fashion_residual.onnx"
+    graphopt.optimize(model, "quant:measure=false:equalise=activations", report=path, latency=True)
+    report = json.loads(path.read_text())
+    rescaled = set(report["passes"][-1]["details"]["rescaled"])
+    assert rescaled
+    layers = {layer["name"]: layer for layer in report["layers"]}
+    assert layers["/block1/first/conv/Conv"]["snr_db"] is None
+    assert layers["/block1/relu/Relu"]["snr_db"] is None
+    assert layers["/block1/second/conv/Conv"]["snr_db"] > 20
+
+
+def test_each_convolution_is_timed(tmp_path: Path) -> None:
+    path, model = tmp_path / "report.json", MODELS / "fashion_residual.onnx"
+    graphopt.optimize(model, "quant:measure=false", report=path, latency=True)
+    layers = json.loads(path.read_text())["layers"]
     convolutions = [layer for layer in layers if layer["op"] == "Conv"]
     assert all(layer["latency_ms"] and None not in layer["latency_ms"] for layer in convolutions)
