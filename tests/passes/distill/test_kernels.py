@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from graphopt.passes.distill.worker import kernels
 from graphopt.passes.distill.worker.blocked import MICROSOFT, Blocked, block_size
 from graphopt.passes.distill.worker.kernels import use_faster_kernels
 from graphopt.passes.distill.worker.packing import DOMAIN
@@ -218,3 +219,13 @@ def test_the_sum_over_two_readers_stays_in_blocks() -> None:
     assert ("", "Sum") not in operators(changed)
     assert operators(changed).count((DOMAIN, "ReorderInput")) == 1
     same(changed, chain("ConvTranspose", "", ["w"], []), feeds)
+
+
+def test_without_blocked_kernels_convolutions_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "block_size", lambda: 0)
+    feeds = feeds_of("whole blocks")
+    model = graph([helper.make_node("Conv", ["x", "w", "b"], ["y"], "conv")], feeds, ["y"])
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    use_faster_kernels(path)
+    assert operators(onnx.load(path)) == [("", "Conv")]
