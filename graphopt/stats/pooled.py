@@ -61,10 +61,8 @@ class PooledSession:
 
 def poolable(model: Model, names: Iterable[str], feeds: Feeds) -> list[str]:
     """Those of the tensors that a pool takes: float32 [batch, channel, ...] with more than one position."""
-    tensors, facts = (
-        _tensors(model),
-        gather_facts(model, {name: array.shape for name, array in feeds.items()}),
-    )
+    tensors = _tensors(model)
+    facts = gather_facts(model, {name: array.shape for name, array in feeds.items()})
     return [
         name
         for name in names

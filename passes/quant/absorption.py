@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir, stats
-from graphopt.errors import PassError
 
-from .chains import Chain, Reader, Shapes, between, chains, channels_of, place, tensors_of
+from .chains import Chain, Reader, Shapes, between, chains, matched, place, tensors_of
 from .items import AbsorbItem, node_id
 
 if TYPE_CHECKING:
@@ -36,19 +35,11 @@ def absorb(graph: Graph, items: Sequence[AbsorbItem], shapes: Shapes) -> list[st
 
     Raises PassError for an item whose layer is not there or whose readers pad.
     """
-    changed: list[str] = []
-    by_name = {node_id(chain.source): chain for chain in _movable(graph, shapes)} if items else {}
-    for item in items:
-        chain = by_name.get(item.node)
-        if chain is None or channels_of(chain.source) != len(item.amounts):
-            raise PassError(
-                f"the plan moves the channels of {item.node}, which the model does not allow",
-                hint="make the plan anew for this model",
-                pass_name="quant",
-            )
-        _move(graph, chain, np.array(item.amounts))
-        changed += tensors_of(chain)
-    return changed
+    wanted = {item.node: item.amounts for item in items}
+    found = matched(_movable(graph, shapes), wanted, "moves") if wanted else []
+    for chain in found:
+        _move(graph, chain, np.array(wanted[node_id(chain.source)]))
+    return tensors_of(found)
 
 
 def by_ranges(model: ir.Model, shapes: Shapes, samples: Samples, ctx: Context) -> list[AbsorbItem]:

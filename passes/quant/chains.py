@@ -7,13 +7,16 @@ factor would move its bound.  So do sums with another branch and outputs of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphopt import ir
+from graphopt.errors import PassError
+
+from .items import node_id
 
 if TYPE_CHECKING:
     from graphopt.ir import Graph, Node, Tensor
@@ -81,9 +84,26 @@ def between(tensor: Tensor) -> Iterator[Node]:
             yield from between(node.output)
 
 
-def tensors_of(chain: Chain) -> list[str]:
-    """The tensors that hold a chain's channels, from its layer to its readers."""
-    return [chain.source.output.name, *(node.output.name for node in between(chain.source.output))]
+def tensors_of(found: Iterable[Chain]) -> list[str]:
+    """The tensors that hold the channels of chains, from their layers to their readers."""
+    outputs = [chain.source.output for chain in found]
+    return [t.name for output in outputs for t in (output, *(node.output for node in between(output)))]
+
+
+def matched(found: Iterable[Chain], wanted: Mapping[str, Sequence[float]], does: str) -> list[Chain]:
+    """The chains of the layers that a plan names, with a number for each of their channels.
+
+    Raises PassError, which says what the plan ``does`` to channels, for a layer that has no such chain.
+    """
+    by_name = {node_id(chain.source): chain for chain in found}
+    for name, numbers in wanted.items():
+        if name not in by_name or channels_of(by_name[name].source) != len(numbers):
+            raise PassError(
+                f"the plan {does} the channels of {name}, which the model does not allow",
+                hint="make the plan anew for this model",
+                pass_name="quant",
+            )
+    return [by_name[name] for name in wanted]
 
 
 def _readers(

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir, stats
-from graphopt.errors import PassError
 
-from .chains import Chain, Reader, Shapes, chains, channels_of, own_axis, place, tensors_of
+from .chains import Chain, Reader, Shapes, chains, channels_of, matched, own_axis, place, tensors_of
 from .items import EqualiseItem, node_id
 
 if TYPE_CHECKING:
@@ -37,19 +36,11 @@ def equalise(graph: Graph, items: Sequence[EqualiseItem], shapes: Shapes) -> lis
 
     Raises PassError for an item whose layer is not there or cannot be rescaled.
     """
-    changed: list[str] = []
-    by_name = {node_id(chain.source): chain for chain in chains(graph, shapes)} if items else {}
-    for item in items:
-        chain = by_name.get(item.node)
-        if chain is None or channels_of(chain.source) != len(item.factors):
-            raise PassError(
-                f"the plan rescales the channels of {item.node}, which the model does not allow",
-                hint="make the plan anew for this model",
-                pass_name="quant",
-            )
-        _scale(graph, chain, np.array(item.factors))
-        changed += tensors_of(chain)
-    return changed
+    wanted = {item.node: item.factors for item in items}
+    found = matched(chains(graph, shapes), wanted, "rescales") if wanted else []
+    for chain in found:
+        _scale(graph, chain, np.array(wanted[node_id(chain.source)]))
+    return tensors_of(found)
 
 
 def by_activations(model: ir.Model, shapes: Shapes, ctx: Context) -> list[EqualiseItem]:

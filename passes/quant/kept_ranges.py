@@ -47,7 +47,7 @@ def read(path: Path, model: Model, method: str) -> Kept | None:
         made_for, made_by = document["model"], document["calibrator"]
         ranges = {str(n): (float(low), float(high)) for n, (low, high) in document["ranges"].items()}
         equal = tuple(EqualiseItem(n, tuple(map(float, f))) for n, f in document["equalise"].items())
-        absorbed = tuple(AbsorbItem(n, tuple(map(float, a))) for n, a in document["absorb"].items())
+        absorbed = tuple(AbsorbItem(n, tuple(map(float, a))) for n, a in document.get("absorb", {}).items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"quant: {path} is not a file of ranges: {type(error).__name__}: {error}") from error
     hint = "give another file, or remove this one so that it is made anew"
