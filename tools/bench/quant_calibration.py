@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from graphopt import data, ir, runtime, stats
 from graphopt.passes.quant.parameters import Bounds
@@ -24,13 +25,14 @@ LIMITS = {"minmax": 2.0}  # times plain inference
 HISTOGRAMS = 3.0
 OF_PEER = 1.3
 GROWTH, LARGEST = 1.05, 600e6
+KINDS = {"npy": "", "npz": "", "folder": "scale=0.0078125;mean=128"}  # of data, and how each is prepared
 
 MEMORY_SCRIPT = """
 import sys
 from graphopt import optimize
 quick = "rounding=nearest:bias_correction=false:equalise=none:absorb=false:spare=false:measure=false"
 optimize(sys.argv[1], passes=f"quant:{quick}:calibrator={sys.argv[3]}", calibration=sys.argv[2],
-         target="ort-cpu", verify="off", latency=False)
+         preprocess=sys.argv[4] or None, target="ort-cpu", verify="off", latency=False)
 """
 
 
@@ -101,20 +103,40 @@ def _peer(path: Path, samples: list[data.Sample]) -> float:
 
 
 def _memory(subject: Subject) -> list[Goal]:
+    (images,) = stacked(subject.pool[:100]).values()
+    (name,) = (port.name for port in ir.load(subject.path).signature.inputs)
     goals = []
     with tempfile.TemporaryDirectory() as folder:
-        for method in ("minmax", "entropy"):
-            peaks = []
-            for count in (10, 1000):
-                file = Path(folder, f"{count}.npy")
-                if not file.exists():
-                    (images,) = stacked(subject.pool[: min(count, 100)]).values()
-                    np.save(file, np.concatenate([images] * max(1, count // len(images))))
-                command = [sys.executable, "-c", MEMORY_SCRIPT, str(subject.path), str(file), method]
-                done = run(command, Path(folder), Limits())
-                if not done.ok:
-                    raise RuntimeError(done.complaint)
-                peaks.append(float(done.peak))
-            goals.append(Goal(method, "memory of 1000 images, times that of 10", peaks[1] / peaks[0], GROWTH))
-            goals.append(Goal(method, "peak bytes", max(peaks), LARGEST))
+        for kind in KINDS:
+            few, many = (_kept(Path(folder), kind, name, images, count) for count in (10, 1000))
+            for method in ("minmax", "entropy"):
+                peaks = [_peak(subject.path, data_path, kind, method) for data_path in (few, many)]
+                goals.append(
+                    Goal(f"{method}, {kind}", "memory of 1000 images by 10", peaks[1] / peaks[0], GROWTH)
+                )
+                goals.append(Goal(f"{method}, {kind}", "peak bytes", max(peaks), LARGEST))
     return goals
+
+
+def _peak(model: Path, samples: Path, kind: str, method: str) -> float:
+    command = [sys.executable, "-c", MEMORY_SCRIPT, str(model), str(samples), method, KINDS[kind]]
+    done = run(command, samples.parent, Limits())
+    if not done.ok:
+        raise RuntimeError(done.complaint)
+    return float(done.peak)
+
+
+def _kept(folder: Path, kind: str, name: str, images: np.ndarray, count: int) -> Path:
+    """So many images (N, 3, height, width) in a file or a folder, the same ones again when they run out."""
+    path = folder / (f"{count}" if kind == "folder" else f"{count}.{kind}")
+    many = np.concatenate([images] * -(-count // len(images)))[:count]
+    if kind == "npy":
+        np.save(path, many)
+    elif kind == "npz":
+        np.savez(path, **{name: many})
+    else:
+        path.mkdir()
+        for number, image in enumerate(many):
+            pixels = np.clip(image.transpose(1, 2, 0) * 64 + 128, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(path / f"{number}.png", compress_level=0)
+    return path
