@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -16,51 +16,90 @@ from graphopt.cli import console as module
 from graphopt.cli.console import Console
 
 
+class Clock:
+    """Seconds that pass only when a test says so, however busy the machine is."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.02)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "monotonic", clock)
+    return clock
 
 
-def slowly(count: int) -> Iterator[int]:
+def slowly(clock: Clock, count: int) -> Iterator[int]:
     for number in range(count):
-        time.sleep(0.015)
+        clock.now += 0.75 * module.PATIENCE
         yield number
 
 
-def test_a_long_loop_is_announced_once_and_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(Console().progress("counting", slowly(5), 5)) == list(range(5))
+def timers() -> list[threading.Timer]:
+    return [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+
+
+def test_a_long_loop_is_announced_once_and_loses_nothing(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list(Console().progress("counting", slowly(clock, 5), 5)) == list(range(5))
     assert capsys.readouterr().err == "counting ...\n"
 
 
-def test_a_short_loop_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(Console().progress("counting", range(5))) == list(range(5))
+def test_a_short_loop_is_not(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(Console().progress("counting", slowly(clock, 1))) == [0]
     assert capsys.readouterr().err == ""
 
 
-def test_long_work_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_work_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    said: list[str] = []
+    heard = threading.Event()
+
+    def echo(text: str, err: bool) -> None:
+        assert err
+        said.append(text)
+        heard.set()
+
+    monkeypatch.setattr(module.click, "echo", echo)
     with Console().busy("thinking"):
-        time.sleep(0.1)
+        assert heard.wait(60)
+    assert said == ["thinking ..."]
+
+
+def test_short_work_is_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 3600.0)
     with Console().busy("blinking"):
-        pass
-    time.sleep(0.05)
-    assert capsys.readouterr().err == "thinking ...\n"
+        (timer,) = timers()
+    timer.join(60)
+    assert not timer.is_alive()
+    assert capsys.readouterr().err == ""
 
 
-def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_is_quiet(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(quiet=True)
     console.announce("hello")
     with console.busy("thinking"):
-        assert list(console.progress("counting", slowly(3))) == [0, 1, 2]
+        assert timers() == []
+    assert list(console.progress("counting", slowly(clock, 3))) == [0, 1, 2]
     assert capsys.readouterr().err == ""
 
 
-def test_a_broken_loop_closes_its_bar() -> None:
+def test_a_broken_loop_closes_its_bar(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     def broken() -> Iterator[int]:
-        yield from slowly(3)
+        yield from slowly(clock, 3)
         raise ValueError("enough")
 
+    console = Console()
     with pytest.raises(ValueError, match="enough"):
-        list(Console().progress("counting", broken()))
+        list(console.progress("counting", broken()))
+    assert capsys.readouterr().err == "counting ...\n"
+    console._say_busy("thinking")  # no bar is left that would forbid it
+    assert capsys.readouterr().err == "thinking ...\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -76,10 +115,9 @@ def test_bars_are_coloured_on_terminals_that_want_it(
     environment: dict[str, str], coloured: bool, told: str
 ) -> None:
     code = (
-        "import time\n"
         "from graphopt.cli import console\n"
-        "console.PATIENCE = 0\n"
-        "for _ in console.Console().progress('counting', range(20), 20): time.sleep(0.01)\n"
+        "console.PATIENCE = -1\n"
+        "for _ in console.Console().progress('counting', range(3), 3): pass\n"
     )
     clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
     ours, theirs = os.openpty()
