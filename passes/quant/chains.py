@@ -34,6 +34,7 @@ COMMUTING = frozenset(
         "Dropout",
     }
 )
+LAYERS = ("Conv", "Gemm", "MatMul")
 Shapes = Mapping[str, "tuple[int, ...]"]
 
 
@@ -70,9 +71,9 @@ def chains(graph: Graph, shapes: Shapes) -> Iterator[Chain]:
     for node in graph.find("Conv", "Gemm"):
         if not _can_be_scaled(node):
             continue
-        found = list(_readers(node.output, 0, 1, graph, shapes))
-        if found and None not in found:
-            readers = tuple(reader for reader in found if reader is not None)
+        every = list(_readers(node.output, 0, 1, graph, shapes))
+        readers = tuple(reader for reader in every if reader is not None and _fits(reader, channels_of(node)))
+        if readers and len(readers) == len(every):
             yield Chain(node, _seen(node), readers)
 
 
@@ -115,17 +116,17 @@ def _readers(
     for node in dict.fromkeys(tensor.consumers):
         if not node.is_standard or node.graph is not graph:
             yield None
-        elif node.op in ("Conv", "Gemm", "MatMul"):
+        elif node.op in LAYERS:
             fits = list(node.inputs).count(tensor) == 1 and node.inputs[0] is tensor and _can_be_scaled(node)
-            yield Reader(node, start, repeat) if fits and _reads_by_channel(node) else None
+            yield Reader(node, start, repeat) if fits and _reads_by_channel(node, shapes) else None
         elif node.op in COMMUTING and len([out for out in node.outputs if out.name]) == 1:
             yield from _readers(node.output, start, repeat, graph, shapes)
         elif node.op == "Concat" and node.attr("axis", 0) == 1 and list(node.inputs).count(tensor) == 1:
             before = [shapes.get(t.name, ()) for t in node.inputs[: list(node.inputs).index(tensor)]]
             if any(len(shape) < 2 for shape in before):
                 yield None
-            else:
-                offset = repeat * sum(shape[1] for shape in before)
+            else:  # entries of axis 1 on both sides: channels, or inputs behind a Flatten
+                offset = sum(shape[1] for shape in before)
                 yield from _readers(node.output, start + offset, repeat, graph, shapes)
         elif node.op == "Flatten" and node.attr("axis", 1) == 1 and len(shapes.get(tensor.name, ())) >= 2:
             inner = int(np.prod(shapes[tensor.name][2:]))
@@ -148,11 +149,20 @@ def _can_be_scaled(node: Node) -> bool:
     )
 
 
-def _reads_by_channel(node: Node) -> bool:
-    if node.op != "Conv":
+def _reads_by_channel(node: Node, shapes: Shapes) -> bool:
+    """Whether a layer sums over the channels, axis 1 of what it reads: a MatMul sums over the last axis."""
+    if node.op == "MatMul":
+        return len(shapes.get(node.inputs[0].name, ())) == 2
+    if node.op == "Gemm":
         return True
     group, weight = int(node.attr("group", 1)), node.inputs[1].constant
     return group == 1 or weight.shape[1] == 1
+
+
+def _fits(reader: Reader, channels: int) -> bool:
+    """Whether the weight of a reader has the entries that are said to belong to the channels."""
+    axis, taken, _ = place(reader, channels)
+    return bool(taken.stop <= reader.node.inputs[1].constant.shape[axis])
 
 
 def channels_of(node: Node) -> int:

@@ -6,7 +6,7 @@ kernel, so of a residual Add only the operand that no layer makes for it alone i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from graphopt.ir import Graph, Node, Tensor
 from graphopt.targets import Target
@@ -56,7 +56,14 @@ def _stored(integer: Iterable[Node], graph: Graph, target: Target) -> Iterator[S
             readers.setdefault(tensor, []).append(node)
     joined = _joined(graph, readers) if "Concat" in target.operators.shared_scale else {}
     for tensor, nodes in readers.items():
-        yield Stored(tensor, joined.get(tensor, tensor), readers=tuple(nodes))
+        yield Stored(tensor, _outermost(tensor, joined), readers=tuple(nodes))
+
+
+def _outermost(tensor: Tensor, joined: Mapping[Tensor, Tensor]) -> Tensor:
+    """The Concat that a tensor ends up in, through any number of others."""
+    while tensor in joined:
+        tensor = joined[tensor]
+    return tensor
 
 
 def _entries(node: Node, layers: set[Node], order: dict[Node, int], target: Target) -> list[Tensor]:

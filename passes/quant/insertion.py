@@ -221,6 +221,8 @@ class _Weights:
         least = [least_scale(bias, self._input_scale(layer)) for layer, bias in biases.items()]
         if how.sums == "int16":
             least += [least_scale_of_pairs(layer, weight) for layer in layers]
+        if how.axis is None:  # one scale for all, whatever number of channels each bound speaks of
+            least = [np.max(bound, initial=0.0) for bound in least]
         quantized = quantize_weight(weight, how.axis, how.limit, np.max(least, axis=0) if least else 0.0)
         read = self._dequantized(tensor.name, quantized.values, quantized.scale, how.axis)
         for layer in layers:

@@ -220,11 +220,15 @@ def gate(node: Node) -> tuple[float, float]:
 
 
 def _clip_limit(node: Node, index: int, attribute: str, default: float) -> float | None:
-    """A limit of a Clip, an attribute before opset 11; None when it is known at run time only."""
+    """A limit of a Clip, an attribute before opset 11; None when it is known at run time only.
+
+    Runtimes take a limit of shape [1] for a scalar; any other shape is no limit.
+    """
     tensor = node.input(index)
     if tensor is None:
         return float(node.attr(attribute, default))
-    return None if tensor.constant is None else float(tensor.constant)
+    limit = tensor.constant
+    return float(limit.item()) if limit is not None and limit.size == 1 else None
 
 
 def _is_computed(node: Node, target: Target) -> str | None:

@@ -63,7 +63,6 @@ def _noisiest(drafter: Drafter, floats: dict[str, str], deviation: Deviation) ->
 
     nodes = drafter.draft(floats).placement.layers
     layers = [node_id(node) for node in nodes]
-    readers = {node_id(node): tuple(dict.fromkeys(_readers(node, set(layers)))) for node in nodes}
     whole = noise(())
     if len(layers) < 2 or whole < QUIET:
         return None
@@ -72,8 +71,8 @@ def _noisiest(drafter: Drafter, floats: dict[str, str], deviation: Deviation) ->
         middle = (few + many) // 2
         is_past = noise(layers[middle:]) > whole - HALF
         few, many = (few, middle) if is_past else (middle, many)
-    found = layers[few]
-    for together in ((found,), (found, *readers[found])):
+    loudest = nodes[few]
+    for together in ((layers[few],), (layers[few], *_readers(loudest, set(layers)))):
         gain = whole - noise(together)
         if gain >= GAIN:
             return Spared(together, gain)
@@ -81,9 +80,17 @@ def _noisiest(drafter: Drafter, floats: dict[str, str], deviation: Deviation) ->
 
 
 def _readers(node: Node, layers: set[str]) -> Iterator[str]:
-    """The ids of the layers that read what a layer makes, directly or behind something that is no layer."""
-    for consumer in dict.fromkeys(consumer for output in node.outputs for consumer in output.consumers):
-        if consumer.outputs and node_id(consumer) in layers:
-            yield node_id(consumer)
-        else:
-            yield from _readers(consumer, layers)
+    """The ids of the layers that read what a layer makes, directly or behind something that is no layer.
+
+    Each node is visited once, however many paths lead to it.
+    """
+    waiting, seen = list(node.outputs), {node}
+    while waiting:
+        for consumer in waiting.pop().consumers:
+            if consumer in seen:
+                continue
+            seen.add(consumer)
+            if consumer.outputs and node_id(consumer) in layers:
+                yield node_id(consumer)
+            else:
+                waiting += consumer.outputs

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 from time import perf_counter
@@ -105,7 +106,8 @@ def _cut(placement: Placement, plain: Times, stored: Times, sizes: Mapping[str, 
     import networkx as nx
 
     graph = nx.DiGraph()
-    groups = {node: _members(node, placement) for node in placement.integer}
+    absorbed = set(placement.absorbed)
+    groups = {node: _members(node, absorbed) for node in placement.integer}
     maker = {t: node for node, group in groups.items() for member in group for t in member.outputs}
     for node, group in groups.items():
         names = [member.output.name for member in group]
@@ -120,10 +122,9 @@ def _cut(placement: Placement, plain: Times, stored: Times, sizes: Mapping[str, 
     return [node for node in placement.integer if node not in quantized]
 
 
-def _members(node: Node, placement: Placement) -> list[Node]:
+def _members(node: Node, absorbed: AbstractSet[Node]) -> list[Node]:
     """A placed node with the nodes whose work its kernel does."""
     group = [node]
-    absorbed = set(placement.absorbed)
     while (readers := group[-1].output.consumers) and readers[0] in absorbed:
         group.append(readers[0])
     return group

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from graphopt.errors import PassError
-from graphopt.ir import Graph, Model, Node, Shape, infer_shapes
+from graphopt.ir import Graph, Model, Node, Shape, Tensor, infer_shapes
 from graphopt.ir.facts import gather_facts
 from graphopt.targets import Target
 
-from ..items import Item, RewriteItem, node_id, nodes_by_id
+from ..items import Item, RewriteItem, node_id
 from .arithmetic import divide, mean, prelu, subtract
 from .blocks import Widening
 from .channels import affine
@@ -57,10 +57,13 @@ def carry_out(model: Model, items: list[Item], target: Target) -> None:
     wanted = [item for item in items if isinstance(item, RewriteItem)]
     if not wanted:
         return
-    shapes = _known(model)
+    shapes, rewrites = _known(model), {item.kind: _rewrite(item.kind, target) for item in wanted}
+    results: dict[str, Tensor] = {}  # rewrites keep the tensors that are there, and add others
     for item in wanted:
-        rewrite = _rewrite(item.kind, target)
-        node = nodes_by_id(model.graph).get(item.node) if rewrite is not None else None
+        if item.node not in results:
+            results = {t.name: t for node in model.graph.nodes for t in node.outputs}
+        rewrite, result = rewrites[item.kind], results.get(item.node)
+        node = None if result is None else result.producer
         if rewrite is None or node is None or not rewrite(node, shapes):
             raise PassError(
                 f"the plan asks for the rewrite {item.kind} of {item.node}, which the model does not allow",

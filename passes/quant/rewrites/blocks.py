@@ -25,14 +25,18 @@ class Widening:
     """The rewrite for one block size."""
 
     block: int
+    _fixed: set[Tensor] = field(default_factory=set, compare=False)  # tensors whose group cannot be widened
 
     def __call__(self, node: Node, shapes: Mapping[str, Shape]) -> bool:
         """Widen the channels around a depthwise Conv to whole blocks; the float function stays the same."""
         channels = _depthwise_channels(node)
         if channels is None or channels % self.block == 0:
             return False
+        if node.inputs[0] in self._fixed:
+            return False
         group = _Group(channels, shapes)
         if not group.collect(node.inputs[0]):
+            self._fixed.update(group.tensors)
             return False
         group.widen(-channels % self.block)
         return True

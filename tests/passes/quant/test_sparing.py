@@ -97,3 +97,17 @@ def test_nothing_is_spared_where_all_make_their_part() -> None:
     made, ctx = quantized(chain(), spare=True)
     plain, _ = quantized(chain())
     assert not reasons(ctx) and made.to_bytes() == plain.to_bytes()
+
+
+def test_every_node_behind_a_layer_is_visited_once() -> None:
+    """Paths through residual sums of SiLU double with each block; nodes do not."""
+    net = Net(2)
+    x = net.input(shape=(1, 4, 4, 4))
+    for number in range(40):  # 2 ** 40 paths
+        y = net.conv(x, (4, 4, 1, 1), name=f"layer{number}")
+        x = net.op("Add", x, net.op("Mul", y, net.op("Sigmoid", y)))
+        x = net.op("Mul", x, net.op("Sigmoid", x))
+    model = ir.from_bytes(net.model(x).SerializeToString())
+    layers = [node.output.name for node in model.graph.find("Conv")]
+    first = next(model.graph.find("Conv"))
+    assert sorted(sparing._readers(first, set(layers))) == sorted(layers[1:])
