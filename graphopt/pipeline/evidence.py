@@ -78,7 +78,7 @@ class Evidence:
         session: Mapping[str, Any],
     ) -> dict[str, float]:
         """Ratios by the name of the layer that makes the tensor."""
-        items = [item for record in self._records for item in record.plan or ()]
+        items = [record.plan or () for record in self._records]
         rescaled = {name for record in self._records for name in record.details.get("rescaled", ())}
         pairs = twins(items, self._before, now, rescaled)
         found = signals(original, model, pairs, samples.take(SAMPLES), **session)

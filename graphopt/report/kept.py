@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from graphopt.report.signal import Twin
-
-if TYPE_CHECKING:
-    from graphopt.report.layers import Seen
+from graphopt.report.layers import LAST_AXIS, Seen
+from graphopt.report.signal import Channels, Twin
 
 LONGEST = 8  # removed nodes followed from one that stayed
+MOVING = frozenset(
+    {
+        *("Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Pad"),
+        *("Reshape", "ScatterElements", "ScatterND", "Shape", "Slice", "SpaceToDepth", "Split", "Squeeze"),
+        *("Tile", "TopK", "Transpose", "Unsqueeze"),
+    }
+)
 
 
 def twins(
-    plans: Iterable[Mapping[str, Any]],
+    plans: Iterable[Iterable[Mapping[str, Any]]],
     before: Sequence[Seen],
     after: Sequence[Seen],
     rescaled: Container[str] = (),
@@ -24,8 +29,9 @@ def twins(
     """Pairs of tensors to compare: outputs of nodes that stayed, by name, outside subgraphs.
 
     A node that stayed may have taken over what a removed node behind it did, as a convolution does with a
-    folded normalisation, so the outputs of removed nodes behind it are candidates too.  ``plans`` are plan
-    items, which tell the channels that are left.  Tensors whose channels were ``rescaled`` have no pair.
+    folded normalisation, so the outputs of removed nodes behind it are candidates too.  ``plans`` are the
+    plan items of each pass, which tell the channels that are left.  Tensors whose channels were ``rescaled``
+    have no pair.
     """
     kept, stored = kept_channels(plans, before), read_back(after)
     stayed = {seen.layer.name: seen for seen in before if not seen.inner and seen.tensor}
@@ -37,18 +43,18 @@ def twins(
         if seen is None or now.inner or not now.tensor or now.tensor in rescaled:
             continue
         for candidate in _taken_over(seen, readers, names):
-            if candidate.shape is not None and now.channels is not None:
-                left = None if candidate.channels == now.channels else kept.get(candidate.tensor)
-                if candidate.channels == now.channels or (left and len(left) == now.channels):
-                    found.append(
-                        Twin(
-                            candidate.tensor,
-                            stored.get(now.tensor, now.tensor),
-                            math.prod(candidate.shape),
-                            left,
-                        )
-                    )
+            left = kept.get(candidate.tensor)
+            if candidate.shape is not None and _fits(candidate.shape, now.shape, left):
+                result = stored.get(now.tensor, now.tensor)
+                found.append(Twin(candidate.tensor, result, math.prod(candidate.shape), left))
     return found
+
+
+def _fits(old: tuple[int, ...], new: tuple[int, ...] | None, left: Channels | None) -> bool:
+    """Whether a tensor has its old shape but for the channels that went."""
+    if left is not None:
+        old = (*old[: left.axis], len(left.kept), *old[left.axis + 1 :])
+    return bool(old) and old == new
 
 
 def read_back(after: Sequence[Seen]) -> dict[str, str]:
@@ -62,44 +68,73 @@ def read_back(after: Sequence[Seen]) -> dict[str, str]:
     return found
 
 
-def kept_channels(plans: Iterable[Mapping[str, Any]], before: Sequence[Seen]) -> dict[str, tuple[int, ...]]:
-    """The channels (axis 1) of the original that narrowed tensors still have, by tensor name.
+def kept_channels(
+    plans: Iterable[Iterable[Mapping[str, Any]]], before: Sequence[Seen]
+) -> dict[str, Channels]:
+    """The channels of the original that narrowed tensors still have, by tensor name.
 
-    Plan items count that name a ``tensor`` and the channels to ``remove`` from it, the ``members`` with it.
-    Layers that pass channels on as they come keep those of what they read.  Where two items speak of one
-    tensor, as after two prunings, nothing is told.
+    ``plans`` are the items of one pass after the other.  Those count that name a ``tensor`` and the channels
+    to ``remove`` from it; ``narrowed`` says the same of the layers that get narrower with it.  Layers that
+    pass channels on as they come keep those of what they read.  Where two passes speak of one tensor, as
+    after two prunings, nothing is told.
     """
-    items = [item for item in plans if "remove" in item and "tensor" in item]
-    twice = {name for name, count in Counter(item["tensor"] for item in items).items() if count > 1}
-    width = {seen.tensor: seen.channels for seen in before}
-    kept: dict[str, tuple[int, ...]] = {}
-    members: dict[str, tuple[int, ...]] = {}
-    for item in items:
-        channels = width.get(item["tensor"])
-        if channels is not None and item["tensor"] not in twice:
-            gone = set(item["remove"])
-            stay = tuple(i for i in range(channels) if i not in gone)
-            kept[item["tensor"]] = stay
-            members |= dict.fromkeys(map(str, item.get("members", ())), stay)
-    _spread(before, kept, members)
+    outputs = {seen.tensor: seen for seen in before if seen.shape is not None}
+    cuts: dict[str, tuple[int, int, set[int]]] = {}  # tensor -> pass, axis, what goes
+    twice: set[str] = set()
+    for number, items in enumerate(plans):
+        for tensor, axis, gone in _cuts(items, outputs):
+            first = cuts.setdefault(tensor, (number, axis, set()))
+            if first[:2] != (number, axis):
+                twice.add(tensor)
+            first[2].update(gone)
+    kept: dict[str, Channels] = {}
+    for tensor, (_, axis, gone) in cuts.items():
+        shape = outputs[tensor].shape or ()
+        if tensor not in twice and 0 <= axis < len(shape):
+            kept[tensor] = Channels(axis, tuple(i for i in range(shape[axis]) if i not in gone))
+    _spread(before, kept, twice)
     return kept
 
 
-def _spread(
-    before: Sequence[Seen], kept: dict[str, tuple[int, ...]], members: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Hand channels on through the layers that neither mix nor join them, in order."""
-    for seen in before:
-        if seen.tensor in kept or seen.channels is None:
+def _cuts(
+    items: Iterable[Mapping[str, Any]], outputs: Mapping[str, Seen]
+) -> Iterator[tuple[str, int, list[int]]]:
+    """Tensors that plan items narrow, the axis, and the channels that go."""
+    for item in items:
+        if "remove" not in item or item.get("tensor") not in outputs:
             continue
-        sources = [before[i] for i in seen.reads]
-        if seen.layer.macs != 0 and not _is_depthwise(seen):
-            stay = members.get(seen.layer.name)
-        else:
-            same = (kept.get(s.tensor) for s in sources if s.channels == seen.channels)
-            stay = next((found for found in same if found is not None), None)
-        if stay is not None and (not stay or stay[-1] < seen.channels):
-            kept[seen.tensor] = stay
+        seen = outputs[item["tensor"]]
+        last = seen.layer.op in LAST_AXIS
+        own = {
+            "tensor": seen.tensor,
+            "axis": len(seen.shape or ()) - 1 if last else 1,
+            "remove": item["remove"],
+        }
+        narrowed = item.get("narrowed", ())
+        if not any(part["tensor"] == own["tensor"] and part["remove"] == own["remove"] for part in narrowed):
+            narrowed = (own,)  # a plan that was edited, or that says nothing of other layers
+        for part in narrowed:
+            if part["tensor"] in outputs:
+                yield part["tensor"], int(part["axis"]), list(part["remove"])
+
+
+def _spread(before: Sequence[Seen], kept: dict[str, Channels], unknown: Container[str]) -> None:
+    """Hand channels on through the layers that neither mix, move nor join them, in order."""
+    for seen in before:
+        if seen.tensor in kept or seen.tensor in unknown or seen.shape is None:
+            continue
+        if seen.layer.op in MOVING or (seen.layer.macs != 0 and not _is_depthwise(seen)):
+            continue
+        for source in (before[i] for i in seen.reads):
+            left = kept.get(source.tensor)
+            if left is not None and _has_axis_of(seen, source, left.axis):
+                kept[seen.tensor] = left
+                break
+
+
+def _has_axis_of(seen: Seen, source: Seen, axis: int) -> bool:
+    shape, other = seen.shape or (), source.shape or ()
+    return len(shape) == len(other) and shape[axis] == other[axis]
 
 
 def _only_readers(before: Sequence[Seen]) -> dict[str, Seen]:

@@ -20,20 +20,28 @@ BUDGET = 2**25  # elements that one run hands out; 128 MB in float32, for each o
 
 
 @dataclass(frozen=True)
+class Channels:
+    """The entries of one axis that are left."""
+
+    axis: int
+    kept: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Twin:
     """A tensor of the original and the one of the result that stands for it.
 
-    ``size`` is the number of elements in the original; ``kept`` the channels (axis 1) that are left.
+    ``size`` is the number of elements in the original; ``kept`` the channels that are left where some went.
     """
 
     original: str
     result: str
     size: int
-    kept: tuple[int, ...] | None = None
+    kept: Channels | None = None
 
     def narrowed(self, array: np.ndarray) -> np.ndarray:
         """The original's values in the channels that are left."""
-        return array if self.kept is None else np.take(array, self.kept, axis=1)
+        return array if self.kept is None else np.take(array, self.kept.kept, axis=self.kept.axis)
 
 
 def signals(

@@ -55,10 +55,10 @@ def bundle(ledger: Ledger, balances: Sequence[Balance], slots: Iterable[Slot]) -
 
 
 def carry_out(ledger: Ledger, decisions: Iterable[Decision]) -> None:
-    """Tie and wall off what was decided."""
+    """Tie and pin what was decided."""
     for decision in decisions:
         if decision.stay:
-            ledger.wall(decision.classes, decision.reason)
+            ledger.pin(decision.classes, decision.reason)
         else:
             first = np.full(len(decision.classes) - 1, decision.classes[0], np.int64)
             ledger.tie(first, decision.classes[1:], decision.reason)

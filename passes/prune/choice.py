@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -96,12 +96,21 @@ class Choice:
         return self.keep(self._widths_at(harm))
 
     def dead_only(self) -> Keep:
-        """Remove dead channels only."""
-        return choose_dead(self.coupling, self.cells, self.dead)
+        """Remove dead channels only, and what is fixed for single layers."""
+        return keep_of(self.coupling, self.rankings, self._dead_widths)
 
     def keep(self, widths: Sequence[int] | np.ndarray) -> Keep:
-        """The choice that leaves each cell so many channels."""
-        return keep_of(self.coupling, self.rankings, widths) & self.dead_only()
+        """The choice that leaves each cell at most so many channels; dead ones go in any case."""
+        return keep_of(self.coupling, self.rankings, np.minimum(widths, self._dead_widths))
+
+    @cached_property
+    def _dead_widths(self) -> np.ndarray:
+        """The allowed width of each cell that the dead channels alone can leave; they are ranked first."""
+        widths = []
+        for cell, allowed in zip(self.cells, self.allowed, strict=True):
+            alive = len(cell.classes) - int(np.isin(cell.classes, self.dead).sum())
+            widths.append(min((width for width in allowed if width >= alive), default=allowed[0]))
+        return np.asarray(widths, np.int64)
 
     def _cheapest(self, usage: Spendable, budget: float) -> tuple[np.ndarray, bool]:
         """Let all cells pay the same price for the last unit saved."""
@@ -130,17 +139,6 @@ class Choice:
             wanted = (1.0 - ratio) * len(cell.classes)
             widths.append(min(allowed, key=lambda width: (abs(width - wanted), -width)))
         return np.asarray(widths, np.int64)
-
-
-def choose_dead(coupling: Coupling, cells: Iterable[Cell], dead: np.ndarray) -> Keep:
-    """Remove dead channels only, as many as alignment and a last living channel allow."""
-    keep = coupling.keep_all()
-    for cell in cells:
-        gone = cell.classes[np.isin(cell.classes, dead)]
-        alive = len(cell.classes) - len(gone)
-        width = min(width for width in cell.widths(1) if width >= alive)
-        keep[gone[: len(cell.classes) - width]] = False
-    return keep
 
 
 def smallest(good: Callable[[float], bool], largest: float) -> tuple[float, bool]:

@@ -2,63 +2,27 @@
 
 Every axis that carries channels holds an array of channel ids.  Operators that move data are carried out on
 these arrays; operators that combine tensors tie ids; weighted operators issue fresh ids and own the axes of
-their parameters; groups that must stay equally wide lose one channel each (bundles.py); anything else walls
-the ids that reach it off, with a sentence that says why.  After one walk in topological order a class of tied
+their parameters; groups that must stay equally wide lose one channel each (bundles.py); anything else pins
+the ids that reach it, with a sentence that says why.  After one walk in topological order a class of tied
 ids is one removable unit (the method is DepGraph's and SPA's grouping, with ids in place of index maps).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from graphopt import ir
 
-from . import movers, norms, pointwise, reshapes, sizes, weighted
+from .builder import visit
 from .bundles import bundle, carry_out
 from .facts import Facts
 from .ledger import FIXED, Ids
+from .operators import operator_of
 from .walk import Channels, Edit, Layer, Slot, Walk
-
-Rule = Callable[[Walk, ir.Node], None]
-
-RULES: dict[str, Rule] = {
-    "Conv": weighted.conv,
-    "ConvTranspose": weighted.conv_transpose,
-    "Gemm": weighted.gemm,
-    "MatMul": weighted.matmul,
-    "BatchNormalization": norms.normalise,
-    "GroupNormalization": norms.group_norm,
-    "InstanceNormalization": norms.normalise,
-    "LayerNormalization": norms.layer_norm,
-    "RMSNormalization": norms.layer_norm,
-    "Concat": movers.concat,
-    "DepthToSpace": reshapes.depth_to_space,
-    "Expand": reshapes.expand,
-    "Flatten": reshapes.reshape,
-    "Gather": movers.gather,
-    "Pad": movers.pad,
-    "Reshape": reshapes.reshape,
-    "Resize": reshapes.resize,
-    "Shape": sizes.shape_of,
-    "Slice": movers.slice_,
-    "SpaceToDepth": reshapes.space_to_depth,
-    "Split": movers.split,
-    "Squeeze": reshapes.reshape,
-    "Tile": reshapes.tile,
-    "Transpose": movers.transpose,
-    "Unsqueeze": reshapes.reshape,
-    "Upsample": reshapes.resize,
-    **dict.fromkeys(pointwise.UNARY_KEEPING_ZERO + pointwise.UNARY, pointwise.unary),
-    **dict.fromkeys(pointwise.ADDING + pointwise.SCALING + pointwise.COMBINING, pointwise.combine),
-    **dict.fromkeys(pointwise.POOLING, pointwise.pool),
-    **dict.fromkeys(pointwise.REDUCING, pointwise.reduce),
-    **dict.fromkeys(["Softmax", "LogSoftmax", "Hardmax", "LpNormalization", "CumSum"], norms.over_an_axis),
-    **dict.fromkeys(["GridSample", "RoiAlign", "MaxRoiPool"], pointwise.sample),
-}
 
 
 @dataclass(frozen=True)
@@ -74,6 +38,7 @@ class Coupling:
     axes: tuple[Ids, ...]  # the classes along every distinct axis that carries channels
     inexact: frozenset[int] = frozenset()  # classes that are normalised together with others
     carried: Mapping[ir.Tensor, Channels] = field(default_factory=dict)  # what each tensor carries
+    mixing: frozenset[ir.Node] = frozenset()  # nodes behind which a channel depends on others
 
     def on(self, ids: Ids) -> Ids:
         """Return the classes of some ids."""
@@ -93,20 +58,20 @@ def couple(model: ir.Model, facts: Facts) -> Coupling:
     model.sort()
     walk = Walk(model.graph, facts)
     for node in model.graph.nodes:
-        if node not in walk.routed and not sizes.follow(walk, node):
-            _rule(walk, node)(walk, node)
+        visit(walk, node, operator_of(model.graph, node))
     _bundle(walk)
     classes = walk.ledger.classes()
     return Coupling(
         classes,
         walk.ledger.walls(),
-        frozenset(walk.ledger.stirred()),
+        frozenset(walk.ledger.broken()),
         tuple(walk.slots),
         tuple(walk.edits),
         tuple(walk.layers),
         _distinct_axes(walk, classes),
         frozenset(classes[np.concatenate(walk.parted)].tolist()) if walk.parted else frozenset(),
         walk.carried,
+        frozenset(walk.mixing),
     )
 
 
@@ -118,16 +83,6 @@ def _bundle(walk: Walk) -> None:
     if key not in known:
         known[key] = bundle(walk.ledger, walk.balances, walk.slots)
     carry_out(walk.ledger, known[key])
-
-
-def _rule(walk: Walk, node: ir.Node) -> Rule:
-    if not node.is_standard or node in walk.graph.owners:
-        return _opaque
-    return RULES.get(node.op, _opaque)
-
-
-def _opaque(walk: Walk, node: ir.Node) -> None:
-    walk.wall(node, "may mix them with each other")
 
 
 def _distinct_axes(walk: Walk, classes: Ids) -> tuple[Ids, ...]:

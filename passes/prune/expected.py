@@ -125,18 +125,22 @@ def _gated(function: Function, x: np.ndarray) -> np.ndarray:
 
 def _linear(node: ir.Node, read: Moments) -> Moments | None:
     """What a layer with constant weights makes of independent inputs."""
-    patches = Patches.of(node)
-    if isinstance(patches, str):
-        return None
+    patches, shape = Patches.of(node), node.output.shape
+    if isinstance(patches, str) or (node.op == "MatMul" and shape is not None and len(shape) != 2):
+        return None  # channels are taken to lie on axis 1
     weight, bias = node.inputs[1].constant, node.input(2)
     assert weight is not None
     matrix = patches.matrix(weight)
     mean, variance = (spread_out(values, patches) for values in (read.mean, read.variance))
     if matrix.shape[:2] != mean.shape or (bias is not None and bias.constant is None):
         return None
+    matrix = matrix * float(node.attr("alpha", 1.0))  # of a Gemm
     through = np.einsum("gn,gno->go", mean, matrix).ravel()
     if bias is not None and bias.constant is not None:
-        through = through + np.asarray(bias.constant, np.float64).ravel()
+        shift = np.asarray(bias.constant, np.float64) * float(node.attr("beta", 1.0))
+        if shift.size not in (1, len(through)):
+            return None
+        through = through + shift.ravel()
     return Moments(through, np.einsum("gn,gno->go", variance, np.square(matrix)).ravel())
 
 

@@ -62,7 +62,8 @@ def _layers(coupling: Coupling) -> Iterator[tuple[Slot, Patches]]:
 
 def _reader(slot: Slot, patches: Patches, known: dict[str, Moments]) -> Reader:
     """A layer with the variance of each of its inputs; all alike where they cannot be foretold."""
-    read, matrix = _read(slot, known), patches.matrix(slot.values)
+    read = _read(slot, known)
+    matrix = patches.matrix(slot.values) * float(slot.node.attr("alpha", 1.0))  # of a Gemm
     variance = np.ones(len(slot.ids)) if read is None else read.variance
     squares = spread_out(variance, patches)
     after = known.get(goes_into(slot.node).name)

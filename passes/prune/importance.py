@@ -13,7 +13,8 @@ def dead_classes(coupling: Coupling) -> Ids:
     """Return the classes whose removal changes nothing.
 
     Either every filter, bias and shift that makes them is zero and nothing on the way turns zeros into other
-    values, or every weight that reads them is zero.
+    values, or every weight that reads them is zero.  Channels that one normalisation spans with others count
+    for these.
     """
     made, read = coupling.keep_all(), coupling.keep_all()  # still true: all zero so far
     is_made, is_read = ~coupling.keep_all(), ~coupling.keep_all()
@@ -27,7 +28,7 @@ def dead_classes(coupling: Coupling) -> Ids:
             made[classes[~_is_zero(slot)]] = False
     made[list(coupling.stirred)] = False
     dead = (made & is_made) | (read & is_read)
-    dead[[FIXED, *coupling.walls]] = False
+    dead[[FIXED, *coupling.walls, *coupling.inexact]] = False
     return np.flatnonzero(dead & (coupling.classes == np.arange(len(coupling.classes))))
 
 

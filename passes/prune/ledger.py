@@ -13,7 +13,7 @@ FIXED = 0  # the id of an entry that is nobody's channel and always stays
 
 
 class Ledger:
-    """Hands out channel ids, ties them into classes, and remembers walls.
+    """Issues channel ids, ties them into classes, and remembers which are pinned.
 
     A *class* is a set of ids that can only be removed together; it is named by its smallest id.
     """
@@ -21,7 +21,7 @@ class Ledger:
     def __init__(self) -> None:
         self._parent: list[int] = [FIXED]
         self._walls: dict[int, str] = {}
-        self._stirred: set[int] = set()
+        self._broken: set[int] = set()
 
     def fresh(self, count: int) -> Ids:
         """Return ``count`` new ids."""
@@ -30,22 +30,22 @@ class Ledger:
         return np.arange(first, first + count, dtype=np.int64)
 
     def tie(self, first: Ids, second: Ids, reason: str) -> None:
-        """Couple the ids entry by entry; what is tied to a fixed entry gets a wall with ``reason``."""
+        """Couple the ids entry by entry; what is tied to a fixed entry is pinned with ``reason``."""
         for a, b in dict.fromkeys(zip(first.ravel().tolist(), second.ravel().tolist(), strict=True)):
             if a != FIXED != b:
                 self._union(a, b)
             elif a != b:
                 self._walls.setdefault(a or b, reason)
 
-    def wall(self, ids: Ids, reason: str) -> None:
-        """Keep the classes of ``ids`` whole; the first reason given to an id is the one told."""
+    def pin(self, ids: Ids, reason: str) -> None:
+        """Keep the classes of ``ids`` whole; the first reason given to an id is the one reported."""
         for one in np.unique(ids).tolist():
             if one != FIXED:
                 self._walls.setdefault(one, reason)
 
-    def stir(self, ids: Ids) -> None:
+    def break_zeros(self, ids: Ids) -> None:
         """Note that something turns zeros on these channels into other values."""
-        self._stirred.update(np.unique(ids).tolist())
+        self._broken.update(np.unique(ids).tolist())
 
     def find(self, one: int) -> int:
         """Return the name of the class that an id belongs to."""
@@ -73,9 +73,9 @@ class Ledger:
             reasons.setdefault(self.find(one), reason)
         return reasons
 
-    def stirred(self) -> set[int]:
+    def broken(self) -> set[int]:
         """Return the classes on which zeros do not stay zeros."""
-        return {self.find(one) for one in self._stirred}
+        return {self.find(one) for one in self._broken}
 
     def _union(self, a: int, b: int) -> None:
         low, high = sorted((self.find(a), self.find(b)))

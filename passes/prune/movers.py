@@ -9,37 +9,43 @@ from graphopt import ir
 from .ledger import FIXED, Ids
 from .routes import sizes_are_constant
 from .sizes import slice_of
-from .walk import Channels, Route, Walk, axis_of, describe
+from .walk import DATA, NONE, Channels, Route, Settled, Travel, Walk, axis_of, describe
 
 
-def transpose(walk: Walk, node: ir.Node) -> None:
+def transpose(walk: Walk, node: ir.Node) -> Settled:
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None or shape is None:
-        walk.wall(node, "reorders a tensor of unknown rank")
-        return
+        return walk.pin_operands(node, "reorders a tensor of unknown rank")
     order = list(node.attr("perm") or reversed(range(len(shape))))
     walk.carry(node.output, order.index(found.axis), found.ids)
+    return DATA
 
 
-def concat(walk: Walk, node: ir.Node) -> None:
+def concat(walk: Walk, node: ir.Node) -> Settled:
     """Along the channels: one list after the other.  Along another axis: all lists are the same channels."""
     shape = walk.shape(node.output)
     found = [walk.channels(tensor) for tensor in node.inputs]
     first = next((one for one in found if one is not None), None)
     if first is None:
-        return
+        return NONE
+    every = tuple(range(len(node.inputs)))
     if shape is None or any(one is not None and one.axis != first.axis for one in found):
-        walk.wall(node, "joins channels that lie on different axes")
-    elif axis_of(node, len(shape), 1) == first.axis:
+        return walk.pin_operands(node, "joins channels that lie on different axes")
+    if axis_of(node, len(shape), 1) == first.axis:
+        if any(
+            one is None and walk.shape(tensor) is None for one, tensor in zip(found, node.inputs, strict=True)
+        ):
+            return walk.pin_operands(node, "joins them with a tensor of unknown size")
         parts = [_ids_or_fixed(walk, tensor, first.axis) for tensor in node.inputs]
         walk.carry(node.output, first.axis, np.concatenate(parts))
-    elif any(one is None for one in found):
-        walk.wall(node, "joins them with a tensor that stays whole")
-    else:
-        for one in found:
-            assert one is not None
-            walk.ledger.tie(first.ids, one.ids, f"{describe(node)} joins them with channels that stay")
-        walk.carry(node.output, first.axis, first.ids)
+        return every
+    if any(one is None for one in found):
+        return walk.pin_operands(node, "joins them with a tensor that stays whole")
+    for one in found:
+        assert one is not None
+        walk.tie(first.ids, one.ids, f"{describe(node)} joins them with channels that stay")
+    walk.carry(node.output, first.axis, first.ids)
+    return every
 
 
 def _ids_or_fixed(walk: Walk, tensor: ir.Tensor, axis: int) -> Ids:
@@ -47,47 +53,47 @@ def _ids_or_fixed(walk: Walk, tensor: ir.Tensor, axis: int) -> Ids:
     return np.full((walk.shape(tensor) or ())[axis], FIXED, np.int64) if found is None else found.ids
 
 
-def split(walk: Walk, node: ir.Node) -> None:
+def split(walk: Walk, node: ir.Node) -> Settled:
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
-        return
+        return NONE
     if shape is None or any(walk.shape(tensor) is None for tensor in node.outputs):
-        walk.wall(node, "splits a tensor of unknown size")
-    elif axis_of(node, len(shape), 0) != found.axis:
+        return walk.pin_operands(node, "splits a tensor of unknown size")
+    if axis_of(node, len(shape), 0) != found.axis:
         for tensor in node.outputs:
             walk.carry(tensor, found.axis, found.ids)
-    else:
-        if node.input(1) is not None and node.inputs[1].constant is None:
-            walk.wall(node, "calculates where to split")
-        widths = [(walk.shape(tensor) or ())[found.axis] for tensor in node.outputs]
-        parts = np.split(found.ids, np.cumsum(widths)[:-1])
-        for tensor, part in zip(node.outputs, parts, strict=True):
-            walk.carry(tensor, found.axis, part)
-        walk.edit("split", node, found, *(Channels(found.axis, part) for part in parts))
+        return DATA
+    if node.input(1) is not None and node.inputs[1].constant is None:
+        walk.pin_operands(node, "calculates where to split")
+    widths = [(walk.shape(tensor) or ())[found.axis] for tensor in node.outputs]
+    parts = np.split(found.ids, np.cumsum(widths)[:-1])
+    for tensor, part in zip(node.outputs, parts, strict=True):
+        walk.carry(tensor, found.axis, part)
+    walk.edit("split", node, found, *(Channels(found.axis, part) for part in parts))
+    return DATA
 
 
-def slice_(walk: Walk, node: ir.Node) -> None:
+def slice_(walk: Walk, node: ir.Node) -> Settled:
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
-        return
+        return NONE
     cut = None if shape is None else slice_of(walk, node, len(shape), found.axis)
     if cut is None:
-        walk.wall(node, "calculates where to cut")
-        return
+        return walk.pin_operands(node, "calculates where to cut")
     window, place = cut
     taken = found.ids[window]
     if walk.same(taken, found.ids):
         walk.carry(node.output, found.axis, found.ids)
-        return
+        return DATA
     if window.step != 1 and sizes_are_constant(node) and _cuts_only(walk, node, found.axis):
         order = np.arange(len(found.ids), dtype=np.int64)[window]
         walk.route(Route(node.inputs[0], node.output, order), found)
-        return
+        return DATA
     walk.carry(node.output, found.axis, taken)
     if window.step != 1 or not sizes_are_constant(node):
-        walk.wall(node, "takes channels by a rule that pruning cannot rewrite")
-        return
+        return walk.pin_operands(node, "takes channels by a rule that pruning cannot rewrite")
     walk.edit("slice", node, found, Channels(found.axis, taken), place=place)
+    return DATA
 
 
 def _cuts_only(walk: Walk, node: ir.Node, axis: int) -> bool:
@@ -101,31 +107,29 @@ def _cuts_only(walk: Walk, node: ir.Node, axis: int) -> bool:
     )
 
 
-def gather(walk: Walk, node: ir.Node) -> None:
+def gather(walk: Walk, node: ir.Node) -> Settled:
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     indices = walk.shape(node.input(1))
     if found is None:
-        return
+        return NONE
     if shape is None or indices is None:
-        walk.wall(node, "picks from a tensor of unknown size")
-        return
+        return walk.pin_operands(node, "picks from a tensor of unknown size")
     axis = axis_of(node, len(shape), 0)
     if axis != found.axis:
         walk.carry(node.output, found.axis + (len(indices) - 1 if axis < found.axis else 0), found.ids)
-        return
+        return DATA
     chosen = node.inputs[1].constant
     if chosen is None:
-        walk.wall(node, "picks channels by a calculation")
-        return
+        return walk.pin_operands(node, "picks channels by a calculation")
     taken, place = _line_of(found.ids[chosen])
     if taken is None:
-        walk.wall(node, "picks channels by a table")
-        return
+        return walk.pin_operands(node, "picks channels by a table")
     if len(taken) > 1 or chosen.ndim == 1:
         walk.carry(node.output, axis + place, taken)
     else:
-        walk.ledger.wall(taken, f"{describe(node)} picks this very channel")
+        walk.pin(taken, f"{describe(node)} picks this very channel")
     walk.edit("gather", node, found, Channels(axis + place, taken), place=place)
+    return DATA
 
 
 def _line_of(table: Ids) -> tuple[Ids | None, int]:
@@ -137,30 +141,35 @@ def _line_of(table: Ids) -> tuple[Ids | None, int]:
     return (line[0], longest) if (line == line[0]).all() else (None, 0)
 
 
-def pad(walk: Walk, node: ir.Node) -> None:
+def pad(walk: Walk, node: ir.Node) -> Settled:
     """Spatial padding passes channels; padding along the channels makes new ones, which may go again."""
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
-        return
+        return NONE
     widths = None if shape is None else _pad_widths(walk, node, len(shape), found.axis)
     if widths is None:
-        walk.wall(node, "calculates how much to pad")
-        return
-    if _pads_with_other_values(node):
-        walk.ledger.stir(found.ids)
+        return walk.pin_operands(node, "calculates how much to pad")
     before, after, place = widths
     if before == after == 0:
         walk.carry(node.output, found.axis, found.ids)
-        return
+        return DATA
     if min(before, after) < 0 or _mode(node) != "constant" or not _pads_are_constant(node):
-        walk.wall(node, "pads the channels by a rule that pruning cannot rewrite")
-        return
+        return walk.pin_operands(node, "pads the channels by a rule that pruning cannot rewrite")
     made = walk.ledger.fresh(before + after)
-    if _pads_with_other_values(node):
-        walk.ledger.stir(made)
     made = np.concatenate([made[:before], found.ids, made[before:]])
     walk.carry(node.output, found.axis, made)
     walk.edit("pad", node, found, Channels(found.axis, made), place=place)
+    return DATA
+
+
+def pad_travel(walk: Walk, node: ir.Node) -> Travel:
+    """Padding keeps zeros unless it writes another value."""
+    mode, fill = _mode(node), node.input(2)
+    if mode != "constant":
+        return Travel.KEEPS
+    if fill is None:
+        return Travel.CONSTANT if node.attr("value") else Travel.KEEPS
+    return Travel.KEEPS if fill.constant is not None and not np.any(fill.constant != 0) else Travel.CONSTANT
 
 
 def _pad_widths(walk: Walk, node: ir.Node, rank: int, axis: int) -> tuple[int, int, int] | None:
@@ -188,10 +197,3 @@ def _mode(node: ir.Node) -> str:
 
 def _pads_are_constant(node: ir.Node) -> bool:
     return all(node.input(i) is None or node.inputs[i].constant is not None for i in (1, 3))
-
-
-def _pads_with_other_values(node: ir.Node) -> bool:
-    if _mode(node) != "constant" or node.attr("value"):
-        return _mode(node) == "constant"
-    fill = node.input(2)
-    return fill is not None and (fill.constant is None or bool(np.any(fill.constant != 0)))

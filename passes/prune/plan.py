@@ -31,9 +31,11 @@ def write_items(
 
     ``remove`` are output channels of the layer ``group``, found by the name of its output ``tensor``;
     everything coupled with them follows.  ``channels`` is the size of the cell, ``left`` what stays of it,
-    ``members`` the layers that get narrower with it.  ``cost`` is what its readers lose, in units of
-    the variance of what they come to; ``macs`` and ``params`` are the fractions of the model that this group
-    saves alone.  A group that stays whole says ``why``; its ``remove`` may be filled in.
+    ``members`` the layers that get narrower with it.  ``narrowed`` says for the output tensor of each of
+    them along which axis which channels go; only ``remove`` is read when the plan is carried out.  ``cost``
+    is what its readers lose, in units of the variance of what they come to; ``macs`` and ``params`` are the
+    fractions of the model that this group saves alone.  A group that stays whole says ``why``; its
+    ``remove`` may be filled in.
     """
     coupling = choice.coupling
     saved = _savings(choice, predictor)
@@ -47,6 +49,7 @@ def write_items(
         first = coupling.layers[ranking.cell.layers[0]]
         assert first.ids is not None
         item["left"] = item["channels"] - len(gone)
+        item["narrowed"] = list(_narrowed(coupling, ranking.cell, gone))
         item["remove"] = np.flatnonzero(np.isin(coupling.on(first.ids), gone)).tolist()
         item["cost"] = round(float(ranking.costs[len(gone)]), 6)
         item.update({goal: round(of(number, item["left"]), 4) for goal, of in saved.items()})
@@ -77,6 +80,16 @@ def _head(coupling: Coupling, cell: Cell) -> dict[str, Any]:
         "remove": [],
         "members": [label(coupling.layers[number].node) for number in cell.layers],
     }
+
+
+def _narrowed(coupling: Coupling, cell: Cell, gone: np.ndarray) -> Iterable[Mapping[str, Any]]:
+    """The tensors of a cell's layers, with the axis of their channels and those that go."""
+    for number in cell.layers:
+        layer = coupling.layers[number]
+        carried = coupling.carried.get(layer.node.output)
+        if layer.ids is not None and carried is not None:
+            removed = np.flatnonzero(np.isin(coupling.on(layer.ids), gone)).tolist()
+            yield {"tensor": layer.node.output.name, "axis": carried.axis, "remove": removed}
 
 
 def _why(choice: Choice, cell: Cell, block: int) -> str:

@@ -107,8 +107,9 @@ def _reader(
     weight = node.inputs[1].constant
     assert weight is not None
     variance = 0.0 if moments is None else float(moments.variance.sum())
+    alpha = float(node.attr("alpha", 1.0))  # of a Gemm
     if patches is not None and isinstance(reads, Gram):
-        matrix = patches.matrix(weight)
+        matrix = patches.matrix(weight) * alpha
         if reads.bias:
             matrix = np.concatenate([matrix, np.zeros((len(matrix), 1, matrix.shape[2]))], axis=1)
         rows = max(reads.count, 1)
@@ -118,7 +119,7 @@ def _reader(
     known = _geometry(node)
     assert isinstance(reads, ChannelMoments)
     squares = np.repeat(reads.sum_of_squares / np.maximum(reads.count, 1), math.prod(known.kernel))
-    matrix = known.matrix(weight)
+    matrix = known.matrix(weight) * alpha
     return Reader(slot, known, matrix, squares.reshape(known.groups, -1), 1.0 / (variance + TINY))
 
 

@@ -6,36 +6,35 @@ import numpy as np
 
 from graphopt import ir
 
-from .ledger import FIXED, Ids
+from .ledger import FIXED
 from .routes import find_route
 from .sizes import follows
-from .walk import Channels, Walk, describe
+from .tables import Table, table_of
+from .walk import DATA, NONE, Channels, Settled, Walk, describe
 
 
-def reshape(walk: Walk, node: ir.Node) -> None:
+def reshape(walk: Walk, node: ir.Node) -> Settled:
     """Reshape, Flatten, Squeeze, Unsqueeze: the ids are reshaped like the data."""
     found = walk.channels(node.input(0))
     old, new = walk.shape(node.input(0)), walk.shape(node.output)
     if found is not None and (old is None or new is None):
-        walk.wall(node, "has an unknown size")
-        return
+        return walk.pin_operands(node, "has an unknown size")
     if found is not None and node.op == "Squeeze" and node.attr("axes") is None and node.input(1) is None:
-        walk.wall(node, "removes whatever axis has size 1")
-        return
+        return walk.pin_operands(node, "removes whatever axis has size 1")
     after = None
     if found is not None and old is not None and new is not None:
-        spread = np.broadcast_to(walk.ledger.canonical(along(found, len(old))), old).reshape(new)
-        varying = [axis for axis in range(spread.ndim) if np.any(spread != spread.take([0], axis))]
-        if len(varying) > 1 and find_route(walk, node, found):
-            return
-        after = settle(walk, node, spread, varying)
+        table = table_of(walk.ledger.canonical(found.ids), found.axis, old, new)
+        if len(table.varying) > 1 and find_route(walk, node, found):
+            return DATA
+        after = settle(walk, node, table)
     if node.op == "Reshape":
         follows(walk, node, 1, found, after)
     elif node.op == "Flatten" and found is not None and after is None:
-        walk.wall(node, "leaves no axis that carries channels alone")
+        walk.pin_operands(node, "leaves no axis that carries channels alone")
+    return DATA
 
 
-def expand(walk: Walk, node: ir.Node) -> None:
+def expand(walk: Walk, node: ir.Node) -> Settled:
     found, old, new = walk.channels(node.input(0)), walk.shape(node.input(0)), walk.shape(node.output)
     after = None
     if found is not None and old is not None and new is not None:
@@ -43,37 +42,39 @@ def expand(walk: Walk, node: ir.Node) -> None:
         if new[axis] == len(found.ids):
             after = walk.carry(node.output, axis, found.ids)
     if found is not None and after is None:
-        walk.wall(node, "spreads a single channel over many")
+        walk.pin_operands(node, "spreads a single channel over many")
     follows(walk, node, 1, found, after)
+    return DATA
 
 
-def resize(walk: Walk, node: ir.Node) -> None:
+def resize(walk: Walk, node: ir.Node) -> Settled:
     """Resize and Upsample in space."""
     found, old, new = walk.channels(node.input(0)), walk.shape(node.input(0)), walk.shape(node.output)
     if found is None:
-        return
+        return NONE
     crops = "crop" in str(node.attr("coordinate_transformation_mode", ""))
     if old is None or new is None or old[found.axis] != new[found.axis] or crops:
-        walk.wall(node, "resizes the axis that carries channels, a region, or a tensor of unknown size")
-        return
+        return walk.pin_operands(
+            node, "resizes the axis that carries channels, a region, or a tensor of unknown size"
+        )
     after = walk.carry(node.output, found.axis, found.ids)
     axes = node.attr("axes")
     if node.op != "Resize" or node.input(3) is None:
-        return
+        return DATA
     if axes is None:
         follows(walk, node, 3, found, after)
     elif found.axis in (int(axis) % len(old) for axis in axes):
-        walk.wall(node, "gives a size for the axis that carries channels")
+        walk.pin_operands(node, "gives a size for the axis that carries channels")
+    return DATA
 
 
-def depth_to_space(walk: Walk, node: ir.Node) -> None:
+def depth_to_space(walk: Walk, node: ir.Node) -> Settled:
     """Each output channel takes blocksize^2 input channels, which go together."""
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
-        return
+        return NONE
     if found.axis != 1 or shape is None:
-        walk.wall(node, "moves an axis that carries channels into space")
-        return
+        return walk.pin_operands(node, "moves an axis that carries channels into space")
     block = int(node.attr("blocksize"))
     mode = node.attr("mode", "DCR")
     table = (
@@ -82,55 +83,49 @@ def depth_to_space(walk: Walk, node: ir.Node) -> None:
         else found.ids.reshape(-1, block * block).T
     )
     for row in table[1:]:
-        walk.ledger.tie(table[0], row, f"{describe(node)} moves them into space together")
+        walk.tie(table[0], row, f"{describe(node)} moves them into space together")
     walk.carry(node.output, 1, table[0])
+    return DATA
 
 
-def space_to_depth(walk: Walk, node: ir.Node) -> None:
+def space_to_depth(walk: Walk, node: ir.Node) -> Settled:
     """Each input channel becomes blocksize^2 output channels, which go with it."""
     found = walk.channels(node.input(0))
     if found is None:
-        return
+        return NONE
     if found.axis != 1:
-        walk.wall(node, "moves space into an axis that carries no channels")
-        return
+        return walk.pin_operands(node, "moves space into an axis that carries no channels")
     walk.carry(node.output, 1, np.tile(found.ids, int(node.attr("blocksize")) ** 2))
+    return DATA
 
 
-def tile(walk: Walk, node: ir.Node) -> None:
+def tile(walk: Walk, node: ir.Node) -> Settled:
     """Copies side by side carry the same channels."""
     found, repeats = walk.channels(node.input(0)), walk.facts.value(node.input(1))
     if found is None:
-        return
+        return NONE
     if repeats is None or repeats.ndim != 1:
-        walk.wall(node, "calculates how often to repeat")
-        return
+        return walk.pin_operands(node, "calculates how often to repeat")
     walk.carry(node.output, found.axis, np.tile(found.ids, int(repeats[found.axis])))
+    return DATA
 
 
-def along(found: Channels, rank: int) -> Ids:
-    """Return the ids as an array of ``rank`` dimensions that broadcasts to the tensor."""
-    return found.ids.reshape([-1 if axis == found.axis else 1 for axis in range(rank)])
+def settle(walk: Walk, node: ir.Node, table: Table) -> Channels | None:
+    """Find the one axis that carries channels in a tensor whose ids stand in ``table``.
 
-
-def settle(walk: Walk, node: ir.Node, spread: Ids, varying: list[int]) -> Channels | None:
-    """Find the one axis that carries channels in a table of ids of the tensor's shape.
-
-    Where several axes do (``varying``; a channel split into groups x C/groups), one stays and the others are
-    tied: one place goes in all groups.  It is the widest, but in front of an InstanceNormalization it
-    is the axis that normalises each of its entries alone, as a decomposed GroupNormalization wants it.
+    Where several axes do (a channel split into groups x C/groups), one stays and the others are tied: one
+    place goes in all groups.  It is the widest, but in front of an InstanceNormalization it is the axis that
+    normalises each of its entries alone, as a decomposed GroupNormalization wants it.
     """
+    varying = table.varying
     if not varying:
-        walk.ledger.wall(
-            spread.reshape(-1)[:1], f"{describe(node)} leaves no axis that carries channels alone"
-        )
+        walk.pin(table.ids.reshape(-1)[:1], f"{describe(node)} leaves no axis that carries channels alone")
         return None
-    kept = max(varying, key=lambda axis: spread.shape[axis])
+    kept = max(varying, key=table.width)
     if 1 in varying and {reader.op for reader in node.output.consumers} == {"InstanceNormalization"}:
         kept = 1
-    rows = np.moveaxis(spread, kept, -1).reshape(-1, spread.shape[kept])
-    rows = np.unique(rows, axis=0) if len(varying) > 1 else rows[:1]
+    rows = table.rows(kept)
     for row in rows[1:]:
-        walk.ledger.tie(rows[0], row, f"{describe(node)} ties them to channels that stay")
+        walk.tie(rows[0], row, f"{describe(node)} ties them to channels that stay")
     fixed = (rows == FIXED).any(axis=0)
-    return walk.carry(node.output, kept, np.where(fixed, FIXED, rows[0]))
+    return walk.carry(node.output, kept, table.along(kept, np.where(fixed, FIXED, rows[0])))

@@ -31,6 +31,7 @@ def find_route(walk: Walk, node: ir.Node, found: Channels) -> bool:
     if not moved.follow(node, {source: numbers}):
         return False
     walk.routed |= moved.inside
+    walk.checked.add(1)  # sizes inside a route go with it
     for end, order in moved.ends.items():
         walk.route(Route(source, end, order), found)
     return True
@@ -53,6 +54,8 @@ class _Moved:
             node = pending.pop()
             moved = _carried_out(self._walk, node, known.get(node.inputs[0])) if node.inputs else None
             if moved is None or node.graph is not self._walk.graph:
+                return False
+            if any(tensor in known for tensor in list(node.inputs)[1:]):
                 return False
             self.inside.add(node)
             for tensor, numbers in zip(node.outputs, moved, strict=True):

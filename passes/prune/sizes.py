@@ -15,58 +15,58 @@ import numpy as np
 from graphopt import ir
 
 from .ledger import FIXED
-from .walk import Channels, Walk, axis_of, describe
+from .walk import DATA, NONE, Channels, Settled, Walk, axis_of, describe
 
-CONSUMERS = frozenset({"Reshape", "Expand", "Resize"})  # these check the reference themselves
+FIRST_ONLY = frozenset(
+    {"Gather", "Reshape", "Slice", "Squeeze", "Unsqueeze"}
+)  # the other inputs say how to move
 
 
-def shape_of(walk: Walk, node: ir.Node) -> None:
+def shape_of(walk: Walk, node: ir.Node) -> Settled:
     """Shape: its entry for the channel axis is a count of channels."""
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None or shape is None:
-        return
+        return NONE
+    walk.handled.append(found.ids)
     walk.counted.append(found)
     references = np.zeros(len(shape), np.int64)
     references[found.axis] = len(walk.counted)
     end = node.attr("end")
-    walk.references[node.output] = references[slice(node.attr("start", 0), end)]
+    walk.refer(node.output, references[slice(node.attr("start", 0), end)])
+    return DATA
 
 
 def follow(walk: Walk, node: ir.Node) -> bool:
-    """Move references through a node that only moves numbers; False when the node does something else.
-
-    Counting with a channel count (Mul, Div, ConstantOfShape, ...) walls those channels off.
-    """
-    arrays = [walk.references.get(tensor) for tensor in node.inputs]
-    if not any(array is not None and array.any() for array in arrays):
+    """Move references through a node that only moves numbers; False when the node does something else."""
+    if not any(True for _ in referenced(walk, node)):
         return False
-    mover = MOVERS.get(node.op)
-    moved = (
-        None if mover is None else mover(walk, node, [_or_zeros(walk, node, i) for i in range(len(arrays))])
-    )
-    if moved is not None:
-        walk.references[node.output] = moved
-        return True
-    if node.op not in CONSUMERS:
-        for found in referred(walk, arrays):
-            walk.ledger.wall(found.ids, f"{describe(node)} calculates with their number")
-    return False
+    mover = MOVERS.get(node.op) if node.is_standard else None
+    if mover is None or any(index for index, _ in referenced(walk, node) if node.op in FIRST_ONLY):
+        return False
+    if any(tensor.name and walk.shape(tensor) is None for tensor in node.inputs):
+        return False
+    moved = mover(walk, node, [_or_zeros(walk, node, index) for index in range(len(node.inputs))])
+    if moved is None or walk.shape(node.output) not in (None, moved.shape):
+        return False
+    walk.refer(node.output, moved)
+    return True
 
 
-def referred(walk: Walk, arrays: list[ir.Array | None]) -> Iterator[Channels]:
-    """Yield the channels whose number stands in these arrays."""
-    for array in arrays:
-        if array is not None:
-            for reference in np.unique(array[array > 0]).tolist():
-                yield walk.counted[reference - 1]
+def referenced(walk: Walk, node: ir.Node) -> Iterator[tuple[int, ir.Array]]:
+    """Yield the inputs that hold counts of channels, by place, with their references."""
+    for index, tensor in enumerate(node.inputs):
+        references = walk.references.get(tensor)
+        if references is not None and references.any():
+            yield index, references
 
 
 def follows(walk: Walk, node: ir.Node, index: int, before: Channels | None, after: Channels | None) -> None:
-    """Let the size input ``index`` of a node agree with what it makes of the channels, or wall them off.
+    """Let the size input ``index`` of a node agree with what it makes of the channels, or pin them.
 
     A constant is rewritten by the surgery.  A computed one agrees by itself when its entry for the
     channel axis is -1, or 0 (same as the input), or the number of these same channels.
     """
+    walk.checked.add(index)
     tensor = node.inputs[index]
     references = _or_zeros(walk, node, index).reshape(-1)
     settled = None
@@ -74,8 +74,8 @@ def follows(walk: Walk, node: ir.Node, index: int, before: Channels | None, afte
         counted = walk.counted[int(references[after.axis]) - 1]
         if walk.same(counted.ids, after.ids):
             settled, references[after.axis] = after.axis, 0
-    for found in referred(walk, [references]):
-        walk.ledger.wall(found.ids, f"{describe(node)} makes a different axis from their number")
+    for found in walk.referred(references):
+        walk.pin(found.ids, f"{describe(node)} makes a different axis from their number")
     if before is None and after is None:
         return
     if tensor.constant is not None and before is not None and after is not None:
@@ -83,7 +83,7 @@ def follows(walk: Walk, node: ir.Node, index: int, before: Channels | None, afte
     elif after is None or (settled is None and not _agrees(walk, node, index, before, after)):
         for end in (before, after):
             if end is not None:
-                walk.ledger.wall(end.ids, f"{describe(node)} takes its sizes from a calculation")
+                walk.pin(end.ids, f"{describe(node)} takes its sizes from a calculation")
 
 
 def _agrees(walk: Walk, node: ir.Node, index: int, before: Channels | None, after: Channels) -> bool:
@@ -151,6 +151,7 @@ MOVERS: dict[str, Mover] = {
     "Concat": lambda walk, node, arrays: np.concatenate([array.reshape(-1) for array in arrays]),
     "Gather": _gather,
     "Identity": lambda walk, node, arrays: arrays[0],
+    "Reshape": _reshape,
     "Slice": _slice,
     "Squeeze": _reshape,
     "Unsqueeze": _reshape,

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from graphopt import ir
 
 from .coupling import Coupling
-from .facts import SIZE_INPUTS
 from .ledger import FIXED
 from .slots import Slot
 from .walk import Route
@@ -20,7 +19,6 @@ Mask = npt.NDArray[np.bool_]
 # A zero scale makes these write a constant whatever they read; others only pass it on.
 SCALED = ("Mul", "BatchNormalization", "InstanceNormalization", "Conv", "ConvTranspose")
 LAYERS = ("Gemm", "MatMul")
-MIXING = ("LayerNormalization", "RMSNormalization", "GroupNormalization")
 
 
 def steady_channels(graph: ir.Graph, coupling: Coupling) -> dict[ir.Tensor, Mask]:
@@ -34,11 +32,28 @@ def steady_channels(graph: ir.Graph, coupling: Coupling) -> dict[ir.Tensor, Mask
         slots[slot.node].append(slot)
     routes = {edit.route.end: edit.route for edit in coupling.edits if edit.route is not None}
     found: dict[ir.Tensor, Mask] = {}
+    sizes: set[ir.Tensor] = set()
     for node in graph.nodes:
+        if _counts(node, sizes):
+            sizes.update(node.outputs)
         for tensor in node.outputs:
             if tensor in coupling.carried:
-                found[tensor] = _of_output(node, tensor, slots[node], routes, coupling, found)
+                found[tensor] = _of_output(node, tensor, slots[node], routes, coupling, found, sizes)
     return found
+
+
+def _counts(node: ir.Node, sizes: set[ir.Tensor]) -> bool:
+    """Whether a node calculates with nothing but the sizes of tensors, which the values do not change."""
+    if node.op in ("Shape", "Size"):
+        return node.is_standard
+    given = [tensor for tensor in node.inputs if tensor.name]
+    return (
+        node.is_standard
+        and any(tensor in sizes for tensor in given)
+        and all(tensor in sizes or tensor.constant is not None for tensor in given)
+        and not list(node.subgraphs())
+        and not node.op.startswith("Random")
+    )
 
 
 def has_zeros(graph: ir.Graph) -> bool:
@@ -69,17 +84,22 @@ def _of_output(
     routes: dict[ir.Tensor, Route],
     coupling: Coupling,
     found: dict[ir.Tensor, Mask],
+    sizes: set[ir.Tensor],
 ) -> Mask:
     ids = coupling.carried[tensor].ids
     route = routes.get(tensor)
     if route is not None:
         return found[route.source][route.order]
     makers = [slot for slot in slots if slot.role == "out"]
+    computed = makers and node.input(2) is not None and node.inputs[2].constant is None
+    if computed or node in coupling.mixing:
+        return np.zeros(len(ids), bool)
     if makers:
         return _made(makers[0], next((slot for slot in slots if slot.role == "in"), None), found)
-    steady = np.asarray(_passed(node, coupling, ids, found) & (coupling.on(ids) != FIXED), bool)
+    steady = np.asarray(_passed(node, coupling, ids, found, sizes) & (coupling.on(ids) != FIXED), bool)
     for slot in slots:
-        if slot.role == "scale" and node.op in SCALED and len(slot.ids) == len(ids):
+        shut = slot.role == "scale" and node.op in SCALED and len(slot.ids) == len(ids)
+        if shut and all(other.constant is not None for other in list(node.inputs)[2:] if other.name):
             steady = np.asarray(steady | _empty(slot), bool)
     return steady
 
@@ -99,13 +119,17 @@ def _empty(slot: Slot) -> Mask:
     return np.asarray(~slot.rows().any(axis=1), bool)
 
 
-def _passed(node: ir.Node, coupling: Coupling, ids: np.ndarray, found: dict[ir.Tensor, Mask]) -> Mask:
+def _passed(
+    node: ir.Node,
+    coupling: Coupling,
+    ids: np.ndarray,
+    found: dict[ir.Tensor, Mask],
+    sizes: set[ir.Tensor],
+) -> Mask:
     """An output is steady when all that comes in for its class is."""
-    if node.op in MIXING:
-        return np.zeros(len(ids), bool)
     moving: set[int] = set()
-    for index, tensor in enumerate(node.inputs):
-        if not tensor.name or tensor.constant is not None or index in SIZE_INPUTS.get(node.op, ()):
+    for tensor in node.inputs:
+        if not tensor.name or tensor.constant is not None or tensor in sizes:
             continue
         if tensor not in found:
             return np.zeros(len(ids), bool)

@@ -31,7 +31,10 @@ class Task(Aim):
     @property
     def is_depthwise(self) -> bool:
         """Whether every group makes a few outputs of one input."""
-        return self.patches.groups > 1 and self.weight.shape[0 if self.node.op != "Conv" else 1] == 1
+        groups = self.patches.groups
+        if self.node.op == "ConvTranspose":  # (inputs, outputs of a group, ...)
+            return groups > 1 and self.weight.shape[0] == groups
+        return groups > 1 and self.weight.shape[1] == 1
 
 
 def task_of(node: ir.Node, slots: tuple[Slot, ...], known: Set[str]) -> Task | str:

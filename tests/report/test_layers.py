@@ -17,6 +17,8 @@ import graphopt
 from graphopt import ir, runtime
 from graphopt.report.kept import kept_channels
 from graphopt.report.layers import layer_records, survey
+from graphopt.report.signal import Channels
+from tests.corpus._net import Net
 
 MODELS = Path(__file__).parent.parent.parent / "models"
 
@@ -109,9 +111,39 @@ def test_pruned_channels_are_compared_with_themselves(small: Path, tmp_path: Pat
 def test_a_wrong_channel_would_be_seen(small: Path) -> None:
     before = survey(ir.load(small), {"x": (1, 2, 9, 9)})
     item = {"tensor": "a", "remove": [2, 5], "members": ["a"]}
-    kept = kept_channels([item], before)
-    assert kept == dict.fromkeys(("a", "n", "r", "d"), (0, 1, 3, 4, 6, 7))
-    assert kept_channels([item, item], before) == {}
+    kept = kept_channels([[item]], before)
+    assert kept == dict.fromkeys(("a", "n", "r", "d"), Channels(1, (0, 1, 3, 4, 6, 7)))
+    assert kept_channels([[item], [item]], before) == {}
+
+
+def test_two_groups_of_one_layer_go_together(small: Path) -> None:
+    before = survey(ir.load(small), {"x": (1, 2, 9, 9)})
+    items = [{"tensor": "a", "remove": [2]}, {"tensor": "a", "remove": [5]}]
+    assert kept_channels([items], before)["r"] == Channels(1, (0, 1, 3, 4, 6, 7))
+
+
+def test_channels_of_other_layers_are_those_that_the_plan_names(small: Path) -> None:
+    """What is joined to other channels has other numbers there; a plan that was edited counts for itself."""
+    before = survey(ir.load(small), {"x": (1, 2, 9, 9)})
+    narrowed = [
+        {"tensor": "a", "axis": 1, "remove": [2]},
+        {"tensor": "y", "axis": 1, "remove": [0]},
+    ]
+    item = {"tensor": "a", "remove": [2], "narrowed": narrowed}
+    assert kept_channels([[item]], before)["y"] == Channels(1, (1, 2, 3))
+    assert "y" not in kept_channels([[{**item, "remove": [3]}]], before)
+
+
+def test_channels_on_the_last_axis_are_compared_there(tmp_path: Path) -> None:
+    """Tokens of 12 channels where there are 5 of them: channel 9 is kept, and no axis has a place for it."""
+    net = Net()
+    y = net.op(
+        "Add", net.op("MatMul", net.input("v", (1, 5, 6)), net.random(6, 12), name="wide"), net.random(12)
+    )
+    net.op("MatMul", net.op("Relu", y, name="relu"), net.random(12, 3), name="narrow")
+    onnx.save(net.model("narrow.out"), tmp_path / "tokens.onnx")
+    layers = report_of(tmp_path / "tokens.onnx", tmp_path, "prune:ratio=0.25:round_to=1:repair=false")
+    assert layers["wide"]["snr_db"] > 100 and layers["relu"]["snr_db"] > 100
 
 
 def test_added_nodes_hang_where_they_read(small: Path) -> None:

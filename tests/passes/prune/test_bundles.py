@@ -38,7 +38,7 @@ def test_each_group_gives_one() -> None:
 def test_what_stays_in_one_group_keeps_partners_in_the_others() -> None:
     ledger = Ledger()
     table = ledger.fresh(12).reshape(3, 4)
-    ledger.wall(table[1, :3], "somebody needs them")
+    ledger.pin(table[1, :3], "somebody needs them")
     assert bundled(ledger, table) == 1
     reasons = [ledger.walls().get(ledger.find(one), "") for one in table[0].tolist()]
     assert sum("none to spare" in reason for reason in reasons) == 3
@@ -73,7 +73,7 @@ def test_random_blocks(seed: int) -> None:
     rng = np.random.default_rng(seed)
     ledger = Ledger()
     ids = ledger.fresh(int(rng.choice([12, 24, 36])))
-    ledger.wall(ids[rng.random(len(ids)) < 0.1], "walled at random")
+    ledger.pin(ids[rng.random(len(ids)) < 0.1], "walled at random")
     ties = rng.permutation(ids)[: int(rng.integers(0, 6)) * 2].reshape(2, -1)
     ledger.tie(ties[0], ties[1], "tied at random")
     tables = []
