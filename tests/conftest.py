@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import os
+
+# Threads of linear algebra that wait for each other burn the cores that the other worker needs.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,11 +30,42 @@ from graphopt.pipeline import Context, Contract, Pass, Plan, PlannedPass, option
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
 
+MOST_KEPT, LARGEST_KEPT = 4096, 32 * 32  # images and their pixels: 12 MB
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what is measured out of the folder of whoever runs the tests; once a session is enough."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def images_drawn_once() -> Iterator[None]:
+    """Draw each synthetic image once a session: it depends on its size and its generator's state alone."""
+    module: Any = importlib.import_module(
+        "graphopt.data.synthetic"
+    )  # the package has a function of that name
+    drawn: OrderedDict[tuple[object, ...], tuple[np.ndarray, Any]] = OrderedDict()
+
+    def natural_image(rng: np.random.Generator, height: int, width: int, channels: int) -> np.ndarray:
+        if height * width > LARGEST_KEPT:
+            return draw(rng, height, width, channels)
+        state = rng.bit_generator.state
+        key = (*state["state"].values(), height, width, channels)
+        if key in drawn:
+            drawn.move_to_end(key)
+            image, rng.bit_generator.state = drawn[key]
+        else:
+            image = draw(rng, height, width, channels)
+            image.flags.writeable = False
+            drawn[key] = image, rng.bit_generator.state
+            if len(drawn) > MOST_KEPT:
+                drawn.popitem(last=False)
+        return image
+
+    draw, module.natural_image = module.natural_image, natural_image
+    yield
+    module.natural_image = draw
 
 
 def build_classifier(batch: int | str = 1, *, side: int | str = 4, seed: int = 0) -> onnx.ModelProto:

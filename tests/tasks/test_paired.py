@@ -23,7 +23,7 @@ def test_an_interval_covers_the_true_change_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     covered = 0
     for seed in range(200):
-        before, after = rng.random(300) < 0.8, rng.random(300) < 0.7
+        before, after = rng.random(100) < 0.8, rng.random(100) < 0.7
         found = paired_rates(before, after, seed)
         covered += found.low <= -0.1 <= found.high
     assert 0.90 <= covered / 200 <= 0.985

@@ -80,6 +80,7 @@ def plain(case: Case, edit: Callable[[Any], Any]) -> bytes:
 
 def run(model: bytes, case: Case) -> list[Any]:
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model, options)

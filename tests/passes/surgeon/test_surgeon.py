@@ -39,6 +39,7 @@ NAMES.remove("clipped_twice")
 
 def run(model: bytes, rng_seed: int = 0) -> list[np.ndarray]:
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model, options)
     rng = np.random.default_rng(rng_seed)
