@@ -67,13 +67,12 @@ class Quantizer:
         steps = np.rint(values.astype(np.float32) / self.scale) + self.zero_point
         return np.clip(steps, self.low, self.high).astype(self.dtype)
 
-    def insert(self, graph: ir.Graph, is_trained: bool) -> list[str]:
-        """Let the readers of the parameter, or of its masked product, read it rounded.
+    def insert(self, tensor: Tensor | None, graph: ir.Graph, is_trained: bool) -> list[str]:
+        """Let the readers of the parameter ``tensor``, or of its masked product, read it rounded.
 
         Returns the names of new parameters.  The gradient of the scale is that of learned step sizes
         (S. Esser et al., 2020).
         """
-        tensor = next((t for t in graph.initializers if t.name == self.name), None)
         if self.is_bias or tensor is None or not tensor.consumers:
             return []
         if len(tensor.consumers) == 1 and tensor.consumers[0].name.startswith(f"{self.name}.masked"):
@@ -125,16 +124,18 @@ def find_quantizers(graph: ir.Graph) -> dict[str, Quantizer]:
         if stored is None or scale is None or stored.size < 2 or graph.is_output(node.output):
             continue
         found[node.output.name] = _quantizer(node, stored, scale)
-    return {name: replace(one, biases=_biases(graph, name, found)) for name, one in found.items()}
+    biases = _biases(graph, found)
+    return {name: replace(one, biases=tuple(biases.get(name, ()))) for name, one in found.items()}
 
 
-def _biases(graph: ir.Graph, weight: str, known: Mapping[str, Quantizer]) -> tuple[str, ...]:
-    """The stored biases of the layers that read a weight: integer kernels add them in steps of its scale."""
-    return tuple(
-        node.inputs[2].name
-        for node in graph.find("Conv", "ConvTranspose", "Gemm")
-        if node.input(2) is not None and node.inputs[1].name == weight and node.inputs[2].name in known
-    )
+def _biases(graph: ir.Graph, known: Mapping[str, Quantizer]) -> dict[str, list[str]]:
+    """The stored biases of layers, by the weight: integer kernels add them in steps of its scale."""
+    biases: dict[str, list[str]] = {}
+    for node in graph.find("Conv", "ConvTranspose", "Gemm"):
+        bias = node.input(2)
+        if bias is not None and bias.name in known:
+            biases.setdefault(node.inputs[1].name, []).append(bias.name)
+    return biases
 
 
 def _quantizer(node: Node, stored: np.ndarray, scale: np.ndarray) -> Quantizer:

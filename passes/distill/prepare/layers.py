@@ -103,7 +103,10 @@ def _with_output_padding(node: Node, low: list[int], high: list[int]) -> tuple[l
 def _transposed_pads(
     node: Node, size: tuple[int, ...], kernel: tuple[int, ...], strides: list[int], dilations: list[int]
 ) -> tuple[list[int], list[int]]:
-    """What is cut off the full result, before and after, for each axis."""
+    """What is cut off the full result, before and after, for each axis; below zero, what is added.
+
+    Of an odd surplus the larger half goes before, with SAME_UPPER behind (ONNX, ConvTranspose).
+    """
     ndim = len(kernel)
     pads = list(node.attr("pads") or [0] * 2 * ndim)
     begins, ends = pads[:ndim], pads[ndim:]
@@ -117,9 +120,9 @@ def _transposed_pads(
     )
     for axis in range(ndim):
         full = strides[axis] * (size[axis] - 1) + extra[axis] + (kernel[axis] - 1) * dilations[axis] + 1
-        cut = max(full - target[axis], 0)
-        small = cut // 2
-        begins[axis], ends[axis] = (cut - small, small) if auto == "SAME_LOWER" else (small, cut - small)
+        cut = full - target[axis] if wanted is not None else max(full - target[axis], 0)
+        first = max(cut // 2 if auto == "SAME_UPPER" else cut - cut // 2, 0)
+        begins[axis], ends[axis] = first, cut - first
     return begins, ends
 
 

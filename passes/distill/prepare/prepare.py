@@ -76,8 +76,10 @@ def prepare(
     found = problems(model.graph, set(alive), live_bn=live_bn)
     masked = add_masks(model.graph, alive, quantizers, sparse)
     names = [tensor.name for tensor in alive]
+    parameters = {tensor.name: tensor for tensor in model.graph.initializers}
+    trained = frozenset(names)
     for name, quantizer in quantizers.items():
-        names += quantizer.insert(model.graph, name in names)
+        names += quantizer.insert(parameters.get(name), model.graph, name in trained)
     model.graph.sort()
     prepared = Prepared(
         model, shapes, tuple(names), tuple(statistics), quantizers, tuple(found), nodes, tuple(masked)

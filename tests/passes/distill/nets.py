@@ -175,6 +175,17 @@ REWRITTEN: dict[str, tuple[Body, int]] = {
     "ConvTranspose-dilated": (_transposed(3, dilations=[2, 2]), 17),
     "ConvTranspose-cut": (_transposed(2, strides=[3, 3], pads=[2, 2, 2, 2]), 17),
     "ConvTranspose-same": (_transposed(3, strides=[2, 2], auto_pad="SAME_UPPER"), 17),
+    "ConvTranspose-same-lower": (_transposed(3, strides=[2, 2], auto_pad="SAME_LOWER"), 17),
+    "ConvTranspose-same-narrow": (_transposed(1, strides=[2, 2], auto_pad="SAME_UPPER"), 17),
+    "ConvTranspose-sized": (_transposed(3, strides=[2, 2], output_shape=[10, 12]), 17),
+    "ConvTranspose-sized-larger": (
+        _transposed(3, strides=[2, 2], output_padding=[1, 0], output_shape=[11, 14]),
+        17,
+    ),
+    "ConvTranspose-sized-upper": (
+        _transposed(3, strides=[2, 2], auto_pad="SAME_UPPER", output_shape=[10, 14]),
+        17,
+    ),
     "Resize-nearest": (
         _resize((12, 18), mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
         17,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from graphopt import ir
 from graphopt.errors import PassError
@@ -147,3 +149,46 @@ def test_weights_in_four_bits() -> None:
     assert stored.dtype == ml_dtypes.int4
     np.testing.assert_array_equal(stored.astype(int), 7)
     student.check()
+
+
+def chain(layers: int) -> ir.Model:
+    """Products with stored weights and biases, one behind the other, on x[1,4]."""
+    rng = np.random.default_rng(0)
+    nodes, weights, source = [], [], "x"
+    for number in range(layers):
+        stored = {"w": (rng.integers(-127, 127, (4, 4)), np.int8), "b": (rng.integers(-9, 9, 4), np.int32)}
+        for part, (values, dtype) in stored.items():
+            name = f"{part}{number}"
+            weights.append(numpy_helper.from_array(values.astype(dtype), f"{name}.stored"))
+            weights.append(numpy_helper.from_array(np.float32(0.01), f"{name}.scale"))
+            nodes.append(helper.make_node("DequantizeLinear", [f"{name}.stored", f"{name}.scale"], [name]))
+        made = "y" if number == layers - 1 else f"x{number}"
+        nodes.append(helper.make_node("Gemm", [source, f"w{number}", f"b{number}"], [made], made))
+        source = made
+    ports = [[helper.make_tensor_value_info(name, 1, [1, 4])] for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "chain", *ports, weights)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return ir.from_bytes(proto.SerializeToString())
+
+
+def test_each_bias_is_found_beside_its_weight_in_one_look_at_the_graph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many layers there are, the graph is gone through as often."""
+    looks: list[str] = []
+    find = ir.Graph.find
+
+    def counted(graph: ir.Graph, *ops: str) -> Iterator[ir.Node]:
+        looks.append(" ".join(ops))
+        return find(graph, *ops)
+
+    monkeypatch.setattr(ir.Graph, "find", counted)
+    counts = []
+    for layers in (3, 12):
+        looks.clear()
+        found = find_quantizers(chain(layers).graph)
+        counts.append(len(looks))
+        assert all(found[f"w{number}"].biases == (f"b{number}",) for number in range(layers))
+    assert counts[0] == counts[1]
+    prepared = prepare(chain(3), {"x": np.ones((1, 4), np.float32)}, Choice())
+    assert {f"w{number}::stretch" for number in range(3)} <= set(prepared.parameters)
