@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from graphopt.pipeline.flips import Flips
+from graphopt.pipeline.judged import Judged
 from graphopt.runtime import Session, classifier_output
 
 if TYPE_CHECKING:
     from graphopt import ir
     from graphopt.data import Samples
     from graphopt.pipeline.context import Context
+
+Open: TypeAlias = "Callable[[ir.Model, Sequence[str] | None], Session]"
 
 HELD_OUT = 512  # samples at most; the standard error of a rate is then 2 points at worst
 FITTED = 256  # samples that a trial is fitted to at most; the result is fitted to all
@@ -32,9 +36,12 @@ class Harm:
     sample.
     """
 
-    def __init__(self, model: ir.Model, ctx: Context) -> None:
+    def __init__(self, model: ir.Model, ctx: Context, open_model: Open | None = None) -> None:
+        """``open_model`` opens what is judged and takes names of outputs; by default like the original."""
         self._ctx = ctx
+        self._open: Open = open_model or ctx.session
         self._original = ctx.session(model)
+        self._judged = Judged(model)
         self._samples = held_out(ctx.calibration)
         first = self._original.run(next(iter(self._samples)).feeds)
         self._scores = classifier_output(first)
@@ -43,6 +50,7 @@ class Harm:
             ctx.used_labels()
         elif self._scores is not None and self._hardly_varies(self._scores):
             self._scores = None
+        self._floats = ctx.session(model, self._judged.names) if self._scores is None else None
 
     @property
     def measure(self) -> str:
@@ -57,14 +65,16 @@ class Harm:
         return "disagreement with the original" if self._scores else "noise in percent of the variation"
 
     def of(self, model: ir.Model) -> float:
-        """Return the harm done to ``model``, in points."""
-        candidate = self._ctx.session(model)
+        """Return the harm done to ``model``, in points; infinite where its answers are no numbers."""
         if self._scores is None:
-            return self._noise(candidate)
+            return self._noise(model)
+        candidate = self._open(model, None)
         flips = Flips()
         for batch in self._ctx.progress("measuring harm", self._samples.batches(BATCH)):
             old = self._original.run(batch.feeds)[self._scores]
             new = candidate.run(batch.feeds)[self._scores]
+            if (np.isfinite(old) & ~np.isfinite(new)).any():
+                return math.inf
             flips.update(old, new, batch.labels if self._labelled else None)
         return 100.0 * (flips.loss if self._labelled else flips.disagreement)
 
@@ -77,19 +87,27 @@ class Harm:
         )
         return max(answers.values()) > SAME_ANSWER * answers.total()
 
-    def _noise(self, candidate: Session) -> float:
+    def _noise(self, model: ir.Model) -> float:
+        """The noise of the float outputs, or of the float tensors before what chooses."""
+        if self._floats is None or not self._judged.names:
+            return 100.0
+        names = self._judged.where(model)
+        candidate = self._open(model, list(dict.fromkeys(names)))
         signal: dict[str, Variation] = {}
         noise: dict[str, float] = {}
         for batch in self._ctx.progress("measuring harm", self._samples.batches(BATCH)):
-            old, new = self._original.run(batch.feeds), candidate.run(batch.feeds)
-            for name, value in old.items():
+            old, new = self._floats.run(batch.feeds), candidate.run(batch.feeds)
+            for (name, value), there in zip(old.items(), names, strict=True):
                 if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
                     continue
-                if value.shape != new[name].shape:
+                if value.shape != new[there].shape:
                     return 100.0  # data-dependent sizes: the result is a different one
-                was = value.astype(np.float64)
-                signal.setdefault(name, Variation()).add(was)
-                noise[name] = noise.get(name, 0.0) + float(np.square(new[name] - was).sum())
+                counts = np.isfinite(value)
+                was, error = value.astype(np.float64), new[there].astype(np.float64) - value
+                if not np.isfinite(error[counts]).all():
+                    return math.inf
+                signal.setdefault(name, Variation()).add(np.where(counts, was, 0.0))
+                noise[name] = noise.get(name, 0.0) + float(np.square(error[counts]).sum())
         return max((100.0 * noise[name] / (signal[name].power or 1.0) for name in noise), default=100.0)
 
 
@@ -153,7 +171,8 @@ def last_harmless(
         before = model.snapshot()
         try:
             compress(middle)
-            known[middle] = harm.of(model)
+            harmed = harm.of(model)
+            known[middle] = math.inf if math.isnan(harmed) else harmed
         finally:
             model.restore(before)
         if note is not None:

@@ -7,7 +7,7 @@ from graphopt.runtime.agreement import Accuracy, Agreement, classifier_output, d
 from graphopt.runtime.difference import Comparison, Difference, Verdict, differences
 from graphopt.runtime.fold import evaluate
 from graphopt.runtime.fusion import kernels, optimized
-from graphopt.runtime.host import Machine, machine
+from graphopt.runtime.host import Machine, machine, pair_sums
 from graphopt.runtime.probe import tensor_shapes
 from graphopt.runtime.profile import Kernel, ProfiledSession, profile
 from graphopt.runtime.session import Session, check_session
@@ -38,6 +38,7 @@ __all__ = [
     "latency",
     "machine",
     "optimized",
+    "pair_sums",
     "paired_latency",
     "profile",
     "ranks",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
 
 _CPUINFO = Path("/proc/cpuinfo")
 # best first: what decides how fast integer and float kernels run
-_ISA = {
+_FLAGS = {
     "amx_int8": "amx_int8",
     "avx512_vnni": "avx512_vnni",
     "avx_vnni": "avx_vnni",
@@ -22,6 +23,23 @@ _ISA = {
     "asimddp": "neon_dotprod",
     "asimd": "neon",
 }
+
+
+# the same by what numpy finds by asking the processor itself; its names differ between versions
+_FEATURES = {
+    "AVX512VNNI": "avx512_vnni",
+    "AVX512_CLX": "avx512_vnni",
+    "AVX512F": "avx512",
+    "AVX2": "avx2",
+    "AVX": "avx",
+    "SSE41": "sse4_1",
+    "ASIMDDP": "neon_dotprod",
+    "ASIMD": "neon",
+}
+# numpy does not look for these; where the processor has the feature beside them, cpuinfo is believed
+_NEEDS = {"amx_int8": "AVX512F", "avx512_vnni": "AVX512F", "avx_vnni": "AVX2", "neon_i8mm": "ASIMDDP"}
+# Without dot products of bytes, pairs of u8 * s8 are added in 16 bits, which saturates on 8-bit weights.
+_SATURATING = frozenset({"avx512", "avx2", "avx", "sse4_1"})
 
 
 class Machine(TypedDict):
@@ -41,7 +59,7 @@ def machine(threads: int | None = None) -> Machine:
     lines = _CPUINFO.read_text().splitlines() if _CPUINFO.exists() else []
     return Machine(
         cpu=_cpu_name(lines),
-        isa=_instruction_set(lines),
+        isa=_instruction_set(lines, _features()),
         threads=_usable_processors() if threads is None else threads,
         onnxruntime=_runtime_version(),
     )
@@ -62,9 +80,36 @@ def _cpu_name(cpuinfo: list[str]) -> str:
     return " ".join(name.split())
 
 
-def _instruction_set(cpuinfo: list[str]) -> str:
+def pair_sums(isa: str) -> str:
+    """The integers in which onnxruntime adds neighbouring products of u8 and s8 there: int16 or int32.
+
+    ``isa`` as ``machine`` names it.  In int16 a sum of two saturates unless weights are kept small.
+    """
+    return "int16" if isa in _SATURATING else "int32"
+
+
+def _instruction_set(cpuinfo: list[str], features: frozenset[str]) -> str:
+    """The best of what /proc/cpuinfo lists and the processor has.
+
+    An emulated process sees the cpuinfo of its host; other systems than Linux have none.
+    """
     flags = set((_field(cpuinfo, "flags") or _field(cpuinfo, "Features")).split())
-    return next((isa for flag, isa in _ISA.items() if flag in flags), platform.machine().lower())
+    listed = [isa for flag, isa in _FLAGS.items() if flag in flags]
+    own = next((isa for feature, isa in _FEATURES.items() if feature in features), None)
+    if own is None:
+        return listed[0] if listed else platform.machine().lower()
+    return next((isa for isa in listed if isa == own or _NEEDS.get(isa) in features), own)
+
+
+def _features() -> frozenset[str]:
+    """What numpy found by asking the processor; empty where it does not say."""
+    for module in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):
+        try:
+            found = getattr(import_module(module), "__cpu_features__", {})
+        except ImportError:
+            continue
+        return frozenset(name for name, is_there in found.items() if is_there)
+    return frozenset()
 
 
 def _field(cpuinfo: list[str], name: str) -> str:

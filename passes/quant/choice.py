@@ -3,54 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from graphopt.ir import Model
 
-from .draft import Draft, Drafter
+from .draft import Draft
 from .insertion import insert
 from .items import node_id
 from .kept_times import Clock, KeptClock
+from .searching import Found
+from .sizes import file_bytes, growth
 from .speed import BETTER, CLEARLY_FASTER, Timer, is_slower, slow_nodes, told
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 
+FASTER = 0.98  # of the float time: what a gain has to be below, beyond what measurements differ by
+
+
 @dataclass(frozen=True)
 class Choice:
-    """The quickest draft, None when float is quickest, and what was measured, in words."""
+    """What is best stored, None when float is, and what was measured, in words."""
 
-    draft: Draft | None
+    best: Found | None
     reason: str
 
 
-def choose(drafter: Drafter, floats: Mapping[str, str], ctx: Context) -> Choice:
+def choose(found: Found, ctx: Context) -> Choice:
     """Time what a draft makes of the model, and leave float what that makes quicker.
 
-    ``floats`` are the ids of layers that stay float in any case, with the reasons.  Raises ModelError when
+    What a budget allows is kept: layers that leave it are stored all the same.  Raises ModelError when
     onnxruntime cannot run one of the models.
     """
+    drafter, floats = found.drafter, found.floats
     timer = _timer(ctx)
     full = drafter.draft(floats)
     rewritten, stored = drafter.model.copy(), _stored(drafter.model, full)
     plain = drafter.plain()
     times = timer.milliseconds([plain, stored])
     if times[1] <= CLEARLY_FASTER * times[0]:
-        return Choice(drafter.draft(floats), _words(times))
+        return Choice(_with(found, floats), _words(times))
     full = drafter.draft(floats)
     slow = slow_nodes(full.placement, rewritten, stored, timer, ctx.shapes)
     reason = "8 bits are slower for it on this machine: measure=false stores it all the same"
-    mixed = drafter.draft({**floats, **{node_id(node): reason for node in slow}}) if slow else full
+    fewer = {**floats, **{node_id(node): reason for node in slow}}
+    mixed = drafter.draft(fewer) if slow else full
+    smallest = stored
     if slow and mixed.placement.layers:
-        times = timer.milliseconds([plain, stored, _stored(drafter.model, mixed)])
-    best = mixed if len(times) > 2 and times[2] < BETTER * times[1] else drafter.draft(floats)
-    reached = times[2] if best is mixed else times[1]
+        candidate = _stored(drafter.model, mixed)
+        times = timer.milliseconds([plain, stored, candidate])
+        if times[2] < BETTER * times[1] and found.harm_of(fewer) <= max(found.limit, found.harm):
+            smallest = candidate
+    is_mixed = smallest is not stored
+    reached = times[2] if is_mixed else times[1]
+    words = _words([times[0], reached])
     if is_slower(reached, times[0]):
-        return Choice(None, f"8 bits would be slower on this machine ({_words([times[0], reached])})")
-    left = f"; {told(slow)} stay float" if best is mixed else ""
-    return Choice(best, _words([times[0], reached]) + left)
+        return Choice(None, f"8 bits would be slower on this machine ({words})")
+    grown = growth(file_bytes(plain), file_bytes(smallest))
+    if grown and reached > FASTER * times[0]:
+        return Choice(None, f"8 bits would make it no faster ({words}) and larger, {grown}")
+    left = f"; {told(slow)} stay float" if is_mixed else ""
+    return Choice(_with(found, fewer if is_mixed else floats), words + left)
+
+
+def _with(found: Found, floats: Mapping[str, str]) -> Found:
+    """The same with these layers in float; its draft becomes the last one made."""
+    return replace(found, draft=found.drafter.draft(floats), floats=floats)
 
 
 def _timer(ctx: Context) -> Clock:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from graphopt.ir import Graph, Node, Tensor
 from graphopt.targets import Target
 
+from .claims import activations, unclaimed
 from .placement import Placement, Stored
 from .rules import JOINS, LAYERS, layer_bias, refusal
 
@@ -21,9 +22,11 @@ def place_entries(graph: Graph, refused: Callable[[Node], str | None], target: T
     fed: set[Tensor] = set()  # what layers on integers lead to
     for node in graph.nodes:
         reason = _reason(node, fed, refused, target)
+        forgotten = unclaimed(node, activations(node)) if reason is None else None
+        reason = reason if forgotten is None else forgotten
         if reason is None:
             placement.integer.append(node)
-        elif reason and node.op in LAYERS:
+        elif forgotten or (reason and node.op in LAYERS):
             placement.skips.append((node, reason))
         if (reason is None and node.op in LAYERS) or any(t in fed for t in node.inputs):
             fed.update(node.outputs)

@@ -18,10 +18,10 @@ import numpy as np
 from graphopt.ir import Graph, Model, Node, Tensor
 from graphopt.targets import Target
 
+from .claims import activations, unclaimed
 from .parameters import Bounds
 from .rules import (
     GATES,
-    JOINS,
     LAYERS,
     MIXERS,
     clip_bounds,
@@ -118,7 +118,7 @@ class _Region:
         self.target = target
         self.outputs = set(graph.outputs)
         self.reasons: dict[Node, str | None] = {
-            n: refused(n) or refusal(n, target) or self._handed_out(n)
+            n: refused(n) or refusal(n, target) or self._handed_out(n) or unclaimed(n, activations(n))
             for n in graph.nodes
             if is_known(n, target)
         }
@@ -233,13 +233,6 @@ class _Region:
 
     def _is_candidate(self, node: Node) -> bool:
         return node in self.reasons and self.reasons[node] is None
-
-
-def activations(node: Node) -> list[Tensor]:
-    """The inputs of a candidate that are not parameters."""
-    if node.op in JOINS:
-        return [tensor for tensor in node.inputs if tensor.constant is None]
-    return [node.inputs[0]]
 
 
 def _stored(region: _Region) -> Iterator[Stored]:

@@ -2,61 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from graphopt import ir, runtime
-from graphopt.errors import ModelError
+from graphopt import ir
+from graphopt.errors import ModelError, UsageError
 from graphopt.ir import Model
 from graphopt.pipeline import Context, Contract, Plan, PlannedPass, Trial, option
 
-from .absorption import absorb
 from .alone import trials
-from .chains import known_shapes
-from .choice import choose
+from .combinations import refuse_unheard
 from .draft import Drafter
-from .equalisation import MODES, equalise
-from .figures import show_rounding, show_storing
+from .figures import show_rounding
 from .insertion import insert
 from .items import (
     AbsorbItem,
     BlockItem,
     DynamicItem,
     EqualiseItem,
-    Item,
-    TensorItem,
     TuneItem,
     WeightItem,
     from_plan,
     node_id,
-    to_plan,
 )
-from .kept_ranges import Kept, read, write, write_tensorrt
-from .ladder import climb
 from .lighter import apply_lighter, check_mode, opset_of_lighter, plan_lighter
+from .prepare import prepare
 from .ranges import CALIBRATORS, Calibrator
 from .refining import refine
 from .rewrites import carry_out
 from .rules import LAYERS
 from .scheme import Scheme, opset_of, raise_opset, resolve
-from .searching import Budget, choose_absorption, choose_equalisation
 from .selection import Selection, refusal_of
-from .sparing import spare
-from .telling import RUN_HERE, tell_fusion, tell_limits
+from .sessions import host_sums
+from .sizes import file_bytes, warn_of_growth
+from .static import StaticPlanner, assumptions
+from .telling import tell_fusion
 from .validation import refuse_violations
 
-if TYPE_CHECKING:
-    from graphopt.data import Samples
-
-REFIT_BELOW = 6  # bits of a weight; with more, fitting anew does more harm than good
+REFIT_BELOW = 6  # bits of a weight; with more, fitting anew costs more accuracy than it gains
 FULL, REDUCED = 127, 63  # largest stored weight in 8 and in 7 bits
-# Without these dot products, pairs of u8 * s8 are summed in 16 bits, which saturates on 8-bit weights.
-SATURATING = frozenset({"avx512", "avx2", "avx", "sse4_1"})
 
 
 @dataclass(frozen=True)
@@ -113,7 +100,8 @@ class Quant(PlannedPass):
     )
     bias_correction: bool = option(True, "let biases take up the mean errors, one layer after the other")
     refit: bool | None = option(
-        None, "fit weights anew before they are rounded; none: with fewer than 6 bits"
+        None,
+        "fit weights anew before they are rounded; none: with fewer than 6 bits and rounding=second-order",
     )
     equalise: str = option(
         "auto",
@@ -135,24 +123,30 @@ class Quant(PlannedPass):
         minimum=0,
     )
     measure: bool = option(
-        True, "time both here, and leave float what 8 bits would slow down (onnxruntime targets)"
+        True,
+        "time both here, and leave float what 8 bits would slow down, or enlarge without making it faster "
+        "(mode=static, onnxruntime targets)",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_unheard(self.options, {option.name: option.default for option in self.describe()})
 
     def plan(self, model: Model, ctx: Context) -> Plan:
         """Decide which tensors and weights to store, and measure the ranges of the tensors."""
         if reason := refusal_of(model):
             ctx.skipped("model", reason)
             return Plan()
-        self._selection.refuse_unmatched(model)
+        self.selection.refuse_unmatched(model)
         check_mode(ctx.target, self.mode)
         if self.mode != "static":
             choice = {name: getattr(self, name) for name in ("mode", "bits", "block", "per_channel")}
-            return plan_lighter(model, ctx, self._selection.refusal, limit=self._weight_limit(), **choice)
+            return plan_lighter(model, ctx, self.selection.refusal, limit=self.weight_limit(8, ctx), **choice)
         scheme = resolve(ctx.target, self.activations, self.symmetric, self.per_channel)
         before = model.snapshot()
         try:
             scheme = raise_opset(model, scheme, ctx.warn)
-            return self._plan(model, scheme, ctx)
+            return StaticPlanner(self, model, scheme, ctx).plan()
         except ModelError as error:
             ctx.skipped("model", str(error))
             return Plan()
@@ -163,10 +157,11 @@ class Quant(PlannedPass):
         """Put the pairs of a plan into the model, at the opset that they need."""
         if not plan.items:
             return
-        items = from_plan(plan)
+        items, before = from_plan(plan), file_bytes(model)
         if any(isinstance(item, (BlockItem, DynamicItem)) for item in items):
             ir.convert_opset(model, opset_of_lighter(items))
             apply_lighter(model, items, ctx)
+            warn_of_growth(before, model, ctx)
             return
         ir.convert_opset(model, opset_of(items))
         prepare(model, items, ctx)
@@ -181,6 +176,9 @@ class Quant(PlannedPass):
         refined = refine(original, model, items, ctx)
         refuse_violations(model, ctx.target)
         tell_fusion(model, ctx)
+        warn_of_growth(before, model, ctx)
+        if assumed := assumptions(self, ctx):
+            ctx.details["assumed"] = assumed
         show_rounding(refined.layers, labels, ctx)
         if refined.said:
             ctx.reported("; ".join(text for text in (ctx.summary, refined.said) if text))
@@ -190,131 +188,50 @@ class Quant(PlannedPass):
         if reason := refusal_of(model):
             ctx.skipped("model", reason)
             return
+        if self.mode != "static":
+            raise UsageError(f"quant: layers are tried alone with mode=static, not with mode={self.mode}")
+        self.selection.refuse_unmatched(model)
         scheme = resolve(ctx.target, self.activations, self.symmetric, self.per_channel)
-        made, calibrator = model.copy(), self._calibrator(scheme)
+        made, calibrator = model.copy(), self.calibrator_of(scheme)
         scheme = raise_opset(made, scheme, ctx.warn)
 
         def drafter(bits: int) -> Drafter:
-            limit, refused = self._weight_limit(bits), self._selection.refusal
-            return Drafter(made, scheme, refused, limit, ctx, calibrator, sums=self._sums)
+            limit, refused = self.weight_limit(bits, ctx), self.selection.refusal
+            return Drafter(made, scheme, refused, limit, ctx, calibrator, sums=self.sums(ctx))
 
         yield from trials(made, drafter)
 
-    def _plan(self, model: Model, scheme: Scheme, ctx: Context) -> Plan:
-        def drafter_of(calibrator: Calibrator, samples: Samples | None = None) -> Drafter:
-            return self._drafter(model, scheme, ctx, calibrator, known, samples)
-
-        calibrator = self._calibrator(scheme)
-        known, made_for = Kept({}), runtime.fingerprint(model) if self.ranges else ""
-        found = read(Path(self.ranges), model, self.calibrator) if self.ranges else None
-        if found is not None:
-            known = found
-            prepare(model, found.items, ctx)
-        else:
-            known = self._changed_channels(model, partial(drafter_of, calibrator), ctx)
-        drafter = drafter_of(calibrator)
-        if self.max_drop is not None:
-            return self._within_budget(model, scheme, known, ctx)
-        floats = spare(drafter, ctx) if self.spare and self.weight_bits == 8 else {}
-        draft = drafter.draft(floats)
-        if draft.placement.layers and self.measure and scheme.target.runtime == RUN_HERE:
-            choice = choose(drafter, floats, ctx)
-            if choice.draft is None:
-                ctx.skipped("model", f"{choice.reason}; measure=false stores 8 bits all the same")
-                return Plan()
-            draft = choice.draft
-        for node, reason in draft.placement.skips:
-            ctx.skipped(node, reason)
-        if not draft.placement.layers:
-            ctx.skipped("model", "it has no layer that can run on integers")
-            return Plan()
-        tell_limits(draft.placement, ctx)
-        if self.ranges and found is None:
-            write(Path(self.ranges), made_for, self.calibrator, replace(known, ranges=drafter.ranges))
-        if self.tensorrt_cache:
-            tensors = [item for item in draft.items if isinstance(item, TensorItem)]
-            write_tensorrt(Path(self.tensorrt_cache), tensors)
-        show_storing(drafter.model, draft.items, ctx)
-        return to_plan([*known.items, *draft.items, *self._tuning()])
-
-    def _changed_channels(self, model: Model, drafter: Callable[..., Drafter], ctx: Context) -> Kept:
-        """What is done to channels before anything is measured; ``model`` gets it."""
-        modes = MODES if self.equalise == "auto" else [mode for mode in MODES if mode == self.equalise]
-        equal = choose_equalisation(model, modes, drafter, ctx)
-        absorbed = choose_absorption(model, drafter, ctx) if self.absorb else []
-        return Kept({}, tuple(equal), tuple(absorbed))
-
-    def _within_budget(self, model: Model, scheme: Scheme, known: Kept, ctx: Context) -> Plan:
-        """The plan that loses no more than ``max_drop``; the channels of ``model`` are changed already."""
-        start = model.snapshot()
-
-        def make(calibrator: Calibrator, wanted: Scheme) -> Drafter:
-            model.restore(start)
-            reached = wanted if wanted is scheme else raise_opset(model, wanted, ctx.warn)
-            is_asked = calibrator == self._calibrator(scheme)
-            return self._drafter(model, reached, ctx, calibrator, known if is_asked else Kept({}))
-
-        rungs = climb(make, self._calibrator(scheme), scheme, self._tuning(), self._refits)
-        found = Budget(model.copy(), rungs, self.max_drop or 0.0, ctx).search()
-        for node, reason in found.draft.placement.skips:
-            ctx.skipped(node, reason)
-        ctx.details["budget"] = list(found.steps)
-        if self.max_drop is not None and found.harm > self.max_drop:
-            ctx.goal_missed(f"quant: {found.harm:.2f} points are lost, more than max_drop={self.max_drop:g}")
-        if not found.draft.placement.layers:
-            ctx.skipped("model", f"nothing can be stored within max_drop={self.max_drop:g}")
-            return Plan()
-        tell_limits(found.draft.placement, ctx)
-        show_storing(model, found.draft.items, ctx)
-        return to_plan([*known.items, *found.draft.items, *found.tuning])
-
-    def _drafter(
-        self,
-        model: Model,
-        scheme: Scheme,
-        ctx: Context,
-        calibrator: Calibrator,
-        known: Kept,
-        samples: Samples | None = None,
-    ) -> Drafter:
-        """Drafts of static quantization; ``known`` ranges are not measured again."""
-        limit = self._weight_limit(self.weight_bits)
-        refused, ranges = self._selection.refusal, dict(known.ranges)
-        return Drafter(model, scheme, refused, limit, ctx, calibrator, ranges, self._sums, samples)
-
-    def _calibrator(self, scheme: Scheme) -> Calibrator:
+    def calibrator_of(self, scheme: Scheme) -> Calibrator:
+        """How ranges follow from values on the grid of a scheme."""
         levels = 2 ** np.iinfo(scheme.activation.dtype).bits - 1
         return Calibrator(self.calibrator, self.percentile, levels, scheme.activation.symmetric)
 
-    def _tuning(self) -> list[TuneItem]:
+    @property
+    def tuning(self) -> list[TuneItem]:
         """What is done to integers once they are stored."""
         rounding = self.rounding == "second-order"
-        tune = TuneItem(rounding, self.bias_correction, self._refits)
-        return [tune] if rounding or self.bias_correction else []
+        tune = TuneItem(rounding, self.bias_correction, self.refits)
+        return [tune] if rounding or self.bias_correction or self.refits else []
 
     @property
-    def _refits(self) -> bool:
-        return self.weight_bits < REFIT_BELOW if self.refit is None else self.refit
+    def refits(self) -> bool:
+        """Whether weights are fitted anew before they are rounded."""
+        if self.refit is None:
+            return self.weight_bits < REFIT_BELOW and self.rounding == "second-order"
+        return self.refit
 
-    def _weight_limit(self, bits: int = 8) -> int:
-        is_reduced = self.reduce_range == "all" or (self.mode == "dynamic" and self._sums == "int16")
+    def weight_limit(self, bits: int, ctx: Context) -> int:
+        """The largest integer of a weight of so many bits."""
+        is_reduced = self.reduce_range == "all" or (self.mode == "dynamic" and self.sums(ctx) == "int16")
         return min(REDUCED if is_reduced else FULL, 2 ** (bits - 1) - 1)
 
-    @property
-    def _sums(self) -> str:
-        """The integers in which the processor adds pairs of products, so far as weights heed it."""
-        is_narrow = self.reduce_range == "auto" and runtime.machine()["isa"] in SATURATING
-        return "int16" if is_narrow or self.reduce_range == "channels" else "int32"
+    def sums(self, ctx: Context) -> str:
+        """The integers in which products are added in pairs, so far as weights heed it."""
+        if self.reduce_range == "auto":
+            return host_sums(ctx)
+        return "int16" if self.reduce_range == "channels" else "int32"
 
     @property
-    def _selection(self) -> Selection:
+    def selection(self) -> Selection:
+        """What the user wants stored and what not."""
         return Selection(self.include, self.exclude)
-
-
-def prepare(model: Model, items: Iterable[Item], ctx: Context) -> None:
-    """Carry out what is done to channels before anything is stored; the report gets the tensors concerned."""
-    given, shapes = list(items), known_shapes(model, ctx)
-    changed = equalise(model.graph, [item for item in given if isinstance(item, EqualiseItem)], shapes)
-    changed += absorb(model.graph, [item for item in given if isinstance(item, AbsorbItem)], shapes)
-    if changed:
-        ctx.details["rescaled"] = list(dict.fromkeys(changed))

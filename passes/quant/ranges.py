@@ -38,6 +38,15 @@ class Calibrator:
     levels: int = 255
     symmetric: bool = False
 
+    @property
+    def label(self) -> str:
+        """The method with all that its ranges depend on, for files."""
+        if self.method == "percentile":
+            return f"percentile={self.percentile:g}"
+        symmetric = ":symmetric" if self.symmetric and self.method == "mse" else ""
+        wide = f":levels={self.levels}" if self.method in ("entropy", "mse") and self.levels != 255 else ""
+        return f"{self.method}{wide}{symmetric}"
+
     def statistic(self, bounds: Bounds) -> stats.Factory:
         """What has to be known of a tensor that never leaves ``bounds``."""
         if self.method in ("mean", "moving"):

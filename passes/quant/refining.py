@@ -42,6 +42,10 @@ def refine(original: ir.Model, model: ir.Model, items: Iterable[Item], ctx: Cont
     samples = ctx.calibration.take(SAMPLES)
     judging = held_out(len(samples))
     deviation = Deviation(original, samples.skip(len(samples) - judging) if judging else samples, ctx)
+    if not deviation.can_judge:
+        return Refined(
+            "rounded to nearest: no float tensor tells whether more care brings the outputs closer"
+        )
     plain, before = _parameters(layers), deviation.of(model)
     done = tune(original, model, layers, samples, how, ctx)
     ctx.details["layers"] = [layer.to_json() for layer in sorted(done, key=lambda layer: -layer.after)]

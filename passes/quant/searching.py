@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from graphopt import ir
@@ -21,6 +22,7 @@ from .insertion import insert
 from .items import AbsorbItem, EqualiseItem, TuneItem, node_id
 from .ladder import Rung
 from .refining import refine
+from .sessions import open_stored
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -51,6 +53,8 @@ def choose_equalisation(
             continue
         if trial is None:
             trial = _Trial(model, drafter, ctx)
+            if not trial.can_judge:
+                return []
             least = trial.noise() - GAIN
             model.restore(start)
         equalise(model.graph, items, shapes)
@@ -73,6 +77,8 @@ def choose_absorption(
     if not items:
         return []
     trial = _Trial(model, drafter, ctx)
+    if not trial.can_judge:
+        return []
     least = trial.noise() - ABSORBED
     model.restore(start)
     absorb(model.graph, items, shapes)
@@ -91,6 +97,11 @@ class _Trial:
         self._known, judging = _parted(ctx.calibration)
         self._model, self._drafter = model, drafter
         self._deviation = Deviation(model.copy(), judging, ctx)
+
+    @property
+    def can_judge(self) -> bool:
+        """Whether noise can be measured at all."""
+        return self._deviation.can_judge
 
     def is_unchanged(self) -> bool:
         """Whether the float function is what it was."""
@@ -112,12 +123,21 @@ def _parted(samples: Samples) -> tuple[Samples, Samples]:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search ended with: a draft and what is done to its integers, the harm in points, and the way."""
+    """What will be stored: a draft, the last one that ``drafter`` made, and what is done to its integers.
 
+    ``floats`` are the layers that stay float, with the reasons; ``excluded`` those of them that a budget
+    needed.  ``harm`` in points is what ``harm_of`` another set of float layers would measure.
+    """
+
+    drafter: Drafter
     draft: Draft
     tuning: tuple[TuneItem, ...]
-    harm: float
-    steps: tuple[str, ...]
+    floats: Mapping[str, str]
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    harm: float = 0.0
+    limit: float = math.inf
+    steps: tuple[str, ...] = ()
+    harm_of: Callable[[Mapping[str, str]], float] = lambda floats: 0.0
 
 
 class Budget:
@@ -126,15 +146,23 @@ class Budget:
     First other ways to store everything are tried.  If none is enough, layers are left float in the one that
     does least harm: they are ordered by how much closer the outputs come when one of them alone stays float;
     the shortest beginning of that list that is enough is found by bisection, and each of its members is tried
-    in integers once more.
+    in integers once more.  The layers in ``floats`` stay float throughout.
     """
 
-    def __init__(self, plain: ir.Model, rungs: Iterable[Rung], limit: float, ctx: Context) -> None:
+    def __init__(
+        self,
+        plain: ir.Model,
+        rungs: Iterable[Rung],
+        limit: float,
+        ctx: Context,
+        floats: Mapping[str, str] | None = None,
+    ) -> None:
         self._rungs = list(rungs)
         self._limit = limit
+        self._floats = dict(floats or {})
         self._ctx = ctx
         self._plain = plain
-        self._harm = Harm(plain, ctx)
+        self._harm = Harm(plain, ctx, partial(open_stored, ctx=ctx))
         self._tried: list[tuple[str, float]] = []
         self._take(self._rungs[0])
 
@@ -163,7 +191,11 @@ class Budget:
 
     def _found(self, floats: Mapping[str, str], harm: float, steps: Sequence[str]) -> Found:
         show_tries(self._tried, self._limit, self._harm.kind, self._ctx)
-        return Found(self._drafter.draft(floats), self._tuning, harm, tuple(steps))
+        every = {**self._floats, **floats}
+        draft = self._drafter.draft(every)
+        return Found(
+            self._drafter, draft, self._tuning, every, floats, harm, self._limit, tuple(steps), self._try
+        )
 
     def _told(self, way: str, harm: float) -> str:
         """A trial in words; the plot of what was tried shows it too."""
@@ -190,10 +222,10 @@ class Budget:
         """Every layer with the reason to leave it float, those that cost most first."""
         samples = self._ctx.calibration.take(PROXY_SAMPLES)
         deviation = Deviation(self._plain, samples, self._ctx)
-        base = deviation.of(self._drafter.stored({}))
-        layers = [node_id(node) for node in self._drafter.draft({}).placement.layers]
+        base = deviation.of(self._drafter.stored(self._floats))
+        layers = [node_id(node) for node in self._drafter.draft(self._floats).placement.layers]
         gains = {
-            name: base - deviation.of(self._drafter.stored({name: "trial"}))
+            name: _gain(base, deviation.of(self._drafter.stored({**self._floats, name: "trial"})))
             for name in self._ctx.progress("quant: what each layer costs", layers, len(layers))
         }
         order = sorted(layers, key=lambda name: -gains[name])
@@ -204,7 +236,7 @@ class Budget:
 
     def _try(self, floats: Mapping[str, str]) -> float:
         """The harm of a draft as it would be written."""
-        draft = self._drafter.draft(floats)
+        draft = self._drafter.draft({**self._floats, **floats})
         if not draft.placement.layers:
             return 0.0
         original = self._drafter.model.copy()
@@ -212,3 +244,10 @@ class Budget:
         insert(made.graph, draft.items)
         refine(original, made, [*draft.items, *self._tuning], self._ctx)
         return self._harm.of(made)
+
+
+def _gain(base: float, reached: float) -> float:
+    """How much closer outputs come, in dB; what makes them finite gains most."""
+    if math.isinf(base):
+        return 0.0 if math.isinf(reached) else math.inf
+    return base - reached

@@ -47,6 +47,8 @@ def spare(drafter: Drafter, ctx: Context) -> dict[str, str]:
     """Ids of the layers to leave float, with the reasons."""
     deviation = Deviation(drafter.plain(), ctx.calibration.take(JUDGES), ctx)
     floats: dict[str, str] = {}
+    if not deviation.can_judge:
+        return floats
     for _ in range(MOST):
         found = _noisiest(drafter, floats, deviation)
         if found is None:

@@ -21,9 +21,10 @@ import numpy as np
 from graphopt import ir, runtime
 from graphopt.ir import Model, Node, Tensor
 
+from .claims import activations
 from .insertion import SUM
 from .kept_times import Clock
-from .placement import Placement, activations
+from .placement import Placement
 
 Dims = Mapping[str, tuple[int, ...]]
 Times = Mapping[str, float]  # ms by the name of a result

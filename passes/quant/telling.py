@@ -9,17 +9,17 @@ from graphopt.ir import Model
 from .fusion import summary, unfused, verify_fusion
 from .placement import Placement
 from .rules import LAYERS
+from .sessions import runs_here
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
-RUN_HERE = "onnxruntime"  # the runtime that can be asked here what it makes of a model
 ISLANDS = 4  # more than one island for so many layers is worth a warning
 
 
 def tell_fusion(model: Model, ctx: Context) -> None:
     """Tell what onnxruntime makes of the planned operators."""
-    if ctx.target.runtime != RUN_HERE:
+    if not runs_here(ctx):
         return
     operators = verify_fusion(model, ctx.settings.custom_ops)
     ctx.reported(summary(operators), fusion=[operator.to_json() for operator in operators])

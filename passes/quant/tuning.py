@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from graphopt import ir
 from graphopt.solve import damping, fit, squared_error
 from graphopt.stats import Frontier, Gram, cuts
 
-from .rounding import fitted_scale, rounding_error, searched_scale, second_order
+from .rounding import fitted_scale, nearest, rounding_error, searched_scale, second_order
+from .sessions import open_stored
 from .stored import StoredLayer
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ def tune(
     samples = samples.take(SAMPLES)
     fitting = len(samples) - held_out(len(samples))
     old = Frontier(original, samples, ctx.session)
-    new = Frontier(model, samples, ctx.session)
+    new = Frontier(model, samples, partial(open_stored, ctx=ctx))
     model.sort()
     there = cuts(original.graph, [layer.exact for layer in layers])
     here = cuts(model.graph, [layer.node for layer in layers])
@@ -140,15 +142,21 @@ def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, how: Tuning) -> Tune
 def _rounded(layer: StoredLayer, sums: Gram, how: Tuning) -> Iterator[tuple[Array, Array]]:
     """Integers and scales to try, the simplest first."""
     spread, weights = covariance(sums), layer.weights
+
+    def rounded(values: Array, scale: Array) -> Array:
+        if how.rounding:
+            return second_order(values, scale, layer.limit, spread)
+        return nearest(values, scale, layer.limit)
+
     if how.rounding:
-        yield second_order(weights, layer.scale, layer.limit, spread), layer.scale
+        yield rounded(weights, layer.scale), layer.scale
     if how.refit:
         fitted = _refitted(weights, sums)
         if not layer.has_channels:
-            yield second_order(fitted, layer.scale, layer.limit, spread), layer.scale
+            yield rounded(fitted, layer.scale), layer.scale
             return
         scale = _float32(searched_scale(fitted, layer.limit, spread, layer.least_scale))
-        integers = second_order(fitted, scale, layer.limit, spread)
+        integers = rounded(fitted, scale)
         yield integers, _float32(np.maximum(fitted_scale(fitted, integers, spread, scale), layer.least_scale))
 
 

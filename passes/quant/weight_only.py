@@ -24,6 +24,7 @@ BLOCK_OPSET = 21
 LARGEST = {8: 127, 4: 7}
 FRACTIONS = np.linspace(0.7, 1.0, 13)  # of the largest weight, tried as the end of the grid
 SMALLEST = 2.0**-60
+NAMED, FRAMED = 7, 150  # times that the new parts of a file hold a weight's name, and bytes of them besides
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,25 @@ def place_weights(
             reason = "its alpha or beta is not 1, or it reads its input transposed"
         if reason is not None:
             yield node, reason
+            continue
+        size = _block(node, block)
+        if weight_bytes_saved(node, bits, size) <= 0:
+            yield node, "its weights are so few that their scales and nodes weigh more than integers save"
         else:
-            yield BlockItem(node_id(node), node.inputs[1].name, bits, _block(node, block))
+            yield BlockItem(node_id(node), node.inputs[1].name, bits, size)
+
+
+def weight_bytes_saved(node: Node, bits: int, block: int) -> int:
+    """About how many bytes a file loses when a layer's weight is stored in integers; negative when it grows.
+
+    Besides integers and float32 scales there are a DequantizeLinear and two initializers with their names.
+    """
+    name, weight = node.inputs[1].name, node.inputs[1].constant
+    assert weight is not None  # the layer was not refused
+    channels = weight.shape[weight_axis(node)]
+    scales = -(-(weight.size // max(channels, 1)) // block) * channels if block else channels
+    nodes = NAMED * len(name) + FRAMED
+    return int(weight.nbytes - weight.size * bits // 8 - 4 * scales - nodes)
 
 
 def _block(node: Node, block: int) -> int:

@@ -12,6 +12,7 @@ from graphopt.pipeline import Context
 from graphopt.pipeline.harm import Harm, Variation, last_harmless
 from graphopt.pipeline.inputs import Inputs
 from graphopt.pipeline.tried import Tried
+from tests.corpus._net import Net
 
 
 def test_variation_is_the_power_around_the_mean() -> None:
@@ -109,3 +110,25 @@ def test_each_way_of_trying_has_a_line_of_its_own(fakes: SimpleNamespace) -> Non
         {"name": "quick", "y": [3.0, 1.0]},
         {"name": "fitted", "y": [0.5, None]},
     ]
+
+
+def test_harm_that_is_no_number_is_no_step_to_take() -> None:
+    curve = Curve([0.0, 0.1, float("nan"), float("nan"), float("nan")])
+    assert last_harmless(curve, curve.compress, curve, 1.0, 5) == 1  # type: ignore[arg-type]
+
+
+def segmentation(factor: float) -> ir.Model:
+    """Scores, and the class of each pixel as the only output."""
+    net = Net(1)
+    scores = net.op("Mul", net.conv(net.input(), (4, 3, 1, 1), name="c"), net.array(factor))
+    proto = net.model(net.op("ArgMax", scores, axis=1))
+    return ir.from_bytes(proto.SerializeToString())
+
+
+def test_answers_that_are_integers_are_judged_by_the_scores_before() -> None:
+    model = segmentation(1.0)
+    samples = data.synthetic(model.signature.inputs, {}, 8, 0)
+    harm = Harm(model, Context(Inputs(model, calibration=samples)))
+    assert harm.of(segmentation(1.0)) == 0.0
+    assert 0.0 < harm.of(segmentation(1.1)) < 10.0
+    assert harm.of(segmentation(float("nan"))) == float("inf")

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from graphopt import ir, runtime, targets
 from graphopt.errors import PassError, UsageError
-from graphopt.passes.quant import Quant, draft, quant
+from graphopt.passes.quant import Quant, draft
 from graphopt.pipeline import Context, Plan
 from graphopt.pipeline.inputs import Inputs
 from tests.corpus import case
@@ -272,7 +272,7 @@ def test_patterns_that_match_nothing_are_refused() -> None:
 def test_weights_heed_how_the_processor_adds(
     isa: str, choice: str, limit: int, sums: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quant.runtime, "machine", lambda: {"isa": isa})
+    monkeypatch.setattr(runtime, "machine", lambda: {"isa": isa})
     plan, _ = make_plan(small(), reduce_range=choice)
     weights = [item for item in plan.items if "weight" in item]
     assert {item["limit"] for item in weights} == {limit}

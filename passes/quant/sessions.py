@@ -1,0 +1,39 @@
+"""How quantized models are run while decisions are made about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from graphopt import runtime
+
+if TYPE_CHECKING:
+    from graphopt.ir import Model
+    from graphopt.pipeline import Context
+    from graphopt.runtime import Session
+
+RUN_HERE = "onnxruntime"  # the runtime that can be asked here what it makes of a model
+WITHOUT_INTEGER_KERNELS = "basic"  # the level of optimization at which pairs stay pairs
+
+
+def runs_here(ctx: Context) -> bool:
+    """Whether the result will run on this machine's kind of kernels."""
+    return ctx.target.runtime == RUN_HERE
+
+
+def open_stored(model: Model, outputs: Iterable[str] | None, ctx: Context) -> Session:
+    """A session of a quantized model.
+
+    For another target it computes in floats between the pairs, as the file says: the integer kernels of this
+    machine, which may saturate, say nothing about that target.
+    """
+    options: dict[str, Any] = {} if runs_here(ctx) else {"optimization": WITHOUT_INTEGER_KERNELS}
+    return ctx.session(model, outputs=None if outputs is None else list(outputs), **options)
+
+
+def host_sums(ctx: Context) -> str:
+    """The integers in which products are added in pairs where the result will run (``runtime.pair_sums``).
+
+    Only for a target that runs here does this machine decide.
+    """
+    return runtime.pair_sums(runtime.machine()["isa"]) if runs_here(ctx) else "int32"

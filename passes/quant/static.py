@@ -1,0 +1,153 @@
+"""The plan of static quantization: change channels, measure ranges, choose what stays float.
+
+The steps stand in one order and each is taken whatever the others do: channels, ranges, the noisy layers
+(``spare``), the budget (``max_drop``), the time (``measure``), and the files (``ranges``,
+``tensorrt_cache``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphopt import runtime
+from graphopt.pipeline import Plan
+
+from .choice import choose
+from .draft import Drafter
+from .equalisation import MODES
+from .figures import show_storing
+from .items import TensorItem, to_plan
+from .kept_ranges import Kept, read, write, write_tensorrt
+from .ladder import climb
+from .prepare import prepare
+from .ranges import Calibrator
+from .scheme import Scheme, raise_opset
+from .searching import Budget, Found, choose_absorption, choose_equalisation
+from .sessions import host_sums, runs_here
+from .sparing import spare
+from .telling import tell_limits
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.ir import Model
+    from graphopt.pipeline import Context
+
+    from .quant import Quant
+
+
+@dataclass
+class StaticPlanner:
+    """Plans for one model, whose channels it changes on the way; ``scheme`` is what the opset allows."""
+
+    options: Quant
+    model: Model
+    scheme: Scheme
+    ctx: Context
+    known: Kept = field(default_factory=lambda: Kept({}))
+
+    def plan(self) -> Plan:
+        """Decide; an empty plan has its reasons among the skips."""
+        ctx, ranges = self.ctx, self.options.ranges
+        made_for = runtime.fingerprint(self.model) if ranges else ""
+        was_read = self._change_channels()
+        drafter = self.drafter(self.options.calibrator_of(self.scheme))
+        floats = self._noisy(drafter)
+        best = self._within_budget(drafter, floats) if self.options.max_drop is not None else None
+        best = best or Found(drafter, drafter.draft(floats), tuple(self.options.tuning), floats)
+        if ranges and not was_read:
+            measured = replace(self.known, ranges=drafter.ranges)
+            write(Path(ranges), made_for, self.options.calibrator_of(self.scheme).label, measured)
+        if best.draft.placement.layers and self.options.measure and runs_here(ctx):
+            choice = choose(best, ctx)
+            if choice.best is None:
+                ctx.skipped("model", f"{choice.reason}; measure=false stores 8 bits all the same")
+                return Plan()
+            best = choice.best
+        for node, reason in best.draft.placement.skips:
+            ctx.skipped(node, reason)
+        return self._finished(best)
+
+    def _finished(self, best: Found) -> Plan:
+        if not best.draft.placement.layers:
+            limit = self.options.max_drop
+            reason = "it has no layer that can run on integers"
+            if best.excluded:
+                reason = f"nothing can be stored within max_drop={limit:g}"
+            self.ctx.skipped("model", reason)
+            return Plan()
+        tell_limits(best.draft.placement, self.ctx)
+        if self.options.tensorrt_cache:
+            tensors = [item for item in best.draft.items if isinstance(item, TensorItem)]
+            write_tensorrt(Path(self.options.tensorrt_cache), tensors)
+        show_storing(best.drafter.model, best.draft.items, self.ctx)
+        return to_plan([*self.known.items, *best.draft.items, *best.tuning])
+
+    def _change_channels(self) -> bool:
+        """Do to channels what the file of ranges says, else what brings the outputs closer."""
+        options, ctx = self.options, self.ctx
+        calibrator = options.calibrator_of(self.scheme)
+        kept = read(Path(options.ranges), self.model, calibrator.label) if options.ranges else None
+        if kept is not None:
+            self.known = kept
+            prepare(self.model, kept.items, ctx)
+            return True
+        make = partial(self.drafter, calibrator)
+        modes = MODES if options.equalise == "auto" else [m for m in MODES if m == options.equalise]
+        equal = choose_equalisation(self.model, modes, make, ctx)
+        absorbed = choose_absorption(self.model, make, ctx) if options.absorb else []
+        self.known = Kept({}, tuple(equal), tuple(absorbed))
+        return False
+
+    def _noisy(self, drafter: Drafter) -> dict[str, str]:
+        """The layers to leave float for their noise, with the reasons."""
+        wanted = self.options.spare and self.options.weight_bits == 8
+        return spare(drafter, self.ctx) if wanted else {}
+
+    def _within_budget(self, first: Drafter, floats: Mapping[str, str]) -> Found:
+        """What loses no more than ``max_drop``; layers in ``floats`` stay float in any case."""
+        options, ctx, scheme = self.options, self.ctx, self.scheme
+        asked, limit = options.calibrator_of(scheme), options.max_drop or 0.0
+        plain = first.plain()
+        start = self.model.snapshot()
+
+        def make(calibrator: Calibrator, wanted: Scheme) -> Drafter:
+            self.model.restore(start)
+            if calibrator == asked and wanted is scheme:
+                return first
+            reached = wanted if wanted is scheme else raise_opset(self.model, wanted, ctx.warn)
+            return self.drafter(calibrator, scheme=reached, ranges={})
+
+        rungs = climb(make, asked, scheme, options.tuning, options.refits)
+        found = Budget(plain, rungs, limit, ctx, floats).search()
+        ctx.details["budget"] = list(found.steps)
+        if found.harm > limit:
+            ctx.goal_missed(f"quant: {found.harm:.2f} points are lost, more than max_drop={limit:g}")
+        return found
+
+    def drafter(
+        self,
+        calibrator: Calibrator,
+        samples: Samples | None = None,
+        *,
+        scheme: Scheme | None = None,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Drafter:
+        """Drafts of static quantization; ``ranges``, by default those of the file, are not measured again."""
+        known = dict(self.known.ranges if ranges is None else ranges)
+        options, ctx = self.options, self.ctx
+        limit, sums = options.weight_limit(options.weight_bits, ctx), options.sums(ctx)
+        refused = options.selection.refusal
+        return Drafter(
+            self.model, scheme or self.scheme, refused, limit, ctx, calibrator, known, sums, samples
+        )
+
+
+def assumptions(options: Quant, ctx: Context) -> dict[str, str]:
+    """What a plan assumes about the processor that will run it; nothing for a target that is elsewhere."""
+    if not runs_here(ctx) or options.reduce_range != "auto":
+        return {}
+    return {"isa": runtime.machine()["isa"], "sums": host_sums(ctx)}
