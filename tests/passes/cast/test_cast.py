@@ -158,11 +158,17 @@ def test_random_networks(seed: int) -> None:
 
 @pytest.mark.parametrize("case", [c for c in NUMERIC if c.valid and c.runs], ids=str)
 def test_awkward_models_stay_valid(case: Case) -> None:
-    model = ir.from_bytes(case.build().SerializeToString())
+    proto = case.build().SerializeToString()
+    model = ir.from_bytes(proto)
     given = case.feeds(np.random.default_rng(0))
     Cast(ranges=False).run(model, Context(Inputs(model)))
     model.check()
-    runtime.Session(model).run(given)
+    before, after = runtime.Session(proto).run(given), runtime.Session(model).run(given)
+    assert [*after] == [*before]
+    for name, value in before.items():
+        assert type(after[name]) is type(value)
+        if isinstance(value, np.ndarray):
+            assert (after[name].dtype, after[name].shape) == (value.dtype, value.shape), name
 
 
 @pytest.mark.parametrize("name", ["cifar_resnet20_bn", "ppocr_v2_cls", "ppocr_v4_det", "mtcnn_onet"])

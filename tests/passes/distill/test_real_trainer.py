@@ -56,7 +56,8 @@ def test_gradients_through_rewrites_are_right(name: str) -> None:
     for tensor in teacher.graph.initializers:
         if tensor.name.startswith("last"):
             tensor.values = np.array(tensor.constant) + np.float32(0.5)
-    run(student, teacher, Checked(), batch=4, count=16)
+    outcome = run(student, teacher, Checked(), batch=4, count=16)  # a wrong gradient is refused before tuning
+    assert outcome.tuned.reason == "finished"
 
 
 def test_the_direction_check_finds_the_garbage_of_auto_pad(monkeypatch: pytest.MonkeyPatch) -> None:
