@@ -38,7 +38,7 @@ class GraphExporter:
         proto.node.extend(self.node(node) for node in graph.nodes)
         proto.initializer.extend(self.initializer(tensor) for tensor in graph.initializers)
         proto.input.extend(_value_info(tensor) for tensor in graph.inputs)
-        proto.output.extend(_value_info(tensor) for tensor in graph.outputs)
+        proto.output.extend(_output_infos(graph))
         proto.value_info.extend(_value_infos(graph))
 
     def node(self, node: Node) -> NodeProto:
@@ -99,6 +99,14 @@ def _value_infos(graph: Graph) -> Iterator[ValueInfoProto]:
             yield entry
         elif entry.info is not None and (entry.inputs or entry in initializers):
             yield _value_info(entry)
+
+
+def _output_infos(graph: Graph) -> Iterator[ValueInfoProto]:
+    """The declarations of the outputs; a tensor that is declared in several places keeps them all."""
+    for place, tensor in enumerate(graph.outputs):
+        declared, elsewhere, own = graph.declared_again.get(place, (None, None, None))
+        holds = declared is tensor and (elsewhere is None or tensor.info is elsewhere)
+        yield own if own is not None and holds and own.name == tensor.name else _value_info(tensor)
 
 
 def _is_untouched(node: Node, old: NodeProto, inputs: list[str], outputs: list[str]) -> bool:

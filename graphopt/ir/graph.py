@@ -41,6 +41,9 @@ class Graph(gs.Graph):  # type: ignore[misc,name-defined]
         self.initializers: list[Constant | Variable] = []
         self.owners: set[Node] = set()  # nodes of this graph that hold subgraphs
         self.described: list[Tensor | ValueInfoProto] = []  # the file's value_info, in its order
+        # outputs, by place, that are declared elsewhere too: the tensor, that declaration (None when it comes
+        # later in the file), and the output's own
+        self.declared_again: dict[int, tuple[Tensor, ValueInfoProto | None, ValueInfoProto]] = {}
         self.names = names if names is not None else Names()
         self.header = header if header is not None else GraphProto(name=name)
         self.decode_attribute: Any = None

@@ -61,7 +61,7 @@ class GraphImporter:
         results = [self._results(node.output, graph) for node in proto.node]
         self._describe(proto.value_info, graph)
         graph.nodes = [self._node(node, made, graph) for node, made in zip(proto.node, results, strict=True)]
-        graph.outputs = [self._output(info) for info in proto.output]
+        graph.outputs = self._outputs(proto.output, graph)
         for field in LIVE_FIELDS:
             proto.ClearField(field)
         return graph
@@ -111,10 +111,19 @@ class GraphImporter:
                 pass
         return node
 
-    def _output(self, info: ValueInfoProto) -> Tensor:
-        tensor = self._find(info.name)
-        tensor.info = info
-        return tensor
+    def _outputs(self, infos: Iterable[ValueInfoProto], graph: Graph) -> list[Tensor]:
+        """Find what a graph hands out; inputs, outer tensors and earlier outputs keep their declaration."""
+        outputs: list[Tensor] = []
+        declared = set(graph.inputs)
+        for place, info in enumerate(infos):
+            tensor = self._find(info.name)
+            if tensor in declared or tensor.graph not in (graph, None):
+                graph.declared_again[place] = (tensor, tensor.info, info)
+            else:
+                tensor.info = info
+            declared.add(tensor)
+            outputs.append(tensor)
+        return outputs
 
     def _describe(self, infos: Iterable[ValueInfoProto], graph: Graph) -> None:
         for info in infos:

@@ -196,6 +196,13 @@ class Model:
 
         return complete_bytes(self, outputs or ())
 
+    @property
+    def file_bytes(self) -> int:
+        """Size in bytes of the model's files, external weights included; found without writing them."""
+        from graphopt.ir.save import file_bytes
+
+        return file_bytes(self)
+
     def write(self, path: Path, *, outputs: Sequence[str] | None = None) -> list[Path]:
         """Write the model to ``path`` in one stream and return the files written.
 

@@ -122,6 +122,13 @@ def _external_tensors(proto: ModelProto, weights: Weights) -> list[TensorProto]:
     return [tensor for tensor in tensors_in(proto.graph) if tensor.data_location == TensorProto.EXTERNAL]
 
 
+def file_bytes(model: Model) -> int:
+    """Return how many bytes the model's files would take, data files included, without writing anything."""
+    proto, weights = model.proto(), model.weights
+    message = sum(map(len, attach(proto.SerializeToString(), weights.marker, weights.payloads)))
+    return message + sum(weights.nbytes(tensor) for tensor in _external_tensors(proto, weights))
+
+
 def _complete_size(proto: ModelProto, weights: Weights) -> int:
     """Bytes of the message with its payloads inside, external data aside."""
     marked = (tensor for tensor in tensors_in(proto.graph) if weights.is_marked(tensor))

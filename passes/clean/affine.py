@@ -24,7 +24,9 @@ def _join(node: Node, view: View) -> str | None:
     if outer is None or first is None or first.op != node.op or first.graph is not node.graph:
         return None
     inner = _constant_operand(first, view)
-    if inner is None or not outer[0].is_private or not first.is_standard:
+    if inner is None or not outer[0].is_private or not first.is_standard or first in view.fused:
+        return None
+    if _is_matmul_bias(first, inner[0]) and outer[1].ndim > 1:
         return None
     combine = np.multiply if node.op == "Mul" else np.add
     try:
@@ -36,6 +38,11 @@ def _join(node: Node, view: View) -> str | None:
     title = f"{node.name or node.op}.joined"
     node.inputs = [inner[0], node.graph.add_constant(title, joined.astype(inner[1].dtype))]
     return f"joined with the {node.op} before it"
+
+
+def _is_matmul_bias(node: Node, source: Tensor) -> bool:
+    """Whether a runtime makes a Gemm of the MatMul before an Add: it takes a bias of one axis."""
+    return node.op == "Add" and source.producer is not None and source.producer.op == "MatMul"
 
 
 def _constant_operand(node: Node, view: View) -> tuple[Tensor, Array] | None:

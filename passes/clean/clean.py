@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import chain
+from typing import ClassVar, TypeAlias
 
-from graphopt.ir import Graph, Model, convert_opset
+from graphopt.ir import Graph, Model, Node, convert_opset
 from graphopt.passes.clean.affine import AFFINE_RULES
 from graphopt.passes.clean.branches import inline_constant_branches
+from graphopt.passes.clean.budget import FileBudget
 from graphopt.passes.clean.constants import fold_constants, lift_constants
 from graphopt.passes.clean.defaults import freeze_defaults
 from graphopt.passes.clean.duplicates import merge_equal_initializers, merge_equal_nodes
+from graphopt.passes.clean.fused import fused_nodes
 from graphopt.passes.clean.merges import MERGE_RULES
 from graphopt.passes.clean.noops import NOOP_RULES
+from graphopt.passes.clean.normalization import NORM_RULES
 from graphopt.passes.clean.padding import PADDING_RULES
 from graphopt.passes.clean.patterns import PATTERN_RULES
 from graphopt.passes.clean.rules import Rule, View
@@ -22,10 +27,17 @@ MAX_ROUNDS = 8  # two or three are the rule; each is linear in the nodes
 
 SMALL = 1024  # bytes of a constant that is compared in every round; the large ones are read once, at the end
 
-LOCAL_RULES: dict[str, list[Rule]] = {}
-for _table in (NOOP_RULES, MERGE_RULES, PADDING_RULES, PATTERN_RULES, AFFINE_RULES):
-    for _op, _rules in _table.items():
-        LOCAL_RULES.setdefault(_op, []).extend(_rules)
+RuleTable: TypeAlias = Mapping[str, Sequence[Rule]]
+
+
+def _joined(*tables: RuleTable) -> RuleTable:
+    ops = dict.fromkeys(chain.from_iterable(tables))
+    return {op: [rule for table in tables for rule in table.get(op, ())] for op in ops}
+
+
+_CAUSE = "results computed beforehand take more room than the nodes that computed them"
+TIDYING_RULES = _joined(NOOP_RULES, MERGE_RULES, PADDING_RULES)
+SPELLING_RULES = _joined(NORM_RULES, PATTERN_RULES)
 
 
 @dataclass(frozen=True)
@@ -35,11 +47,9 @@ class Clean(Pass):
     name: ClassVar[str] = "clean"
     contract: ClassVar[Contract] = Contract.EXACT
 
-    fold_limit: int = option(
-        16384, "largest constant, in bytes, that folding may add beyond the constants it replaces", minimum=0
-    )
+    fold_limit: int = option(0, "bytes by which folding may make the file larger than the input's", minimum=0)
     patterns: bool = option(
-        True, "write HardSwish, HardSigmoid and Gelu that are spelled out as one operator"
+        True, "write HardSwish, HardSigmoid, Gelu and LayerNormalization that are spelled out as one operator"
     )
     freeze: bool = option(
         False, "treat initializers that are also inputs as constants; they are no inputs any more"
@@ -58,19 +68,23 @@ class Clean(Pass):
             convert_opset(model, self.opset)
         if self.freeze:
             freeze_defaults(model, ctx)
+        budget = FileBudget(model, self.fold_limit)
         for _ in range(MAX_ROUNDS):
             view = View(model, ctx.changed)
-            self._round(view)
+            self._round(view, budget)
             if not view.done:
                 break
         for graph in model.graphs():
             merge_equal_initializers(graph, View(model, ctx.changed))
+        if ctx.changes and (growth := model.file_bytes - budget.before) > 0:
+            ctx.warn(f"clean: the file is {growth} bytes larger, because {_CAUSE}")
 
-    def _round(self, view: View) -> None:
+    def _round(self, view: View, budget: FileBudget) -> None:
+        budget.forget()
         inline_constant_branches(view)
         for graph in list(view.model.graphs()):
             lift_constants(graph, view)
-            fold_constants(graph, view, self.fold_limit)
+            fold_constants(graph, view, budget)
             self._local(graph, view)
             merge_equal_initializers(graph, view, limit=SMALL)
             merge_equal_nodes(graph, view)
@@ -79,15 +93,24 @@ class Clean(Pass):
         view.model.sort()
 
     def _local(self, graph: Graph, view: View) -> None:
-        for node in graph.find(*LOCAL_RULES):
-            for rule in LOCAL_RULES[node.op]:
-                if not self.patterns and rule in PATTERN_RULES.get(node.op, ()):
-                    continue
-                title = node.name or node.outputs[0].name
-                if what := rule(node, view):
-                    view.changed(title, what)
-                    if node.graph is None:
-                        break
+        """Apply the rules around single nodes; what a runtime fuses is only ever spelled in another way."""
+        view.fused = fused_nodes(graph, view)
+        _apply(TIDYING_RULES, graph, view, but=view.fused)
+        if self.patterns:
+            _apply(SPELLING_RULES, graph, view)
+        view.fused = fused_nodes(graph, view)  # tidying brings parts to light
+        _apply(AFFINE_RULES, graph, view, but=view.fused)
+
+
+def _apply(rules: RuleTable, graph: Graph, view: View, but: Collection[Node] = ()) -> None:
+    """Apply the rules of each node's operator, in the order of the nodes; ``but`` stay as they are."""
+    for node in graph.find(*rules):
+        title = node.name or (node.outputs[0].name if node.outputs else node.op)
+        for rule in () if node in but else rules[node.op]:
+            if what := rule(node, view):
+                view.changed(title, what)
+                if node.graph is None:
+                    break
 
 
 def _remove_dead(graph: Graph, view: View) -> None:

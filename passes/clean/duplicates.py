@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
-from graphopt.ir import Constant, Graph, Node
+from graphopt.ir import Constant, Graph, Node, Tensor
 from graphopt.passes.clean.rules import RANDOM, View
 
 
 def merge_equal_nodes(graph: Graph, view: View) -> None:
-    """Let the readers of a node read an earlier node that computes the same; never for random operators."""
+    """Let the readers of a node read an earlier node that computes the same; never for random operators.
+
+    Parts that a runtime fuses are merged as a whole or not at all: a node that two parts share costs both of
+    them the fusion.
+    """
     graph.sort()
+    twins = _twins(graph)
+    for node, twin in twins.items():
+        if not _is_whole(node, twin, twins, view):
+            continue
+        for mine, other in zip(node.outputs, twin.outputs, strict=True):
+            graph.replace_uses(mine, other)
+        view.changed(node, f"computes what {twin.name or twin.op} computes")
+        graph.remove(node)
+
+
+def _twins(graph: Graph) -> dict[Node, Node]:
+    """The nodes that compute what an earlier node computes, in order, each with that node."""
     first: dict[Hashable, Node] = {}
+    same: dict[Tensor, Tensor] = {}
+    twins: dict[Node, Node] = {}
     for node in graph.find():
         if not node.is_standard or node.op in RANDOM or node in graph.owners or not node.inputs:
             continue
-        key = (
-            node.op,
-            node.attribute_bytes(),
-            tuple(id(t) if t.name else 0 for t in node.inputs),
-            len(node.outputs),
-        )
-        twin = first.setdefault(key, node)
+        inputs = tuple(id(same.get(t, t)) if t.name else 0 for t in node.inputs)
+        twin = first.setdefault((node.op, node.attribute_bytes(), inputs, len(node.outputs)), node)
         if twin is not node and _can_replace(graph, node, twin):
-            for mine, other in zip(node.outputs, twin.outputs, strict=True):
-                graph.replace_uses(mine, other)
-            view.changed(node, f"computes what {twin.name or twin.op} computes")
-            graph.remove(node)
+            twins[node] = twin
+            same |= zip(node.outputs, twin.outputs, strict=True)
+    return twins
+
+
+def _is_whole(node: Node, twin: Node, twins: Mapping[Node, Node], view: View) -> bool:
+    """Whether merging two nodes leaves no part that a runtime fuses with a node that others read."""
+    ends = [view.fused.get(part, part) for part in (node, twin)]
+    return ends == [node, twin] or twins.get(ends[0]) is ends[1]
 
 
 def _can_replace(graph: Graph, node: Node, twin: Node) -> bool:

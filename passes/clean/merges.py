@@ -26,11 +26,18 @@ def _transposes(node: Node, view: View) -> str | None:
     if first is None:
         return None
     inner, outer = _order(first, view), _order(node, view)
-    if inner is None or outer is None:
+    if inner is None or outer is None or _is_part_of_matmul(node, outer):
         return None
     node.attrs["perm"] = [inner[axis] for axis in outer]
     node.inputs[0] = first.inputs[0]
     return "two transposes in a row are one"
+
+
+def _is_part_of_matmul(node: Node, order: list[int]) -> bool:
+    """Whether runtimes let the MatMul after a Transpose of the last two axes read them in that order."""
+    axes = list(range(len(order)))
+    swapped = axes[:-2] + axes[:-3:-1]
+    return order == swapped and all(n.op == "MatMul" and n.is_standard for n in node.output.consumers)
 
 
 def _order(node: Node, view: View) -> list[int] | None:
@@ -150,9 +157,22 @@ def _flat_gemm(node: Node, view: View) -> str | None:
     return None
 
 
+def _range_bounds(node: Node, view: View) -> str | None:
+    """Bounds of one element that are vectors, which no Range takes once they are constants."""
+    vectors = {
+        place: value
+        for place, tensor in enumerate(node.inputs)
+        if (value := view.constant(tensor)) is not None and value.size == 1 and value.ndim
+    }
+    for place, value in vectors.items():
+        node.graph.set_constant(node, place, value.reshape(()))
+    return "its bounds are numbers without axes" if vectors else None
+
+
 MERGE_RULES: dict[str, list[Rule]] = {
     "Transpose": [_transposes],
     "Reshape": [_reshapes, _open_size],
     "Slice": [_slices],
     "Add": [_flat_gemm],
+    "Range": [_range_bounds],
 }

@@ -26,7 +26,7 @@ def _into_window(node: Node, view: View) -> str | None:
     if window.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or not _same_meaning(node, window, view):
         return None
     own = np.array(window.attr("pads") or [0] * len(pads))
-    if len(own) != len(pads):
+    if len(own) != len(pads) or not _takes_pads(window, own + pads):
         return None
     window.attrs["pads"] = [int(size) for size in own + pads]
     if window.op == "AveragePool":
@@ -35,6 +35,14 @@ def _into_window(node: Node, view: View) -> str | None:
         del window.attrs["auto_pad"]
     node.graph.bypass(node)
     return f"the padding is done by {window.name or window.op}"
+
+
+def _takes_pads(window: Node, pads: np.ndarray) -> bool:
+    """Whether a pool reads at least one element of its input in each place, as runtimes demand."""
+    if window.op == "Conv":
+        return True
+    kernel = np.array(window.attr("kernel_shape", []))
+    return 2 * kernel.size == pads.size and bool(np.all(pads < np.tile(kernel, 2)))
 
 
 def _spatial_pads(node: Node, view: View) -> np.ndarray | None:

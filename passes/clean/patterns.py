@@ -1,8 +1,11 @@
-"""Activations that exporters spell out, as the one operator that means them.
+"""Activations that exporters spell out, as the one operator that means them or as runtimes fuse them.
 
 A spelled-out activation is a product: ``x * clip(x + 3, 0, 6) / 6`` is HardSwish, the same without the
-first x is HardSigmoid, ``x * sigmoid(x)`` is Swish, ``x * 0.5 * (1 + erf(x / sqrt 2))`` is Gelu.  The
-factors come in any order and nesting, so the product is taken apart first.
+first x is HardSigmoid, ``x * 0.5 * (1 + erf(x / sqrt 2))`` is Gelu.  The factors come in any order and
+nesting, so the product is taken apart first.
+
+Swish, an operator since opset 24, is never written: runtimes fuse ``x * sigmoid(x)``, and onnxruntime 1.32
+runs the operator at opset 24 alone, in twice the time.
 """
 
 from __future__ import annotations
@@ -14,74 +17,44 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphopt.ir import Node, Tensor
+from graphopt.passes.clean.products import Product, close, factor_of, plus, product_of, scalar
 from graphopt.passes.clean.rules import Rule, View
 
-HARD_SWISH_SINCE, GELU_SINCE, SWISH_SINCE = 14, 20, 24
-MAX_DEPTH = 4
-TOLERANCE = 1e-6  # relative, of the constants: exporters write 1/6 and sqrt(2) in float32
-
-
-@dataclass
-class Product:
-    """``coefficient`` times the product of ``factors``."""
-
-    coefficient: float
-    factors: list[Tensor]
-
-
-def _close(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=TOLERANCE)
-
-
-def _scalar(tensor: Tensor | None, view: View) -> float | None:
-    """The value of a constant that is one number."""
-    value = view.constant(tensor)
-    return float(value.ravel()[0]) if value is not None and value.size == 1 and value.ndim <= 1 else None
-
-
-def _product(node: Node, view: View, depth: int = 0) -> Product:
-    """Take a Mul, or a Div by a constant, apart."""
-    divisor = _scalar(node.inputs[1], view) if node.op == "Div" else None
-    if divisor:
-        inner = _factor(node.inputs[0], view, depth)
-        return Product(inner.coefficient / divisor, inner.factors)
-    parts = [_factor(tensor, view, depth) for tensor in node.inputs]
-    return Product(parts[0].coefficient * parts[1].coefficient, parts[0].factors + parts[1].factors)
-
-
-def _factor(tensor: Tensor, view: View, depth: int) -> Product:
-    number = _scalar(tensor, view)
-    if number is not None:
-        return Product(number, [])
-    node = tensor.producer
-    if node is None or not node.is_standard or not tensor.is_private or depth == MAX_DEPTH:
-        return Product(1.0, [tensor])
-    if node.op == "Mul" or (node.op == "Div" and _scalar(node.inputs[1], view)):
-        return _product(node, view, depth + 1)
-    return Product(1.0, [tensor])
+HARD_SWISH_SINCE, GELU_SINCE = 14, 20
 
 
 @dataclass(frozen=True)
 class Activation:
-    """``op(source)``, times another tensor when ``times`` is given."""
+    """``op(source)``, times another tensor when ``times`` is given; ``gate`` is Gelu's 1 + erf(...)."""
 
     op: str
     source: Tensor
     attrs: Mapping[str, float | str] = field(default_factory=dict)
     times: Tensor | None = None
+    gate: Tensor | None = None
 
 
 def _activation(node: Node, view: View) -> str | None:
     """Recognise the activation that this product ends, and write it as one operator."""
-    if node.op == "Div" and not _scalar(node.inputs[1], view):
+    if node.op == "Div" and not scalar(node.inputs[1], view):
         return None
-    product = _product(node, view)
-    matches = (match(product, view) for match in (_hard_sigmoid, _hard_swish, _swish, _gelu))
-    found = next((activation for activation in matches if activation is not None), None)
-    if found is None or view.facts.dtype(node.output) != np.float32:
-        return None  # runtimes have these operators for float32 alone
-    _write(node, found)
-    return f"a spelled-out {found.op} is one node"
+    product = product_of(node, view)
+    matches = (match(product, view) for match in (_hard_sigmoid, _hard_swish, gelu))
+    activation = next((match for match in matches if match is not None), None)
+    if activation is None or not _is_plain(activation.source, node, view):
+        return None
+    if activation.op == "Gelu" and view.model.opset < GELU_SINCE:
+        return _write_fusible_gelu(node, activation)
+    _write(node, activation)
+    return f"a spelled-out {activation.op} is one node"
+
+
+def _is_plain(source: Tensor, node: Node, view: View) -> bool:
+    """Whether the operators exist for the type, which runtimes have for float32 alone, and keep the rank.
+
+    A number stored as a vector of one would widen a source without axes.
+    """
+    return view.facts.dtype(node.output) == np.float32 and view.facts.rank(source) != 0
 
 
 def _write(node: Node, found: Activation) -> None:
@@ -101,7 +74,7 @@ def _hard_sigmoid(product: Product, view: View) -> Activation | None:
     """u * clip(x + b, 0, h) / h = u * HardSigmoid(x), with or without u."""
     for place, tensor in enumerate(product.factors):
         found = _shifted_clip(tensor, view)
-        if found is None or len(product.factors) > 2 or not _close(found[2] * product.coefficient, 1):
+        if found is None or len(product.factors) > 2 or not close(found[2] * product.coefficient, 1):
             continue
         source, shift, _ = found
         attrs = {"alpha": product.coefficient, "beta": shift * product.coefficient}
@@ -113,7 +86,7 @@ def _hard_sigmoid(product: Product, view: View) -> Activation | None:
 
 
 def _is_swish(attrs: dict[str, float]) -> bool:
-    return _close(attrs["alpha"], 1 / 6) and _close(attrs["beta"], 0.5)
+    return close(attrs["alpha"], 1 / 6) and close(attrs["beta"], 0.5)
 
 
 def _shifted_clip(tensor: Tensor, view: View) -> tuple[Tensor, float, float] | None:
@@ -123,12 +96,12 @@ def _shifted_clip(tensor: Tensor, view: View) -> tuple[Tensor, float, float] | N
         return None
     bounds = [clip.attr("min"), clip.attr("max")]
     if view.model.opset >= 11:
-        bounds = [_scalar(clip.input(1), view), _scalar(clip.input(2), view)]
+        bounds = [scalar(clip.input(1), view), scalar(clip.input(2), view)]
     add = clip.inputs[0].producer
     if bounds[0] != 0 or not bounds[1] or add is None or add.op != "Add" or not clip.inputs[0].is_private:
         return None
     for place in (0, 1):
-        shift = _scalar(add.inputs[place], view)
+        shift = scalar(add.inputs[place], view)
         if shift is not None:
             return add.inputs[1 - place], shift, float(bounds[1])
     return None
@@ -144,12 +117,6 @@ def _hard_swish(product: Product, view: View) -> Activation | None:
     return Activation("HardSwish", gate.inputs[0])
 
 
-def _swish(product: Product, view: View) -> Activation | None:
-    """x * Sigmoid(x)."""
-    gate = _gate(product, "Sigmoid")
-    return None if gate is None or view.model.opset < SWISH_SINCE else Activation("Swish", gate.inputs[0])
-
-
 def _gate(product: Product, op: str) -> Node | None:
     """Match x * op(x) and return the node of type ``op``."""
     if product.coefficient != 1 or len(product.factors) != 2:
@@ -163,47 +130,73 @@ def _gate(product: Product, op: str) -> Node | None:
     return None
 
 
-def _gelu(product: Product, view: View) -> Activation | None:
+def gelu(product: Product, view: View) -> Activation | None:
     """x * 0.5 * (1 + erf(x / sqrt 2)), or tanh(sqrt(2 / pi) (x + 0.044715 x^3)) in place of erf."""
-    if view.model.opset < GELU_SINCE or not _close(product.coefficient, 0.5) or len(product.factors) != 2:
+    if not close(product.coefficient, 0.5) or len(product.factors) != 2:
         return None
     for source, gate in (product.factors, product.factors[::-1]):
         kind = _gelu_gate(gate, source, view)
         if kind is not None:
-            return Activation("Gelu", source, {"approximate": kind})
+            return Activation("Gelu", source, {"approximate": kind}, gate=gate)
     return None
+
+
+def _write_fusible_gelu(node: Node, activation: Activation) -> str | None:
+    """Spell Gelu as x * (1 + erf(x / sqrt 2)) * 0.5 where onnxruntime does not fuse its spelling.
+
+    It fuses what divides by sqrt 2 and has one half as the first or the last factor.
+    """
+    if activation.attrs["approximate"] != "none" or activation.gate is None:
+        return None
+    if _is_fusible_gelu(node, activation.source, activation.gate):
+        return None
+    graph, result, source = node.graph, node.output, activation.source
+    title = node.name or "Gelu"
+    root, one, half = (
+        graph.add_constant(f"{title}.{role}", np.array(value, np.float32))
+        for role, value in (("sqrt2", math.sqrt(2)), ("one", 1), ("half", 0.5))
+    )
+    node.outputs.clear()
+    scaled = graph.add_node("Div", [source, root], name=f"{title}.div")
+    error = graph.add_node("Erf", [scaled.output], name=f"{title}.erf")
+    gate = graph.add_node("Add", [error.output, one], name=f"{title}.add")
+    gated = graph.add_node("Mul", [source, gate.output], name=f"{title}.gate")
+    graph.add_node("Mul", [gated.output, half], outputs=[result], name=node.name or None, like=node)
+    graph.remove(node)
+    return "a spelled-out Gelu is spelled as runtimes fuse it"
+
+
+def _is_fusible_gelu(node: Node, source: Tensor, gate: Tensor) -> bool:
+    """Whether the argument of Erf is a quotient, and the gate is multiplied by what is no number."""
+    add, gated = gate.producer, gate.consumers[0]
+    erf = next((t.producer for t in add.inputs if t.producer is not None), None) if add is not None else None
+    argument = erf.inputs[0].producer if erf is not None else None
+    if argument is None or argument.op != "Div" or argument.inputs[0] is not source:
+        return False
+    other = gated.inputs[1] if gated.inputs[0] is gate else gated.inputs[0]
+    if gated is node:  # (x * 0.5) * gate
+        return other.producer is not None and other.producer.op == "Mul" and source in other.producer.inputs
+    return other is source and node.op == "Mul" and gated.output in node.inputs  # (x * gate) * 0.5
 
 
 def _gelu_gate(gate: Tensor, source: Tensor, view: View) -> str | None:
     """Match 1 + erf(...) or 1 + tanh(...) of ``source``; return the name of the approximation."""
-    inner = _plus(gate, 1.0, view)
+    inner = plus(gate, 1.0, view)
     if inner is None:
         return None
     node = inner.producer
     if node is None or not node.is_standard or node.op not in ("Erf", "Tanh") or not inner.is_private:
         return None
-    argument = _factor(node.inputs[0], view, 0)
+    argument = factor_of(node.inputs[0], view)
     if len(argument.factors) != 1:
         return None
     if node.op == "Erf":
         return (
-            "none" if argument.factors[0] is source and _close(argument.coefficient, math.sqrt(0.5)) else None
+            "none" if argument.factors[0] is source and close(argument.coefficient, math.sqrt(0.5)) else None
         )
-    if not _close(argument.coefficient, math.sqrt(2 / math.pi)):
+    if not close(argument.coefficient, math.sqrt(2 / math.pi)):
         return None
     return "tanh" if _is_cubic(argument.factors[0], source, view) else None
-
-
-def _plus(tensor: Tensor, number: float, view: View) -> Tensor | None:
-    """Match ``y + number`` and return y."""
-    add = tensor.producer
-    if add is None or add.op != "Add" or not add.is_standard or not tensor.is_private:
-        return None
-    for place in (0, 1):
-        constant = _scalar(add.inputs[place], view)
-        if constant is not None and _close(constant, number):
-            return add.inputs[1 - place]
-    return None
 
 
 def _is_cubic(tensor: Tensor, source: Tensor, view: View) -> bool:
@@ -212,8 +205,8 @@ def _is_cubic(tensor: Tensor, source: Tensor, view: View) -> bool:
     if add is None or add.op != "Add" or not tensor.is_private or not any(t is source for t in add.inputs):
         return False
     other = add.inputs[1] if add.inputs[0] is source else add.inputs[0]
-    term = _factor(other, view, 0)
-    if not _close(term.coefficient, 0.044715):
+    term = factor_of(other, view)
+    if not close(term.coefficient, 0.044715):
         return False
     if len(term.factors) == 3:
         return all(t is source for t in term.factors)
@@ -222,7 +215,7 @@ def _is_cubic(tensor: Tensor, source: Tensor, view: View) -> bool:
         power is not None
         and power.op == "Pow"
         and power.inputs[0] is source
-        and _scalar(power.inputs[1], view) == 3
+        and scalar(power.inputs[1], view) == 3
     )
 
 

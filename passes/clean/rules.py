@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TypeAlias
 
@@ -28,6 +28,7 @@ class View:
     def __init__(self, model: Model, say: Callable[[str, str], None]) -> None:
         self.model = model
         self.done = 0
+        self.fused: Mapping[Node, Node] = {}  # nodes that a runtime fuses, each with the last of its part
         self._say = say
 
     @cached_property

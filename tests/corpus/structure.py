@@ -231,6 +231,38 @@ def typed_tensors_of_nowhere() -> onnx.ModelProto:
     return model
 
 
+@cases.add(runs=False)
+def output_listed_twice() -> onnx.ModelProto:
+    """Each place in the list has a shape of its own."""
+    net = Net()
+    proto = net.model(net.op("Relu", net.input(shape=("N", 4))))
+    proto.graph.output.append(
+        helper.make_tensor_value_info(proto.graph.output[0].name, TensorProto.FLOAT, (1, 4))
+    )
+    return proto
+
+
+@cases.add()
+def input_is_output_of_another_shape() -> onnx.ModelProto:
+    """Handed through as it is, and declared with another shape."""
+    net = Net()
+    x = net.input(shape=("N", 4))
+    proto = net.model(net.op("Relu", x))
+    proto.graph.output.append(helper.make_tensor_value_info(x, TensorProto.FLOAT, (None, 4)))
+    return proto
+
+
+@cases.add(runs=False, valid=False)
+def branch_hands_out_an_outer_tensor() -> onnx.ModelProto:
+    """onnxruntime wants an Identity there; the outer tensor keeps its shape."""
+    net = Net()
+    x = net.op("Relu", net.input(shape=("N", 4)))
+    bodies = [helper.make_graph([], key, [], [helper.make_empty_tensor_value_info(x)]) for key in "ab"]
+    condition = net.input("condition", (), np.bool_)
+    y = net.op("If", condition, then_branch=bodies[0], else_branch=bodies[1])
+    return net.model(x, net.tell(y, ("N", 4)))
+
+
 @cases.add()
 def unread_inputs() -> onnx.ModelProto:
     net = Net()

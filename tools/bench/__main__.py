@@ -13,6 +13,7 @@ import click
 from tools.bench import corpus as corpus_runs
 from tools.bench import (
     fold,
+    fusions,
     lowrank,
     memory,
     prune,
@@ -110,6 +111,18 @@ def fold_command(corpus: Path, models: Path | None, peers_only: bool, **shared: 
     chosen = _models(corpus, models)
     with _session(**shared) as (session, finish):
         finish(fold.bench(session, chosen, not peers_only))
+
+
+@main.command("fusions")
+@shared_options
+@click.option("--models", type=FOLDER, required=True, help="Folder of .onnx files, as exports.py writes it.")
+@click.option("--only", "pattern", default="*", show_default=True, help="Files whose names match.")
+@click.option("--seconds", default=8.0, show_default=True, help="Time of the interleaved runs of a network.")
+def fusions_command(models: Path, pattern: str, seconds: float, **shared: Any) -> None:
+    """What clean,fold-bn does to latency and to onnxruntime's fusions on exported networks."""
+    chosen = [path for path in _models(models, models) if path.match(pattern)]
+    with _session(need_peers=False, **shared) as (session, finish):
+        finish(fusions.bench(session, chosen, seconds))
 
 
 @main.command("corpus")
