@@ -6,6 +6,8 @@ Samples.  The DATA syntax is in `spec`, the preprocessing recipe in `preprocess`
 
 from __future__ import annotations
 
+from graphopt.data.draws import STYLES, Style
+from graphopt.data.element_types import is_float, is_integer, is_text
 from graphopt.data.load import from_arrays, load
 from graphopt.data.preprocess import Preprocess
 from graphopt.data.presets import PRESETS
@@ -18,12 +20,17 @@ from graphopt.data.transform import looks_unnormalised
 
 __all__ = [
     "PRESETS",
+    "STYLES",
     "Batch",
     "DataSpec",
     "Preprocess",
     "Sample",
     "Samples",
+    "Style",
     "from_arrays",
+    "is_float",
+    "is_integer",
+    "is_text",
     "load",
     "looks_unnormalised",
     "parse_preprocess",

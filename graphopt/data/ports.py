@@ -22,7 +22,7 @@ def known_dims(port: Port, shapes: Mapping[str, Sequence[int]]) -> Dims | None:
     Raises UsageError when `shapes` contradicts what the model declares.
     """
     given = shapes.get(port.name)
-    declared = None if port.shape is None else tuple(_positive(dim) for dim in port.shape)
+    declared = None if port.shape is None else tuple(_fixed(dim) for dim in port.shape)
     if given is None:
         return declared
     if declared is None:
@@ -37,8 +37,8 @@ def known_dims(port: Port, shapes: Mapping[str, Sequence[int]]) -> Dims | None:
     return (None, *dims[1:]) if dims and declared[0] is None and dims[0] == 1 else dims
 
 
-def _positive(dim: int | str | None) -> int | None:
-    return dim if isinstance(dim, int) and dim > 0 else None
+def _fixed(dim: int | str | None) -> int | None:
+    return dim if isinstance(dim, int) and dim >= 0 else None
 
 
 def fits(shape: Sequence[int], dims: Dims) -> bool:
@@ -63,9 +63,9 @@ def batching(dims: Mapping[str, Dims | None]) -> Batching:
     """Find the batch axis: axis 0 of all inputs when they agree on its size.
 
     Otherwise (a recurrent state of 2xBx128, a scalar sample rate) only inputs whose axis 0 is 1 or dynamic
-    have one, and samples run one by one.
+    have one, and samples run one by one.  An axis of no elements is no batch.
     """
-    firsts = {name: None if d is None else d[0] if d else 0 for name, d in dims.items()}  # 0: a scalar
+    firsts = {name: None if d is None else d[0] if d else 0 for name, d in dims.items()}  # 0: a scalar too
     sizes = set(firsts.values())
     if len(sizes) == 1 and 0 not in sizes:
         return Batching(sizes.pop(), frozenset(firsts))

@@ -3,7 +3,7 @@
 Images are dead leaves (Lee, Mumford, Huang: "Occlusion models for natural images", 2001): opaque shapes whose
 sizes follow a power law, which gives the edges and the 1/f spectrum of photographs, textured with octaves of
 value noise and coloured mostly along the grey axis.  Only elementwise arithmetic and raw uniform numbers are
-used, so that an image is the same on every machine.
+used, so that an image is the same on every machine.  An image larger than a tile is made of its reflections.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphopt.data.draws import PLAUSIBLE, Style, can_draw, draw
+from graphopt.data.element_types import is_float
 from graphopt.data.feeder import Row, content_key
-from graphopt.data.ports import Dims, batching, image_format, known_dims, looks_like_images
+from graphopt.data.kept import KeptRows
+from graphopt.data.ports import Batching, Dims, batching, image_format, known_dims, looks_like_images
 from graphopt.data.preprocess import Preprocess
 from graphopt.data.samples import Samples
 from graphopt.data.transform import value_steps
 from graphopt.errors import DataError
 
 if TYPE_CHECKING:
-    from graphopt.ir import Port
+    from graphopt.ir import InputRole, Port
 
 SOURCE = "synthetic"
 _SIDE = 224  # pixels of a dynamic image side
 _MEAN, _STD = 114.0, 64.0  # roughly those of photographs; float inputs get (x - mean) / std
 _LEAVES = 80
+_TILE = 640  # pixels of the largest side that is drawn: drawing costs as much as many a network
 
 
 def synthetic(
@@ -37,19 +41,28 @@ def synthetic(
     seed: int = 0,
     *,
     preprocess: Preprocess | None = None,
+    style: Style = PLAUSIBLE,
+    roles: Mapping[str, InputRole] | None = None,
 ) -> Samples:
     """`count` samples made from `seed`: sample i depends on (seed, i) and the inputs alone.
 
     Rank-4 inputs with 1, 3 or 4 channels get images: pixels 0..255 for integer inputs and, for float inputs,
     put through the value steps of `preprocess` or else to about mean 0 and deviation 1.  Other float inputs
-    get normal numbers, integers 0 or 1 (safe as indices), scalars 1.  Dynamic dims come from `shapes`, else
-    image sides are 224 and all others 1.  Raises DataError for inputs that are not numeric tensors.
+    get normal numbers, integers 0 or 1, scalars 1, texts a few words; `style` draws otherwise, and `roles`
+    (see ``ir.input_roles``) say which whole numbers the model takes.  Dynamic dims come from `shapes`, else
+    image sides are 224 and all others 1.  Rows are kept in memory once made.  Raises DataError for inputs
+    that are no tensors.
     """
     dims = {port.name: known_dims(port, shapes or {}) for port in inputs}
-    batches = batching(dims)
-    makers = tuple(_maker(port, dims[port.name], port.name in batches.inputs, preprocess) for port in inputs)
+    roles = roles or {}
+    has_values = any(role.value is not None for role in roles.values())  # which are no rows of a batch
+    batches = Batching(1, frozenset()) if has_values else batching(dims)
+    makers = tuple(
+        _maker(port, dims[port.name], port.name in batches.inputs, preprocess, style, roles.get(port.name))
+        for port in inputs
+    )
     rows = count * (batches.size or 1)
-    feeder = SyntheticFeeder(makers, seed, range(rows))
+    feeder = KeptRows(SyntheticFeeder(makers, seed, range(rows), style.name))
     return Samples(SOURCE, feeder, np.arange(rows), batches.size, preprocess)
 
 
@@ -62,17 +75,13 @@ class _Maker:
     shape: tuple[int, ...]
     layout: str | None
     recipe: Preprocess | None
+    style: Style = PLAUSIBLE
+    role: InputRole | None = None
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
-        if self.layout is not None:
-            return self._image(rng)
-        if self.dtype.kind == "b":
-            return rng.random(self.shape) < 0.5
-        if not self.shape:
-            return np.ones((), self.dtype)
-        if self.dtype.kind in "iu":
-            return (rng.random(self.shape) < 0.5).astype(self.dtype)
-        return rng.standard_normal(self.shape).astype(self.dtype)
+        if self.layout is None or 0 in self.shape:
+            return draw(rng, self.dtype, self.shape, self.style, self.role)
+        return np.concatenate([self._image(rng) for _ in range(self.shape[0])])
 
     def _image(self, rng: np.random.Generator) -> np.ndarray:
         form = image_format(self.input, self.shape, self.layout or "auto")
@@ -80,7 +89,7 @@ class _Maker:
         values = natural_image(rng, form.height, form.width, form.channels).astype(np.float32)
         if self.dtype.kind in "iu":
             top = np.iinfo(self.dtype).max
-            values = values if top >= 255 else np.floor(values / 2)
+            values = values if top >= 255 else np.floor(values * ((top + 1) / 256))
         elif self.recipe is not None:
             values = value_steps(values, self.recipe)
         else:
@@ -96,6 +105,7 @@ class SyntheticFeeder:
     makers: tuple[_Maker, ...]
     seed: int
     names: range
+    style: str = PLAUSIBLE.name
     labels: np.ndarray | None = None
 
     def read(self, rows: np.ndarray) -> Iterator[Row]:
@@ -112,27 +122,46 @@ class SyntheticFeeder:
         return (self._key(int(row)) for row in np.sort(rows))
 
     def _key(self, index: int) -> str:
-        return content_key(f"{SOURCE} {self.seed} {index}".encode())
+        style = "" if self.style == PLAUSIBLE.name else f" {self.style}"
+        return content_key(f"{SOURCE} {self.seed} {index}{style}".encode())
 
 
-def _maker(port: Port, dims: Dims | None, batched: bool, recipe: Preprocess | None) -> _Maker:
-    if port.dtype is None or port.dtype.kind not in "biuf" or dims is None:
+def _maker(
+    port: Port,
+    dims: Dims | None,
+    batched: bool,
+    recipe: Preprocess | None,
+    style: Style,
+    role: InputRole | None,
+) -> _Maker:
+    if port.dtype is None or not can_draw(port.dtype) or dims is None:
         raise DataError(
             f"no samples can be made up for input '{port.name}' ({port.dtype or 'not a tensor'})",
             hint="give real samples with --calibration",
         )
+    layout, fill = None, (1,) * len(dims)
     if looks_like_images(dims):
         form = image_format(port.name, dims, recipe.layout if recipe else "auto")
-        channels = form.channels or 1
-        fill = (1, channels, _SIDE, _SIDE) if form.layout == "nchw" else (1, _SIDE, _SIDE, channels)
-        shape = tuple(dim or size for dim, size in zip(dims, fill, strict=True))
-        return _Maker(port.name, port.dtype, (1, *shape[1:]) if batched else shape, form.layout, recipe)
-    shape = tuple(dim or 1 for dim in dims)
-    return _Maker(port.name, port.dtype, (1, *shape[1:]) if batched else shape, None, None)
+        layout, fill = form.layout, _image_sizes(form.layout, form.channels or 1)
+    shape = tuple(size if dim is None else dim for dim, size in zip(dims, fill, strict=True))
+    shape = (1, *shape[1:]) if batched else shape
+    takes_images = style.images and role is None and (is_float(port.dtype) or port.dtype.kind in "iu")
+    return _Maker(port.name, port.dtype, shape, layout if takes_images else None, recipe, style, role)
+
+
+def _image_sizes(layout: str, channels: int) -> tuple[int, ...]:
+    """Sizes of the open dimensions of an image input."""
+    return (1, channels, _SIDE, _SIDE) if layout == "nchw" else (1, _SIDE, _SIDE, channels)
 
 
 def natural_image(rng: np.random.Generator, height: int, width: int, channels: int) -> np.ndarray:
     """A natural-like image, HxWxC uint8 with 1, 3 or 4 channels."""
+    tile = _drawn_image(rng, min(height, _TILE), min(width, _TILE), channels)
+    missing = ((0, height - tile.shape[0]), (0, width - tile.shape[1]), (0, 0))
+    return tile if tile.shape[:2] == (height, width) else np.pad(tile, missing, "symmetric")
+
+
+def _drawn_image(rng: np.random.Generator, height: int, width: int, channels: int) -> np.ndarray:
     luminance = 60.0 * _noise(rng, height, width, 0.6)
     image = np.empty((height, width, 3))
     image[:] = _color(rng)

@@ -1,9 +1,10 @@
 """The intermediate representation: a live graphsurgeon graph over kept protos and mapped weights."""
 
 from graphopt.ir.blank import blank
-from graphopt.ir.check import structure_errors
+from graphopt.ir.check import CheckerError, lapses, structure_errors
 from graphopt.ir.declared import Shape
 from graphopt.ir.graph import Graph, Node
+from graphopt.ir.input_roles import InputRole, input_roles
 from graphopt.ir.load import from_bytes, load
 from graphopt.ir.model import Model, Port, Signature, Snapshot
 from graphopt.ir.opset import convert_opset
@@ -13,8 +14,10 @@ from graphopt.ir.weights import Array
 
 __all__ = [
     "Array",
+    "CheckerError",
     "Constant",
     "Graph",
+    "InputRole",
     "Model",
     "Node",
     "Port",
@@ -27,6 +30,8 @@ __all__ = [
     "convert_opset",
     "from_bytes",
     "infer_shapes",
+    "input_roles",
+    "lapses",
     "load",
     "structure_errors",
 ]

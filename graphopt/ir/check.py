@@ -16,6 +16,33 @@ if TYPE_CHECKING:
     from graphopt.ir.model import Model
 
 MAX_REPORTED = 3
+RUNTIME_DOMAINS = (
+    "com.microsoft",
+    "com.microsoft.nchwc",
+    "ai.onnx.ml",
+)  # onnxruntime needs no import of them
+
+
+class CheckerError(ModelError):
+    """ONNX's checker refuses a model whose graph holds together: a runtime may take it all the same."""
+
+
+def is_defined(op: str, opset: int) -> bool:
+    """Whether ONNX defines a standard operator at this opset."""
+    try:
+        onnx.defs.get_schema(op, opset, "")
+    except (onnx.defs.SchemaError, TypeError):  # TypeError: a name that is not text
+        return False
+    return True
+
+
+def lapses(model: Model) -> list[str]:
+    """One sentence for each rule of ONNX that the model breaks though every runtime can do without it."""
+    open_ports = [p.name for p in (*model.graph.inputs, *model.graph.outputs) if _is_shapeless(p.info)]
+    told = [f"'{name}' declares no shape, which ONNX asks of inputs and outputs" for name in open_ports]
+    unknown = [domain for domain in _domains(model) if domain not in model.opsets]
+    told += [f"operators of {domain} are used without its import" for domain in unknown]
+    return told
 
 
 def check_model(model: Model) -> None:
@@ -31,12 +58,38 @@ def check_model(model: Model) -> None:
     for tensor in all_tensors(proto) if model.weights.is_external else tensors_in(proto.graph):
         if model.weights.is_held(tensor):
             _stand_in(tensor)
+    _complete(proto)
     try:
         onnx.checker.check_model(proto.SerializeToString())
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"the ONNX checker refuses the model: {_first_line(error)}") from error
+        raise CheckerError(f"the ONNX checker refuses the model: {_first_line(error)}") from error
     except UnicodeDecodeError as error:  # of the checker's own message
-        raise ModelError("the ONNX checker refuses the model, which holds a name that is not text") from error
+        raise CheckerError(
+            "the ONNX checker refuses the model, which holds a name that is not text"
+        ) from error
+
+
+def _complete(proto: onnx.ModelProto) -> None:
+    """Fill in what ``lapses`` says is missing, so that the checker sees the rest of the model."""
+    for info in (*proto.graph.input, *proto.graph.output):
+        if _is_shapeless(info):
+            info.type.tensor_type.shape.SetInParent()
+    imported = {entry.domain for entry in proto.opset_import}
+    for domain in {node.domain for node in proto.graph.node} - imported:
+        if domain in RUNTIME_DOMAINS:
+            proto.opset_import.add(domain=domain, version=1)
+
+
+def _is_shapeless(info: onnx.ValueInfoProto | None) -> bool:
+    """Whether a tensor is declared with a type and without a shape."""
+    if info is None or not info.type.HasField("tensor_type"):
+        return False
+    return bool(info.type.tensor_type.elem_type) and not info.type.tensor_type.HasField("shape")
+
+
+def _domains(model: Model) -> list[str]:
+    nodes = (node for graph in model.graphs() for node in graph.nodes)
+    return [d for d in dict.fromkeys(node.domain for node in nodes) if d in RUNTIME_DOMAINS]
 
 
 def structure_errors(model: Model) -> list[str]:

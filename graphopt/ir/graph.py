@@ -40,6 +40,7 @@ class Graph(gs.Graph):  # type: ignore[misc,name-defined]
         self._outputs: list[Tensor] = []
         self.initializers: list[Constant | Variable] = []
         self.owners: set[Node] = set()  # nodes of this graph that hold subgraphs
+        self.undefined: frozenset[str] = frozenset()  # operators that ONNX does not define at this opset
         self.described: list[Tensor | ValueInfoProto] = []  # the file's value_info, in its order
         # outputs, by place, that are declared elsewhere too: the tensor, that declaration (None when it comes
         # later in the file), and the output's own

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, OperatorSetIdProto
 
-from graphopt.ir.check import check_model
+from graphopt.ir.check import check_model, is_defined
 from graphopt.ir.declared import Shape
 from graphopt.ir.exporter import GraphExporter
 from graphopt.ir.graph import STANDARD_DOMAINS, Graph
@@ -66,8 +66,15 @@ class Model:
             self.graph = GraphImporter(self.weights, proto.ir_version, self.names).graph(proto.graph)
         proto.ClearField("graph")
         self.header = proto
-        for graph in self.graphs():
-            graph.opset = self.opset
+        self._tell_opset()
+
+    def _tell_opset(self) -> None:
+        """Let every graph know the opset and which of its operators that does not define."""
+        graphs = list(self.graphs())
+        ops = {node.op for graph in graphs for node in graph.nodes if node.domain in STANDARD_DOMAINS}
+        undefined = frozenset(op for op in ops if not is_defined(op, self.opset))
+        for graph in graphs:
+            graph.opset, graph.undefined = self.opset, undefined
 
     @property
     def opset(self) -> int:
@@ -87,8 +94,11 @@ class Model:
         for entry in self.header.opset_import:
             if entry.domain == domain or (not domain and entry.domain in STANDARD_DOMAINS):
                 entry.version = version
-                return
-        self.header.opset_import.append(OperatorSetIdProto(domain=domain, version=version))
+                break
+        else:
+            self.header.opset_import.append(OperatorSetIdProto(domain=domain, version=version))
+        if domain in STANDARD_DOMAINS:
+            self._tell_opset()
 
     @property
     def ir_version(self) -> int:

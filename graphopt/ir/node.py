@@ -110,8 +110,10 @@ class Node(gs.Node):  # type: ignore[misc,name-defined]
 
     @property
     def is_standard(self) -> bool:
-        """Whether the operator belongs to ONNX itself."""
-        return self.domain in STANDARD_DOMAINS
+        """Whether ONNX itself defines the operator at the model's opset; no pass knows any other."""
+        if self.domain not in STANDARD_DOMAINS:
+            return False
+        return self.graph is None or self.op not in self.graph.undefined
 
     @property
     def output(self) -> Tensor:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphopt.errors import ModelError, UsageError, VerificationError
+from graphopt.errors import DataError, GraphoptError, ModelError, UsageError, VerificationError
 from graphopt.pipeline.inputs import Inputs
 from graphopt.pipeline.output import write_draft
 from graphopt.pipeline.request import Request
+from graphopt.pipeline.walls import find_walls
 from graphopt.report import measure
 from graphopt.report.record import Measures, PassRecord
 from graphopt.runtime import Accuracy, Session
@@ -35,6 +36,20 @@ class Assessment:
     files: tuple[Path, ...] = ()  # the draft: the model, then its data file if there is one
 
 
+@dataclass(frozen=True)
+class Result:
+    """The session of a result: where it fails although its input ran, passes are to blame."""
+
+    session: Session
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """The outputs; raises VerificationError."""
+        try:
+            return self.session.run(feeds)
+        except (ModelError, DataError) as error:
+            raise _does_not_run(error) from error
+
+
 class Assessor:
     """Measures the result of a run against its input, the model file or bytes ``original``."""
 
@@ -56,6 +71,8 @@ class Assessor:
         """
         files = write_draft(model, draft)
         after = measure.contents(model, shapes, measure.files_bytes(files))
+        if after.bytes > before.bytes:
+            self._warn(_growth(before, after))
         return dataclasses.replace(self._compare(model, draft, before, after), files=tuple(files))
 
     def _compare(self, model: Model, draft: Path, before: Measures, after: Measures) -> Assessment:
@@ -68,23 +85,55 @@ class Assessor:
             reference = Session(self._original, **self._ask.session)
             samples = self._samples()
             reference.run(measure.first_feeds(samples))
-        except ModelError as error:
+        except (ModelError, DataError) as error:
+            if isinstance(error, DataError) and self._inputs.given is not None:
+                raise  # the user's own samples do not fit
             self._warn(f"latency and agreement were not measured: {error}")
+            self._check_loads(draft)
             return Assessment(before, after)
+        return self._run(model, reference, self._opened(draft), samples, before, after)
+
+    def _opened(self, draft: Path) -> Result:
+        """The result in a session, whose failures are the passes' and not the samples'."""
         try:
-            return self._run(reference, Session(draft, **self._ask.session), samples, before, after)
+            return Result(Session(draft, **self._ask.session))
         except ModelError as error:
-            raise VerificationError(f"the optimized model does not run: {error}", hint=error.hint) from error
+            raise _does_not_run(error) from error
+
+    def _check_loads(self, draft: Path) -> None:
+        """Raise VerificationError when onnxruntime loads the input and not the result."""
+        try:
+            Session(self._original, **self._ask.session)
+        except ModelError:
+            return
+        self._opened(draft)
 
     def _run(
-        self, reference: Session, candidate: Session, samples: Samples, before: Measures, after: Measures
+        self,
+        model: Model,
+        reference: Session,
+        candidate: Result,
+        samples: Samples,
+        before: Measures,
+        after: Measures,
     ) -> Assessment:
         watched = self._ask.progress("comparing with the original", samples, len(samples))
-        scores = measure.answer(candidate, watched, reference, labelled=self._inputs.evaluation)
+        scores = measure.answer(
+            candidate,
+            watched,
+            reference,
+            labelled=self._inputs.evaluation,
+            without=find_walls(model).random,
+        )
+        if scores.skipped:
+            self._warn(
+                f"{scores.skipped} of {len(samples)} samples were left out: the input does not run on them: "
+                f"{scores.failure}"
+            )
         times: tuple[float, float] | tuple[None, None] = (None, None)
         if self._ask.times_models:
             with self._ask.busy("timing both models"):
-                times = measure.paired_latency(reference, candidate, samples)
+                times = measure.paired_latency(reference, candidate.session, samples)
             self._warn_if_slower(*times)
         return Assessment(
             dataclasses.replace(before, latency_ms=times[0], metrics=self._metrics(scores.reference)),
@@ -107,6 +156,21 @@ class Assessor:
     def _metrics(self, accuracy: Accuracy) -> dict[str, float]:
         """Metrics count on evaluation samples alone: calibration samples have been looked at."""
         return measure.metrics(accuracy) if self._inputs.evaluation is not None else {}
+
+
+def _growth(before: Measures, after: Measures) -> str:
+    """Say that the result is larger than the input, and what of it grew."""
+    grown = [
+        f"{count} {what} more"
+        for what in ("parameters", "constants", "nodes")
+        if (count := getattr(after, what) - getattr(before, what)) > 0
+    ]
+    why = f": it holds {' and '.join(grown)}" if grown else ": what was added is not in the graph's weights"
+    return f"the result is larger than the input, {after.bytes} bytes instead of {before.bytes}{why}"
+
+
+def _does_not_run(error: GraphoptError) -> VerificationError:
+    return VerificationError(f"the optimized model does not run: {error}", hint=error.hint)
 
 
 def missed_goals(request: Request, records: Sequence[PassRecord], found: Assessment) -> list[str]:

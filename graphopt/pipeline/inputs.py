@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from graphopt.errors import DataError, ModelError
+
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model, Snapshot
     from graphopt.runtime import TrialShapes
+    from graphopt.runtime.sample_fitting import Run
 
 SYNTHETIC_SAMPLES = 64
-CHECK_SAMPLES = 4  # enough to see a wrong rewrite; exact passes are compared after each
 
 
 class Inputs:
@@ -49,6 +51,27 @@ class Inputs:
         self.labels_used = False
         self.training_used = False
         self._original: Snapshot | None = None
+        self._fitted: Samples | None = None  # synthetic samples on which the original runs
+        self._misfit: DataError | None = None  # why there are none
+
+    def fit(self, run: Run) -> None:
+        """Draw the synthetic samples so that ``run``, the original, takes them; once.
+
+        Raises DataError when it takes none.
+        """
+        if self._fitted is not None:
+            return
+        if self._misfit is not None:
+            raise self._misfit
+        from graphopt import runtime
+
+        try:
+            self._fitted = runtime.fit_samples(
+                self._model, self.shapes, run, count=SYNTHETIC_SAMPLES, seed=self.seed
+            )
+        except DataError as error:
+            self._misfit = error
+            raise
 
     def remember(self) -> None:
         """Keep the model as it is now: the original of the run, which passes may ask for."""
@@ -85,8 +108,14 @@ class Inputs:
 
     @cached_property
     def check(self) -> Samples:
-        """A few samples for comparing models: real ones when there are any."""
-        return (self._synthetic if self.given is None else self.given).take(CHECK_SAMPLES)
+        """A few samples for comparing models: real ones when there are any.
+
+        Raises DataError when there are none and no synthetic ones fit the model.
+        """
+        from graphopt import runtime
+
+        samples = self._synthetic if self.given is None else self.given
+        return samples.take(runtime.checked(samples))
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -148,11 +177,31 @@ class Inputs:
     def _given_calibration(self) -> Samples | None:
         return self._load(self._calibration)
 
-    @cached_property
+    @property
     def _synthetic(self) -> Samples:
-        from graphopt import data
+        """Samples that the original takes, as far as it can be tried."""
+        if self._fitted is None:
+            run = self._original_run()
+            if run is not None:
+                self.fit(run)
+        if self._fitted is None:
+            from graphopt import runtime
 
-        return data.synthetic(self.ports, self.shapes, SYNTHETIC_SAMPLES, self.seed)
+            self._fitted = runtime.plausible_samples(
+                self._model, self.shapes, count=SYNTHETIC_SAMPLES, seed=self.seed
+            )
+        return self._fitted
+
+    def _original_run(self) -> Run | None:
+        """What runs the original; None when models are not to be run, or it does not load."""
+        from graphopt.runtime import Session
+
+        if not self._try_sizes:
+            return None
+        try:
+            return Session(self.original, optimization="disabled", **self._session).run
+        except ModelError:  # whoever needs it to run will say so
+            return None
 
     @cached_property
     def _trial(self) -> TrialShapes:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from graphopt.errors import DataError, ModelError
 from graphopt.pipeline.walls import find_walls
 from graphopt.runtime import Comparison, Difference
 
 if TYPE_CHECKING:
+    from graphopt.data import Sample, Samples
     from graphopt.ir import Model
     from graphopt.pipeline.context import Context
     from graphopt.runtime import Session
@@ -18,7 +20,8 @@ class Reference:
     """A session of the model as it is now, which also returns the tensors entering its walls.
 
     ``outputs`` are the model outputs that can be compared; ``walls`` what stands before them.
-    Raises ModelError when onnxruntime does not run the model.
+    Only samples that this model takes judge what it becomes. Raises ModelError when onnxruntime does not run
+    the model on any, DataError when there are no samples for it.
     """
 
     def __init__(self, model: Model, ctx: Context) -> None:
@@ -26,14 +29,44 @@ class Reference:
         self.walls = find_walls(model)
         self.outputs = tuple(p.name for p in model.signature.outputs if p.name not in self.walls.random)
         self.names = tuple(dict.fromkeys([*self.outputs, *self.walls.tensors]))
-        self._session = ctx.session(model, outputs=self.names, optimization="disabled")
-        for sample in ctx.inputs.check:
-            self._session.run(sample.feeds)
+        self._level, self._session = self._opened(model)
+        if ctx.inputs.given is None:
+            ctx.inputs.fit(self._session.run)
+        self._samples = self._running(ctx.inputs.check)
         self._snapshot = model.snapshot()
         self._noise: dict[str, Difference] | None = None
 
+    def _opened(self, model: Model) -> tuple[str, Session]:
+        """A session without optimisations, or with them where onnxruntime has no kernels without."""
+        try:
+            return "disabled", self._ctx.session(model, outputs=self.names, optimization="disabled")
+        except ModelError:
+            return "all", self._ctx.session(model, outputs=self.names)
+
+    def _running(self, samples: Samples) -> list[Sample]:
+        """The samples that the model takes; a failure on all of them is raised."""
+        taken: list[Sample] = []
+        failure: ModelError | DataError | None = None
+        for sample in samples:
+            try:
+                self._session.run(sample.feeds)
+            except (ModelError, DataError) as error:
+                failure = failure or error
+            else:
+                taken.append(sample)
+        if failure is not None and not taken:
+            raise failure
+        if failure is not None:
+            left = len(samples) - len(taken)
+            self._ctx.warn(
+                f"{left} of {len(samples)} samples judge nothing, because the model before does not run on "
+                f"them: {failure}"
+            )
+        return taken
+
     def compare(self, model: Model, names: Sequence[str], level: str = "disabled") -> dict[str, Difference]:
         """Run both models on the samples, one after the other, and sum up how far ``names`` are apart."""
+        level = self._level if level == "disabled" else level
         return self._run_with(self._ctx.session(model, outputs=names, optimization=level), names)
 
     def noise(self, model: Model) -> dict[str, Difference]:
@@ -53,7 +86,7 @@ class Reference:
 
     def _run_with(self, other: Session, names: Sequence[str]) -> dict[str, Difference]:
         comparison = Comparison()
-        samples = self._ctx.inputs.check
+        samples = self._samples
         for sample in self._ctx.progress("comparing with the model before", samples, len(samples)):
             was = self._session.run(sample.feeds)
             comparison.update({name: was[name] for name in names}, other.run(sample.feeds))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphopt.errors import GoalError, ModelError, OutputError, VerificationError
+from graphopt.ir import CheckerError
 from graphopt.pipeline.arrange import arrange
 from graphopt.pipeline.assess import Assessment, Assessor, missed_goals
 from graphopt.pipeline.context import Settings
@@ -33,7 +34,7 @@ from graphopt.pipeline.reproducer import Reproducer, failure_flags
 from graphopt.pipeline.request import Request
 from graphopt.report import measure
 from graphopt.report.record import Calibration, Record
-from graphopt.runtime import check_session, machine
+from graphopt.runtime import Session, check_session, machine
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
@@ -89,6 +90,7 @@ class Run:
             try_sizes=self._ask.runs_models,
         )
         self._warnings: list[str] = []
+        self._complaint = ""  # of ONNX's checker about the input, which onnxruntime loads all the same
 
     def execute(self) -> Finished:
         """Run the passes, write the output unless it is a dry run, and measure it."""
@@ -97,7 +99,7 @@ class Run:
         self._announce_stages()
         if self._is_spared:
             self._warn(_SPARED.format(self._model.weight_bytes / 1e9))
-        model.check()
+        self._check_input()
         shapes = self._settle_shapes()
         before = measure.contents(model, shapes, measure.input_bytes(model), self._warn)
         evidence = Evidence(model, shapes, self._warn) if ask.report else None
@@ -115,6 +117,28 @@ class Run:
         return Finished(model, record, files)
 
     # -- before the passes --------------------------------------------------------------------------------
+
+    def _check_input(self) -> None:
+        """Refuse a model that is broken; one that only the checker dislikes is for onnxruntime to judge."""
+        from graphopt import ir
+
+        for text in ir.lapses(self._model):
+            self._warn(f"{text}; the model is taken all the same")
+        try:
+            self._model.check()
+        except ir.CheckerError as error:
+            if not self._loads():
+                raise
+            self._complaint = str(error)
+            self._warn(f"{error}; onnxruntime loads it, so what it complains of is left as it is")
+
+    def _loads(self) -> bool:
+        """Whether onnxruntime opens the input."""
+        try:
+            Session(self._source.content, optimization="disabled", **self._ask.session)
+        except ModelError:
+            return False
+        return True
 
     def _announce_stages(self) -> None:
         for stage in self._stages:
@@ -181,6 +205,8 @@ class Run:
         try:
             model.check()
         except ModelError as error:
+            if isinstance(error, CheckerError) and self._complaint:
+                return  # as it did before; that the result loads is seen when it is measured
             raise VerificationError(f"the optimized model is not valid: {error}") from error
 
     def _settle_goals(self, outcome: Outcome, found: Assessment) -> None:

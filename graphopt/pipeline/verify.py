@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from graphopt.errors import ModelError, VerificationError
+from graphopt.errors import DataError, ModelError, VerificationError
 from graphopt.pipeline.base import Contract, Pass
 from graphopt.pipeline.reference import Reference
 from graphopt.report.measure import decibels
@@ -127,7 +127,9 @@ class Verifier:
         """Keep the model as it is; None, with a warning, when it does not run and so cannot be compared."""
         try:
             reference = Reference(model, self._ctx)
-        except ModelError as error:
+        except (ModelError, DataError) as error:
+            if isinstance(error, DataError) and self._ctx.inputs.given is not None:
+                raise  # the user's own samples do not fit
             self._numbers = False
             hint = f" ({error.hint})" if error.hint else ""
             self._ctx.warn(f"the numbers were NOT checked, only structure and signature: {error}{hint}")
@@ -153,7 +155,7 @@ class Verifier:
     ) -> dict[str, Difference]:
         try:
             return reference.compare(model, names, level)
-        except ModelError as error:
+        except (ModelError, DataError) as error:
             raise VerificationError(
                 f"after {name} the model no longer runs: {error}", hint=error.hint
             ) from error

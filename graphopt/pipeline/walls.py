@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from graphopt.data import is_float
+from graphopt.ir.declared import as_dtype
 
 if TYPE_CHECKING:
     from graphopt.ir import Graph, Model, Node, Tensor
@@ -17,8 +21,10 @@ DISCRETE = frozenset(
         *("TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "Hardmax", "NonZero", "Unique"),
         *("Round", "Floor", "Ceil", "Sign", "QuantizeLinear", "DynamicQuantizeLinear"),
         *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
+        *("Mod", "Shrink", "ThresholdedRelu"),
     )
 )
+FINE = ("float16", "bfloat16", "float32", "float64", "object")  # types that Cast rounds to in small steps
 
 
 @dataclass(frozen=True)
@@ -45,9 +51,9 @@ def find_walls(model: Model) -> Walls:
     entering: dict[int, frozenset[str]] = {}  # tensor id -> what enters the first walls before it
     for node in _in_order(graph):
         reads = _reads(node)
-        is_random = _holds(node, RANDOM) or any(id(t) in random for t in reads)
+        is_random = _any(node, _is_random) or any(id(t) in random for t in reads)
         walls = frozenset().union(*(entering.get(id(t), frozenset()) for t in reads))
-        if _holds(node, DISCRETE):
+        if _any(node, _is_discrete):
             walls |= {
                 t.name for t in reads if t.name and id(t) not in entering and _is_computed_float(t, graph)
             }
@@ -77,13 +83,27 @@ def _reads(node: Node) -> list[Tensor]:
     return found
 
 
-def _holds(node: Node, ops: frozenset[str]) -> bool:
-    inside = (inner for graph in node.subgraphs(recursive=True) for inner in graph.nodes)
-    return node.op in ops or any(inner.op in ops for inner in inside)
+def _any(node: Node, holds: Callable[[Node], bool]) -> bool:
+    """Whether something holds for a node or one in its subgraphs."""
+    return holds(node) or any(
+        holds(inner) for graph in node.subgraphs(recursive=True) for inner in graph.nodes
+    )
+
+
+def _is_random(node: Node) -> bool:
+    if node.op == "Dropout":
+        return len(node.inputs) > 2 and bool(node.inputs[2].name)  # a training mode is given
+    return node.op in RANDOM
+
+
+def _is_discrete(node: Node) -> bool:
+    if node.op == "Cast":
+        return as_dtype(node.attr("to", 1)).name not in FINE
+    return node.op in DISCRETE
 
 
 def _is_computed_float(tensor: Tensor, graph: Graph) -> bool:
     """Whether a tensor holds numbers worth comparing: computed in ``graph``, not known to be integer."""
     if tensor.producer is None or tensor.producer.graph is not graph or tensor.constant is not None:
         return False
-    return tensor.dtype is None or tensor.dtype.kind in "fV"
+    return tensor.dtype is None or is_float(tensor.dtype)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from graphopt import runtime
+from graphopt.errors import ModelError
 from graphopt.report.record import Measures
 from graphopt.runtime import Accuracy, Agreement, Comparison, Difference, Session, classifier_output
 
@@ -59,6 +60,8 @@ class Scores:
     reference: Accuracy = field(default_factory=Accuracy)
     candidate: Accuracy = field(default_factory=Accuracy)
     samples: int = 0
+    skipped: int = 0  # samples that the reference does not take, and why
+    failure: str = ""
 
     @property
     def differences(self) -> dict[str, Difference]:
@@ -71,28 +74,48 @@ class Scores:
         return {**found, "snr_db": decibels(self.differences)}
 
 
+class Runnable(Protocol):
+    """What answers feeds."""
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs by name."""
+        ...
+
+
 def answer(
-    candidate: Session,
+    candidate: Runnable,
     samples: Iterable[Any],
-    reference: Session | None = None,
+    reference: Runnable | None = None,
     *,
     labelled: Samples | None = None,
+    without: Collection[str] = (),
 ) -> Scores:
     """Run one model, or two, on samples and count what can be counted.
 
     Nothing is kept but sums. Labels count where the model has one output of class scores; DataError when a
-    label of ``labelled`` is none of its classes.
+    label of ``labelled`` is none of its classes. A sample that the reference fails on judges nothing: it is
+    counted in ``skipped``. Outputs named in ``without`` are not compared.
     """
     scores = Scores()
     for sample in samples:
-        outputs = candidate.run(sample.feeds)
-        others = reference.run(sample.feeds) if reference is not None else None
+        try:
+            others = reference.run(sample.feeds) if reference is not None else None
+        except ModelError as error:
+            scores.skipped += 1
+            scores.failure = scores.failure or str(error)
+            continue
+        outputs = _others(candidate.run(sample.feeds), without)
+        others = None if others is None else _others(others, without)
         name = classifier_output(outputs)
         if labelled is not None and name is not None:
             labelled.check_labels(outputs[name].shape[1])
             labelled = None  # once is enough: every label was looked at
         _count(scores, outputs, others, sample.labels)
     return scores
+
+
+def _others(outputs: Mapping[str, Any], without: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in outputs.items() if name not in without}
 
 
 def metrics(accuracy: Accuracy) -> dict[str, float]:
@@ -106,7 +129,7 @@ def decibels(differences: Mapping[str, Difference]) -> dict[str, float]:
     return {
         name: max(-SNR_LIMIT, min(SNR_LIMIT, found.snr_db))
         for name, found in differences.items()
-        if found.dtype.startswith("float") and not found.nonfinite and not found.mismatch
+        if found.is_float and not found.nonfinite and not found.mismatch
     }
 
 

@@ -10,6 +10,7 @@ from graphopt.runtime.fusion import kernels, optimized
 from graphopt.runtime.host import Machine, machine, pair_sums
 from graphopt.runtime.probe import tensor_shapes
 from graphopt.runtime.profile import Kernel, ProfiledSession, profile
+from graphopt.runtime.sample_fitting import checked, fit_samples, plausible_samples
 from graphopt.runtime.session import Session, check_session
 from graphopt.runtime.source import fingerprint
 from graphopt.runtime.timing import Latency, PairedLatency, latency, paired_latency
@@ -29,17 +30,20 @@ __all__ = [
     "TrialShapes",
     "Verdict",
     "check_session",
+    "checked",
     "classifier_output",
     "declared_classes",
     "differences",
     "evaluate",
     "fingerprint",
+    "fit_samples",
     "kernels",
     "latency",
     "machine",
     "optimized",
     "pair_sums",
     "paired_latency",
+    "plausible_samples",
     "profile",
     "ranks",
     "tensor_shapes",

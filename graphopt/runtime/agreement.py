@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from graphopt.data.element_types import is_float
 
 if TYPE_CHECKING:
     from graphopt.ir import Port
@@ -96,18 +99,18 @@ def declared_classes(outputs: Iterable[Port]) -> int | None:
 
 def _classes(port: Port) -> int | None:
     """K of a port that holds class scores, None for any other."""
-    if port.dtype is None or port.dtype.kind != "f" or port.shape is None or len(port.shape) < 2:
+    if port.dtype is None or not is_float(port.dtype) or port.shape is None or len(port.shape) < 2:
         return None
     classes = port.shape[1]
     return classes if isinstance(classes, int) and classes > 1 and set(port.shape[2:]) <= {1} else None
 
 
 def _is_scores(value: Any) -> bool:
-    if not isinstance(value, np.ndarray) or not np.issubdtype(value.dtype, np.floating):
+    if not isinstance(value, np.ndarray) or not is_float(value.dtype):
         return False
     return value.ndim >= 2 and value.shape[1] > 1 and set(value.shape[2:]) <= {1}
 
 
 def _rows(scores: np.ndarray) -> np.ndarray:
     """[N, K, 1, ...] as [N, K], in float64 so that float16 compares like the rest."""
-    return scores.reshape(scores.shape[0], -1).astype(np.float64)
+    return scores.reshape(scores.shape[0], math.prod(scores.shape[1:])).astype(np.float64)

@@ -10,8 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from graphopt.data.element_types import is_float
+
 TOLERANCE = 1e-4  # relative, float32 and wider
-HALF_TOLERANCE = 2e-2  # relative, float16
+HALF_TOLERANCE = 2e-2  # relative, float16 and bfloat16
+STEPS = (  # of the last place in types of a few bits: what rounding may move a number by
+    ("float8_e4m3", 2.0**-3),
+    ("float8_e5m2", 2.0**-2),
+    ("float", TOLERANCE),
+)
 
 
 class Verdict(Enum):
@@ -54,15 +61,22 @@ class Difference:
         return self.max_abs / self.peak if self.peak > 0.0 else math.inf
 
     @property
+    def is_float(self) -> bool:
+        """Whether the output holds floating-point numbers."""
+        return self.dtype.startswith(("float", "bfloat"))
+
+    @property
     def tolerance(self) -> float:
         """The relative difference an exact pass may cause for this type: 0 for anything but floats."""
-        if self.dtype == "float16":
+        if self.dtype in ("float16", "bfloat16"):
             return HALF_TOLERANCE
-        return TOLERANCE if self.dtype.startswith("float") else 0.0
+        return next((step for stem, step in STEPS if self.dtype.startswith(stem)), 0.0)
 
     def verdict(self, tolerance: float | None = None) -> Verdict:
         """Judge the output; `tolerance` (relative) replaces the default of float types."""
         limit = self.tolerance if tolerance is None or self.tolerance == 0.0 else tolerance
+        if self.dtype.startswith("float8"):
+            limit = max(limit, self.tolerance)  # nothing finer can be told
         if self.relative > limit:
             return Verdict.DIFFERENT
         return Verdict.CANNOT_JUDGE if self.nonfinite else Verdict.SAME
@@ -89,7 +103,7 @@ class _Sums:
             self.mismatch = f"shape {candidate.shape} instead of {reference.shape}"
         elif reference.dtype != candidate.dtype:
             self.mismatch = f"type {candidate.dtype} instead of {reference.dtype}"
-        elif np.issubdtype(reference.dtype, np.floating):
+        elif is_float(reference.dtype):
             self._add_floats(reference.astype(np.float64), candidate.astype(np.float64))
         else:
             self.elements += reference.size

@@ -22,6 +22,7 @@ _BAD_FEED = (
     "Unexpected input data type",
     "Invalid rank for input",
     "Invalid input name",
+    "Creation of OrtValues is currently only supported",
 )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from graphopt.errors import UsageError
 from graphopt.runtime.failures import library_error, load_error, run_error, runtime_errors
+from graphopt.runtime.ort_values import from_ort_value, is_narrow_type, to_ort_values
 from graphopt.runtime.source import Source
 
 if TYPE_CHECKING:
@@ -54,18 +55,34 @@ class Session:
         self.input_names: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
         own = (o.name for o in self._session.get_outputs())
         self.output_names: tuple[str, ...] = tuple(own if outputs is None else outputs)
+        self._has_narrow_ports = self._reads_narrow(self.output_names)
 
     def run(self, feeds: Feeds) -> dict[str, np.ndarray]:
         """Output arrays by name for one set of input arrays.
 
-        An output that is a sequence or a map in ONNX comes as a Python list or dict.
+        An output that is a sequence or a map in ONNX comes as a Python list or dict, one of bfloat16, float8
+        or int4 as an array of ml_dtypes.
         Raises DataError when the arrays do not fit the inputs, ModelError when a node fails.
         """
         try:
-            values: Sequence[Any] = self._session.run(list(self.output_names), dict(feeds))
+            values = self._compute(feeds)
         except runtime_errors() as error:
             raise run_error(error, self._source.label) from error
         return dict(zip(self.output_names, values, strict=True))
+
+    def _compute(self, feeds: Feeds) -> Sequence[Any]:
+        if not self._has_narrow_ports:
+            values = self._session.run(list(self.output_names), dict(feeds))
+        else:
+            made = self._session.run_with_ort_values(list(self.output_names), to_ort_values(feeds))
+            values = [from_ort_value(value) for value in made]
+        return values if self.output_names else []  # asked for nothing, onnxruntime returns everything
+
+    def _reads_narrow(self, outputs: Sequence[str]) -> bool:
+        """Whether feeds or results are of types that onnxruntime does not exchange with numpy."""
+        ports = {port.name: port.type for port in self._session.get_outputs()}
+        kinds = [port.type for port in self._session.get_inputs()]
+        return any(map(is_narrow_type, [*kinds, *(ports[name] for name in outputs if name in ports)]))
 
     def _options(
         self, optimization: Optimization, threads: int, custom_ops: Sequence[str]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
+from graphopt.data.draws import PLAUSIBLE, POSITIVE
 from graphopt.errors import DataError, ModelError, UsageError
+from graphopt.runtime.sample_fitting import first_feeds
 from graphopt.runtime.session import Session
 from graphopt.runtime.sizes import IMAGE_SIZES, Shape, Template, Unknown, bind, fill, template, trials
 from graphopt.runtime.source import label
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from graphopt.data import Samples
     from graphopt.ir import Model, Port
     from graphopt.runtime.session import Provider
+
+TRIAL_STYLES = (PLAUSIBLE, POSITIVE)  # of synthetic values: some models take no zeros, whatever their sizes
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,11 @@ def _first_that_runs(
     remaining: Mapping[str, Template],
 ) -> TrialShapes:
     failure: Exception | None = None
-    for sizes in trials(list(remaining.values())):
+    for style, sizes in product(TRIAL_STYLES, trials(list(remaining.values()))):
         filled = {name: _plain(fill(dims, sizes)) for name, dims in remaining.items()}
         shapes = _in_order(ports, known, filled)
         try:
-            session.run(_synthetic_feeds(ports, shapes))
+            session.run(first_feeds(model, shapes, style))
         except (ModelError, DataError) as error:
             failure = failure or error
             continue
@@ -92,13 +95,6 @@ def _first_that_runs(
         f"{label(model)} runs at none of the trial sizes ({_sizes_text()}); the first trial said: {failure}",
         hint=f"give the sizes it is made for: {_shape_options(ports, known, remaining)}",
     ) from failure
-
-
-def _synthetic_feeds(ports: Sequence[Port], shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
-    from graphopt import data
-
-    samples = data.synthetic(ports, shapes, count=1, seed=0)
-    return dict(next(iter(samples)).feeds)
 
 
 def _check_overrides(ports: Sequence[Port], overrides: Mapping[str, Shape]) -> None:
@@ -131,6 +127,10 @@ def _refuse_unknown_rank(
     model: Model, ports: Sequence[Port], known: Mapping[str, Shape], remaining: Mapping[str, Template]
 ) -> None:
     for port in ports:
+        if port.dtype is None:
+            raise ModelError(
+                f"input {port.name} of {label(model)} is no tensor, so no samples can be made up for it"
+            )
         if port.name not in known and port.name not in remaining:
             raise ModelError(
                 f"{label(model)} does not declare how many dims its input {port.name} has",

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
-from graphopt.data import parse_preprocess, synthetic
-from graphopt.data.synthetic import natural_image
+from graphopt.data import STYLES, parse_preprocess, synthetic
+from graphopt.data.kept import KeptRows
+from graphopt.data.synthetic import SyntheticFeeder, natural_image
 from graphopt.errors import DataError
-from graphopt.ir import Port
+from graphopt.ir import InputRole, Port
 
 MakePort = Callable[..., Port]
 
@@ -105,6 +108,81 @@ def test_takes_are_the_first_ones_and_the_source_is_told(port: MakePort) -> None
 
 
 def test_inputs_that_cannot_be_made_up(port: MakePort) -> None:
-    for bad in (port("N", 3, dtype=None), port("N", dtype="str"), Port("x", np.dtype("float32"), None)):
+    for bad in (port("N", 3, dtype=None), port("N", dtype="complex64"), Port("x", np.dtype("float32"), None)):
         with pytest.raises(DataError, match="no samples can be made up"):
             synthetic([bad])
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "int4", "uint4"])
+def test_types_that_numpy_lacks_are_drawn(port: MakePort, name: str) -> None:
+    dtype = np.dtype(getattr(pytest.importorskip("ml_dtypes"), name))
+    sample = next(iter(synthetic([Port("x", dtype, (2, 50))])))
+    feed = sample.feeds["x"]
+    assert feed.dtype == dtype and feed.shape == (2, 50)
+    assert len(np.unique(feed.astype(np.float32))) > 1
+
+
+def test_texts_are_a_few_words(port: MakePort) -> None:
+    feed = next(iter(synthetic([Port("x", np.dtype("O"), (3, 8))]))).feeds["x"]
+    assert feed.shape == (3, 8) and {type(word) for word in feed.ravel()} == {str}
+
+
+def test_images_of_inputs_without_a_batch_fill_every_row(port: MakePort) -> None:
+    inputs = [port(2, 4, 12, 8, name="past"), port(2, 4, 1, 8, name="new"), port(1, name="k")]
+    feeds = next(iter(synthetic(inputs))).feeds
+    assert {name: feed.shape for name, feed in feeds.items()} == {
+        "past": (2, 4, 12, 8),
+        "new": (2, 4, 1, 8),
+        "k": (1,),
+    }
+
+
+def test_a_declared_size_of_zero_is_a_size(port: MakePort) -> None:
+    feeds = next(iter(synthetic([port(0, 4, name="a"), port(3, 4, name="b")]))).feeds
+    assert feeds["a"].shape == (0, 4) and feeds["b"].shape == (3, 4)
+    alone = synthetic([port(0, 3, 4, 4)], count=2)
+    assert len(alone) == 2 and next(iter(alone)).feeds["x"].shape == (0, 3, 4, 4)
+
+
+def test_a_role_gives_values_whatever_the_style(port: MakePort) -> None:
+    inputs = [port(2, dtype="int64", name="shape"), port(5, 6, dtype="int64", name="ids")]
+    roles = {"shape": InputRole((3.0, 4.0)), "ids": InputRole(high=7)}
+    for style in STYLES:
+        feeds = next(iter(synthetic(inputs, style=style, roles=roles))).feeds
+        assert feeds["shape"].tolist() == [3, 4]
+        assert feeds["ids"].min() >= 0 and feeds["ids"].max() < 7
+    plausible = next(iter(synthetic(inputs, roles=roles))).feeds["ids"]
+    assert plausible.max() > 1  # the whole table is looked up, not its first two rows
+
+
+def test_rows_are_made_once(port: MakePort, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    draw = SyntheticFeeder.read
+
+    def counted(self: SyntheticFeeder, rows: np.ndarray) -> Any:
+        made.extend(rows.tolist())
+        return draw(self, rows)
+
+    monkeypatch.setattr(SyntheticFeeder, "read", counted)
+    samples = synthetic([port("N", 3, 8, 8)], count=5)
+    first = [sample.feeds["x"].tobytes() for sample in samples]
+    for part in (samples, samples.take(2), samples.skip(3)):
+        assert all(sample.feeds["x"].tobytes() in first for sample in part)
+    assert sorted(made) == list(range(5))
+
+
+def test_rows_beyond_the_limit_are_made_again(port: MakePort) -> None:
+    (feeder,) = (synthetic([port("N", 10)], count=4).feeder,)
+    kept = KeptRows(feeder, limit=85)  # two rows of 40 bytes
+    rows = np.arange(4)
+    before = [row.feeds["x"].tobytes() for row in kept.read(rows)]
+    assert [row.feeds["x"].tobytes() for row in kept.read(rows)] == before
+    assert len(kept._kept) == 2
+    assert [row.feeds["x"].tobytes() for row in pickle.loads(pickle.dumps(kept)).read(rows)] == before
+
+
+def test_a_large_image_is_made_of_reflections() -> None:
+    large = image(0, 700, 1300)
+    assert large.shape == (700, 1300, 3)
+    np.testing.assert_array_equal(large[640:], large[580:640][::-1])
+    np.testing.assert_array_equal(large[:640, :640], image(0, 640, 640))
