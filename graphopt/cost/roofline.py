@@ -27,7 +27,7 @@ _COMPUTE = (
     LayerShape("Conv", (1, 512, 28, 28), (512, 512, 1, 1)),
 )
 _COPY = LayerShape("MaxPool", (1, 64, 56, 56), (), (("kernel_shape", (1, 1)),))
-_ITEM = 4  # bytes of a float32, in which layers are counted
+_ITEM = 4  # fixed: bytes of a float32, in which layers are counted
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from graphopt.runtime import tensor_shapes
 if TYPE_CHECKING:
     from graphopt.ir import Model
 
-_LARGEST_COPY = 2**30  # weight bytes up to which a model is copied to ask it for shapes
+_LARGEST_COPY = 2**30  # memory: weight bytes up to which a model is copied to ask it for shapes
 
 
 def known_shapes(model: Model, shapes: Mapping[str, Dims], custom_ops: Sequence[str]) -> dict[str, ir.Shape]:

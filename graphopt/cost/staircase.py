@@ -19,7 +19,7 @@ from graphopt.cost.layer_shape import LayerShape
 if TYPE_CHECKING:
     from graphopt.cost.table import LatencyTable
 
-ALIGNMENT = 4  # channel counts that are no multiple of it leave onnxruntime's blocked kernels
+ALIGNMENT = 4  # fixed: channel counts that are no multiple of it leave onnxruntime's blocked kernels
 _FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # of the full width, measured besides a single block
 
 

@@ -15,11 +15,11 @@ from graphopt.runtime import Kernel, ProfiledSession
 
 Progress = Callable[[str, Iterable[Any], "int | None"], Iterable[Any]]
 
-FEWEST_ROUNDS, MOST_ROUNDS = 10, 200
+FEWEST_ROUNDS, MOST_ROUNDS = 10, 200  # time: runs of each layer in a sitting
 SETTLED = 0.03  # a layer is timed when its fifth quickest run is within three percent of the quickest
-SHORTEST = 1.5  # seconds of a sitting: a disturbance that lasts as long as all runs would not show
-SESSIONS = 48  # layers that are open at a time
-BYTES = 512 * 2**20  # of their weights and activations together
+SHORTEST = 1.5  # time: seconds of a sitting: a disturbance that lasts as long as all runs would not show
+SESSIONS = 48  # memory: layers that are open at a time
+BYTES = 512 * 2**20  # memory: of their weights and activations together
 
 IMAGE_CHANNELS = 4  # what has no more channels comes from outside
 BEFORE, AFTER = "graphopt_before", "graphopt_after"

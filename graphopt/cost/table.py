@@ -19,8 +19,8 @@ Timer = Callable[..., "list[float]"]
 
 # Runs in every sitting, so that times measured on a busy day go with those of a quiet one.
 YARDSTICK = LayerShape("Conv", (1, 64, 28, 28), (64, 64, 3, 3), (("pads", (1, 1, 1, 1)),))
-SCHEMA = 1  # raise it when layers are timed in another way
-SECONDS = 60.0  # for one sitting, however many layers are new
+SCHEMA = 1  # fixed: raise it when layers are timed in another way
+SECONDS = 60.0  # time: for one sitting, however many layers are new
 
 
 def silent(description: str, items: Iterable[Any], total: int | None = None) -> Iterable[Any]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from graphopt.ir import Model
 
 SAMPLES = 4  # that the signals of layers are measured on
-SECONDS = 1.0  # for timing the layers of a model
+SECONDS = 1.0  # time: for timing the layers of a model
 
 
 class Evidence:

@@ -16,7 +16,7 @@ from graphopt.errors import OutputError, UsageError
 if TYPE_CHECKING:
     from graphopt.ir import Model
 
-CHUNK = 1 << 20
+CHUNK = 1 << 20  # memory: bytes read at a time
 
 
 def default_output(model: Path) -> Path:

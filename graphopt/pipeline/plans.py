@@ -13,7 +13,7 @@ from graphopt.pipeline.arrange import Stage
 from graphopt.pipeline.base import Plan, PlannedPass
 from graphopt.report.record import PassRecord, write_json
 
-SCHEMA = 1
+SCHEMA = 1  # fixed: version of the file format of plans
 
 
 @dataclass(frozen=True)

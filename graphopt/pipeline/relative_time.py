@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from graphopt.ir import Model
     from graphopt.pipeline.context import Context
 
-SECONDS = 3.0  # for measuring one pair of models
+SECONDS = 3.0  # time: for measuring one pair of models
 
 
 def relative_time(model: Model, changed: Model, ctx: Context) -> float:

@@ -25,8 +25,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 VERIFY_MODES = ("auto", "full", "structure", "off")
 PROVIDERS = ("cpu", "cuda")
 TALK = ("quiet", "verbose")  # they concern what the command line shows, and nothing else
-LARGEST_SIZE = 2**31 - 1
-LARGEST_RUN = 2**31  # weight bytes up to which models are run for checks and latency without being asked to
+LARGEST_SIZE = 2**31 - 1  # fixed: int32, in which runtimes count a dimension
+# memory: weight bytes up to which models are run for checks and latency without being asked to
+LARGEST_RUN = 2**31
 MOST_THREADS = 1024
 _SHAPE = re.compile(r"(?P<name>.+)=(?P<sizes>\d+(x\d+)*)")
 

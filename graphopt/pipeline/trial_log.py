@@ -15,7 +15,7 @@ from graphopt.pipeline.base import Trial
 from graphopt.pipeline.bench import Tried
 from graphopt.report.sensitivity import Point
 
-FORMAT = 1  # raise it when a result changes its meaning
+FORMAT = 1  # fixed: raise it when a result changes its meaning
 
 
 class TrialLog:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from graphopt.runtime.session import Optimization
     from graphopt.runtime.source import ModelLike
 
-WARM_UP = 2
-FEWEST_ROUNDS, MOST_ROUNDS = 8, 100
+WARM_UP = 2  # time: runs before those that count
+FEWEST_ROUNDS, MOST_ROUNDS = 8, 100  # time: runs that count
 _SUFFIX = "_kernel_time"
 
 

@@ -28,7 +28,7 @@ _LEVELS = {
     "disabled": "ORT_DISABLE_ALL",
 }
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_FATAL = 4  # errors reach the caller as exceptions, so onnxruntime's own log stays silent
+_FATAL = 4  # fixed: errors reach the caller as exceptions, so onnxruntime's own log stays silent
 
 
 class Session:

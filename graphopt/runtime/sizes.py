@@ -15,7 +15,7 @@ Shape = tuple[int, ...]
 IMAGE_SIZES = ((224, 224), (320, 320), (640, 640), (48, 192))  # height, width
 OTHER_SIZES = (1, 16, 128, 512)  # sequences, feature vectors, audio
 _CHANNELS = (3, 1)
-_MOST_TRIALS = 64
+_MOST_TRIALS = 64  # time: combinations of sizes that are tried
 _IMAGE_CHANNELS = (1, 3, 4)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ModelLike: TypeAlias = "Model | str | Path | bytes"
 
-# protobuf refuses messages of 2 GiB; the weightless part needs room as well
+# fixed: protobuf refuses messages of 2 GiB; the weightless part needs room as well
 INLINE_LIMIT = 1_500_000_000
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from graphopt.runtime.session import Feeds
 
-WARM_UP = 3  # runs of each model before timing: allocation, page faults, clock frequency
-FEWEST_ROUNDS = 5
-MOST_ROUNDS = 500
-PRECISION = 0.005  # stop early once the median is known to half a percent
+WARM_UP = 3  # time: runs of each model before timing: allocation, page faults, clock frequency
+FEWEST_ROUNDS = 5  # time: runs of each model that a median needs
+MOST_ROUNDS = 500  # time: runs of each model
+PRECISION = 0.005  # time: stop early once the median is known to half a percent
 
 
 class Runnable(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-RATIO = 2.5129  # tau of the threshold, in units of the square root of the aspect ratio
+RATIO = 2.5129  # theory: tau of the threshold, in units of the square root of the aspect ratio
 PLACES = 64  # noise variances compared at a time
 ROUNDS = 6  # each looks closer around the best of the last
 

@@ -17,7 +17,7 @@ from graphopt.solve.least_squares import ENOUGH
 
 RELATIVE = 1e-9  # of the mean variance, added to all: enough for a factor, too little to see in an error
 STRONGER = 100.0
-BLOCK = 256  # rows of a triangular matrix solved at a time
+BLOCK = 256  # time: rows of a triangular matrix solved at a time
 
 
 @dataclass(frozen=True)

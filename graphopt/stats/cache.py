@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Results = Mapping[str, Sequence[Statistic]]
 
-_FORMAT = 1  # raise it when a statistic changes its meaning
+_FORMAT = 1  # fixed: raise it when a statistic changes its meaning
 
 
 def cache_key(model: Model, samples: Samples, results: Results, options: Sequence[str]) -> str:

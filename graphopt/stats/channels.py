@@ -10,7 +10,7 @@ from graphopt.errors import DataError
 from graphopt.stats.statistic import State
 from graphopt.stats.sums import CompensatedSum
 
-_BLOCK = 2**15  # elements converted at a time
+_BLOCK = 2**15  # memory: elements converted at a time
 
 
 class ChannelMoments:

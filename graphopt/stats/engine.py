@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, Iterable[Any], "int | None"], Iterable[Any]]
 
-TENSOR_BUDGET = 512 * 2**20  # bytes of activations held at a time
+TENSOR_BUDGET = 512 * 2**20  # memory: bytes of activations held at a time
 
 
 def collect(

@@ -15,7 +15,7 @@ from graphopt.stats.patches import Patches
 from graphopt.stats.statistic import State
 
 POSITIONS = 64  # output positions looked at in each sample
-_PENDING = 1024  # rows multiplied at a time
+_PENDING = 1024  # memory: rows multiplied at a time
 _HASHED = 1024  # elements of a sample that decide where it is looked at
 
 

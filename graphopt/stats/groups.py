@@ -14,8 +14,8 @@ from graphopt.runtime import tensor_shapes
 if TYPE_CHECKING:
     from graphopt.ir import Model
 
-_LARGEST_COPY = 2**30  # weight bytes up to which a model is copied to measure its activations
-_UNKNOWN_BYTES = 16 * 2**20  # assumed in a larger model for a tensor whose shape cannot be inferred
+_LARGEST_COPY = 2**30  # memory: weight bytes up to which a model is copied to measure its activations
+_UNKNOWN_BYTES = 16 * 2**20  # memory: assumed in a larger model for a tensor whose shape cannot be inferred
 
 
 def tensor_groups(

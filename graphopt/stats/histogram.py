@@ -16,7 +16,7 @@ import numpy as np
 from graphopt.stats.extremes import Range
 from graphopt.stats.statistic import State
 
-_LEAST_EXPONENT = -1000  # keeps the scale of the bin index a finite float64
+_LEAST_EXPONENT = -1000  # theory: keeps the scale of the bin index a finite float64
 
 
 class Histogram:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 Interval = tuple[float, float]
 
-LEVELS = 255  # steps between the smallest and the largest integer
+LEVELS = 255  # fixed: steps between the smallest and the largest integer
 CANDIDATES = 100  # ends tried on each side
 NARROWEST = 0.1  # fraction of a side that is always kept
-SIGNED_LEVELS = 128  # magnitudes of 8 bits
+SIGNED_LEVELS = 128  # fixed: magnitudes of 8 bits
 FINEST = 8  # bins between two candidates of the entropy search
 
 

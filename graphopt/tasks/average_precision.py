@@ -17,7 +17,7 @@ from graphopt.tasks.decode import Detections
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 TINY = np.spacing(1)
-MOST = 100  # boxes of one class in one image that count
+MOST = 100  # fixed: boxes of one class in one image that count
 
 
 @dataclass(frozen=True)

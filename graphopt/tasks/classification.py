@@ -14,8 +14,8 @@ from graphopt.tasks.paired import Paired, paired_rates
 if TYPE_CHECKING:
     from graphopt.data import Sample
 
-SHOWN = 10  # pairs of classes in the table of changed answers
-TOP = 5
+SHOWN = 10  # shown: pairs of classes in the table of changed answers
+TOP = 5  # fixed: the metric is top-5
 HELD = 256  # samples ranked at a time: one by one it takes longer than a small network
 
 

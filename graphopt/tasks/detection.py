@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CONFIDENT = 0.25  # score of a box that users would see
 SAME = 0.5  # overlap of boxes that stand for the same item
-RESAMPLES = 200  # each one accumulates all boxes anew
+RESAMPLES = 200  # time: each one accumulates all boxes anew
 METRICS = {"mAP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 assert float(OVERLAPS[5]) == 0.75
 

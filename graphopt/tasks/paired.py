@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RESAMPLES = 1000
+RESAMPLES = 1000  # time: draws of the bootstrap
 CONFIDENCE = 0.95
 
 

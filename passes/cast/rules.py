@@ -11,9 +11,9 @@ from graphopt.ir import Model, Node
 if TYPE_CHECKING:
     from graphopt.ir.facts import Facts
 
-LARGEST = 65504.0
-SMALLEST = 2.0**-24  # half of it rounds to zero
-LARGEST_OPSET_9_RESIZE = 10
+LARGEST = 65504.0  # fixed: largest float16
+SMALLEST = 2.0**-24  # fixed: half of it rounds to zero
+LARGEST_OPSET_9_RESIZE = 10  # fixed: opset up to which it has the form of opset 9
 # Sums and powers that overflow, positions that need more than 11 bits, and kernels that take float32 alone.
 KEPT = (
     "BatchNormalization",

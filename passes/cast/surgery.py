@@ -11,7 +11,7 @@ from graphopt.ir.facts import Facts, gather_facts
 
 from .rules import FIXED_INPUTS
 
-FLOAT, HALF = 1, 10  # as ONNX numbers its types
+FLOAT, HALF = 1, 10  # fixed: as ONNX numbers its types
 TYPED = ("ConstantOfShape", "EyeLike", "Multinomial", "RandomNormal", "RandomUniform", "RandomNormalLike")
 SOURCES = (*TYPED, "RandomUniformLike", "Cast", "Constant")
 

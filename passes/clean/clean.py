@@ -23,7 +23,7 @@ from graphopt.passes.clean.patterns import PATTERN_RULES
 from graphopt.passes.clean.rules import Rule, View
 from graphopt.pipeline import Context, Contract, Pass, option
 
-MAX_ROUNDS = 8  # two or three are the rule; each is linear in the nodes
+MAX_ROUNDS = 8  # time: two or three are the rule; each is linear in the nodes
 
 SMALL = 1024  # bytes of a constant that is compared in every round; the large ones are read once, at the end
 

@@ -8,7 +8,7 @@ from graphopt.ir import Node, Tensor
 from graphopt.ir.values import axes_of, slice_bounds
 from graphopt.passes.clean.rules import Rule, View
 
-NO_LIMIT = 2**31 - 1  # exporters write this, or more, for "to the end"
+NO_LIMIT = 2**31 - 1  # fixed: exporters write this, or more, for "to the end"
 
 
 def _bypass(node: Node, what: str) -> str | None:

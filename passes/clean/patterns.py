@@ -20,7 +20,7 @@ from graphopt.ir import Node, Tensor
 from graphopt.passes.clean.products import Product, close, factor_of, plus, product_of, scalar
 from graphopt.passes.clean.rules import Rule, View
 
-HARD_SWISH_SINCE, GELU_SINCE = 14, 20
+HARD_SWISH_SINCE, GELU_SINCE = 14, 20  # fixed: opsets of the operators
 
 
 @dataclass(frozen=True)

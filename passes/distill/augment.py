@@ -9,8 +9,8 @@ import numpy as np
 from graphopt.errors import UsageError
 
 SHIFT = 1 / 8  # of the side: how far crop moves an image at most
-MIX = 0.2  # both parameters of the beta distribution of mixup (H. Zhang et al., 2018)
-CHANNELS = (1, 3, 4)
+MIX = 0.2  # theory: both parameters of the beta distribution of mixup (H. Zhang et al., 2018)
+CHANNELS = (1, 3, 4)  # fixed: of grey, colour and transparent images
 
 
 def check_images(shapes: Sequence[Sequence[int]], augment: Sequence[str]) -> None:

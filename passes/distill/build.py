@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from graphopt.ir import Model
     from graphopt.pipeline import Context
 
-LARGEST_CACHE = 2 * 2**30  # bytes of the teacher's answers that are kept; more are computed when needed
+# memory: bytes of the teacher's answers that are kept; more are computed when needed
+LARGEST_CACHE = 2 * 2**30
 SIZE_BATCHES = 4  # of the training set tell how large the teacher's answers are
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .run import Outcome
 
 FEW_MACS = 25_000_000  # of one sample: below, threads cost a trainer more than they bring
-SAVE_EVERY = 60.0  # seconds between checkpoints where they are kept
+SAVE_EVERY = 60.0  # time: seconds between checkpoints where they are kept
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from .teacher import Answers
 
-PART_BYTES = 128 * 2**20  # of one part of an epoch
-AHEAD = 2  # parts that may wait for the trainer
+PART_BYTES = 128 * 2**20  # memory: of one part of an epoch
+AHEAD = 2  # memory: parts that may wait for the trainer
 FAILED = "train.failed"
 
 

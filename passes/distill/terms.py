@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 MOST_HINTS = 4
-CLASSES_AXIS = 1
+CLASSES_AXIS = 1  # fixed: where ONNX has the channels
 Shapes = Mapping[str, tuple[int, ...]]
 
 

@@ -24,7 +24,7 @@ from graphopt.errors import OutputError, PassError, UsageError
 PACKAGE, VERSION = "onnxruntime-training-cpu", "1.19.2"
 PLACE = "GRAPHOPT_TRAINER"  # the environment variable that says where it is
 MARKER = "graphopt-trainer.json"
-NEWEST_PYTHON = (3, 12)
+NEWEST_PYTHON = (3, 12)  # fixed: for which onnxruntime-training has wheels
 PYTHONS = ("3.11", "3.12", "3.10")
 # What training needs of what the package asks for, each in the versions that were tried.
 REQUIREMENTS = (
@@ -44,7 +44,7 @@ WHEELS = {  # of the package, by system: the machines there are wheels for
     "Darwin": ("x86_64", "arm64"),
     "Windows": ("AMD64", "x86_64"),
 }
-TIMEOUT = 900.0  # seconds that one step of installing may take
+TIMEOUT = 900.0  # time: seconds that one step of installing may take
 
 Progress = Callable[[str, Iterable[Any], "int | None"], Iterable[Any]]
 

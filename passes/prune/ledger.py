@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Ids: TypeAlias = "npt.NDArray[np.int64]"
 
-FIXED = 0  # the id of an entry that is nobody's channel and always stays
+FIXED = 0  # fixed: the id of an entry that is nobody's channel and always stays
 
 
 class Ledger:

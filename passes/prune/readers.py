@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 UNKNOWNS = 4608  # inputs x kernel of a layer whose Gram matrix is worth its memory
-GRAM_BYTES = 2**30  # of all Gram matrices together; layers beyond are judged input by input
+GRAM_BYTES = 2**30  # memory: of all Gram matrices together; layers beyond are judged input by input
 TINY = 1e-30
 
 

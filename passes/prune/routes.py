@@ -14,7 +14,7 @@ from graphopt import ir
 from .sizes import slice_of
 from .walk import Channels, Route, Walk, axis_of
 
-LARGEST = 2**24  # elements of a tensor whose entries are followed one by one
+LARGEST = 2**24  # memory: elements of a tensor whose entries are followed one by one
 
 
 def find_route(walk: Walk, node: ir.Node, found: Channels) -> bool:

@@ -10,7 +10,7 @@ from graphopt.pipeline import Trial
 from .draft import Drafter
 from .items import node_id, to_plan
 
-BITS = (8, 4)
+BITS = (8, 4)  # fixed: of the integers that ONNX stores weights in
 
 
 def trials(model: Model, drafter: Callable[[int], Drafter]) -> Iterator[Trial]:

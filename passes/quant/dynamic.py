@@ -19,7 +19,7 @@ from .rules import is_product, layer_refusal, weight_axis
 from .weights import quantize_weight
 
 LAYERS = ("Conv", "Gemm", "MatMul")
-OPSET = 11
+OPSET = 11  # fixed: from which DynamicQuantizeLinear exists
 
 
 def place_dynamic(

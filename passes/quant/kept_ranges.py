@@ -15,7 +15,7 @@ from graphopt.ir import Model
 
 from .items import AbsorbItem, EqualiseItem, Item, TensorItem
 
-SCHEMA = 1
+SCHEMA = 1  # fixed: version of the file format
 TENSORRT_HEADER = "TRT-8601-EntropyCalibration2"  # any version reads any header of this form
 
 Ranges = dict[str, tuple[float, float]]

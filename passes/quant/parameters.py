@@ -14,7 +14,7 @@ import numpy as np
 
 from graphopt.targets import Grid
 
-LEVELS = 255  # steps between the smallest and the largest uint8
+LEVELS = 255  # fixed: steps between the smallest and the largest uint8
 UINT8 = Grid("uint8", symmetric=False)
 SMALLEST_SPAN = 1e-12  # a narrower range is numerically zero; products of two scales stay normal float32
 

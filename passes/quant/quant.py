@@ -43,7 +43,7 @@ from .telling import tell_fusion
 from .validation import refuse_violations
 
 REFIT_BELOW = 6  # bits of a weight; with more, fitting anew costs more accuracy than it gains
-FULL, REDUCED = 127, 63  # largest stored weight in 8 and in 7 bits
+FULL, REDUCED = 127, 63  # fixed: largest stored weight in 8 and in 7 bits
 
 
 @dataclass(frozen=True)

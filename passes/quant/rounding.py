@@ -15,9 +15,9 @@ import numpy as np
 
 from graphopt.ir import Array
 
-DAMPING = 0.01  # of the mean variance: what few rows say about covariances is only partly true
-BLOCK = 64  # columns that are rounded before the rest is told
-LARGEST_TABLE = 2**23  # rows x outputs of a layer that single steps are looked for in
+DAMPING = 0.01  # theory: of the mean variance: what few rows say about covariances is only partly true
+BLOCK = 64  # time: columns that are rounded before the rest is told
+LARGEST_TABLE = 2**23  # memory: rows x outputs of a layer that single steps are looked for in
 STEPS = 16  # single steps for each output at most
 FRACTIONS = np.linspace(0.4, 1.0, 25)  # of the largest weight, tried as the end of the scale
 

@@ -15,7 +15,7 @@ from graphopt.ir import Array, Node
 
 from .rules import weight_axis
 
-LARGEST_PAIR = 128  # 255 * 128 is less than 2**15, 255 * 129 is not
+LARGEST_PAIR = 128  # theory: 255 * 128 is less than 2**15, 255 * 129 is not
 
 
 def largest_pairs(node: Node, weight: Array) -> Array:

@@ -13,7 +13,7 @@ from graphopt.targets import Grid, Target
 from .items import Item, TensorItem, WallItem, WeightItem
 from .rules import scale_axis
 
-FIRST_OPSET, OPSET, WIDE_OPSET = 10, 13, 21  # of pairs, of scales by channel, of 16-bit integers
+FIRST_OPSET, OPSET, WIDE_OPSET = 10, 13, 21  # fixed: of pairs, of scales by channel, of 16-bit integers
 WIDE = ("uint16", "int16")
 
 

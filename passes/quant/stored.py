@@ -13,7 +13,8 @@ from .rules import layer_bias
 from .saturation import saturates
 from .weights import SMALLEST_SCALE, least_scale
 
-LARGEST_STORED_BIAS = 2**31 - 2**24  # what is left of the int32 holds the sum of products of most layers
+# theory: what is left of the int32 holds the sum of products of most layers
+LARGEST_STORED_BIAS = 2**31 - 2**24
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import numpy as np
 
 from graphopt.ir import Array
 
-LARGEST_BIAS = 2**30  # leaves room for the products in the int32 sum
-SMALLEST_SCALE = 2.0**-60  # for channels of zeros; its product with an input scale is a normal float32
+LARGEST_BIAS = 2**30  # theory: leaves room for the products in the int32 sum
+# theory: for channels of zeros; its product with an input scale is a normal float32
+SMALLEST_SCALE = 2.0**-60
 
 
 @dataclass(frozen=True)

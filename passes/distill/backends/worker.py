@@ -23,9 +23,9 @@ START = f"import sys; sys.path.append({str(ROOM)!r}); sys.argv[0] = 'worker'; "
 START += "from worker.main import main; sys.exit(main())"
 KEPT = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL")  # of the environment
 LOG = "worker.log"
-LOG_TAIL = 400  # characters of it in a message
+LOG_TAIL = 400  # shown: characters of it in a message
 DETAILS = ("images_per_second", "images_per_cpu_second", "updates", "peak_bytes")
-PATIENCE = 60.0  # seconds to end after being told to
+PATIENCE = 60.0  # time: seconds to end after being told to
 
 
 class Worker:

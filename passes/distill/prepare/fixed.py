@@ -10,10 +10,11 @@ from graphopt import ir, runtime
 from graphopt.errors import PassError
 from graphopt.ir.facts import gather_facts
 
-OLDEST, NEWEST = 13, 21  # opsets that onnxruntime-training 1.19 reads and that the rewrites are written for
+# fixed: opsets that onnxruntime-training 1.19 reads and that the rewrites are written for
+OLDEST, NEWEST = 13, 21
 CONVERTED = 17  # for older models
-NEWEST_IR = 10
-FLOAT32, FLOAT16 = 1, 10  # element types as ONNX numbers them
+NEWEST_IR = 10  # fixed: what onnxruntime-training 1.19 reads
+FLOAT32, FLOAT16 = 1, 10  # fixed: element types as ONNX numbers them
 
 Shapes = dict[str, tuple[int, ...]]
 

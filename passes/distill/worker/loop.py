@@ -16,7 +16,7 @@ from .events import Control, Events, Job
 from .parts import Part, epoch_parts
 from .schedule import learning_rate
 
-SAY_EVERY = 0.2  # seconds between two progress events
+SAY_EVERY = 0.2  # shown: seconds between two progress events
 STOPPED, DIVERGED = "stopped", "diverged"
 
 

@@ -11,7 +11,7 @@ from .check import check
 from .events import Control, Events, Failure, Job
 from .loop import Training
 
-FAILED = 3
+FAILED = 3  # fixed: exit code
 
 
 def main() -> int:

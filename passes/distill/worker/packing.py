@@ -10,8 +10,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 DOMAIN = "com.microsoft.nchwc"
-CHANNELS = 4  # the kernels read channels of a blocked tensor in multiples of this
-LARGE = 1e38  # lifts whatever is above zero, but for denormal numbers, over one
+CHANNELS = 4  # fixed: the kernels read channels of a blocked tensor in multiples of this
+LARGE = 1e38  # theory: lifts whatever is above zero, but for denormal numbers, over one
 END = np.iinfo(np.int64).min  # where a slice that runs backwards ends: before the first element
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from .events import Failure, Job
 
-POLL = 0.02  # seconds between two looks for a part that is being made
+POLL = 0.02  # time: seconds between two looks for a part that is being made
 
 
 class Part:

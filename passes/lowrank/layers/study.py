@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 SAMPLES = 512  # at most; more changed nothing
 UNKNOWNS = 4608  # inputs x kernel of a layer whose covariance is worth its memory
-TOGETHER = 512 * 2**20  # bytes of Gram matrices collected in one pass over the samples
-KEPT = 512 * 2**20  # bytes of covariances kept for trials
+TOGETHER = 512 * 2**20  # memory: bytes of Gram matrices collected in one pass over the samples
+KEPT = 512 * 2**20  # memory: bytes of covariances kept for trials
 TINY = 1e-30
 
 Makers = dict[str, list[Callable[[], Any]]]
