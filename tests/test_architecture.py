@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,3 +143,30 @@ def test_passes_is_not_imported_by_its_bare_name() -> None:
     for top in (ENGINE, ROOMS, ROOT / "tests"):
         for path in sources(top):
             assert not [m for m in imports(path) if m.split(".")[0] == "passes" and ROOMS not in path.parents]
+
+
+# Distributions whose modules are called otherwise; what stands in extras is imported where it is wanted.
+MODULES = {"pillow": "PIL", "ml-dtypes": "ml_dtypes", "protobuf": "google", "jinja2": "jinja2"}
+OPTIONAL = {"torch"}
+
+
+def test_everything_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[><=;\[ ]", text, maxsplit=1)[0].lower() for text in project["dependencies"]}
+    declared = {MODULES.get(name, name.replace("-", "_")) for name in names}
+    used = {
+        module.split(".")[0]
+        for path in (*sources(ENGINE), *sources(ROOMS))
+        if not path.is_relative_to(WORKER)
+        for module in absolute_imports(path)
+    }
+    foreign = used - set(sys.stdlib_module_names) - {"graphopt"} - OPTIONAL
+    assert foreign <= declared, foreign - declared
+
+
+def absolute_imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            yield node.module

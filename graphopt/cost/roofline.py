@@ -9,7 +9,7 @@ is as large as activations are and fits a cache, since that is where a network f
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,22 @@ class Peaks:
     def compute_ms(self, macs: int) -> float:
         """Milliseconds the arithmetic takes at best."""
         return 1e3 * macs / self.macs_per_second
+
+    def raised(self, layers: Iterable[tuple[int, int, float]]) -> Peaks:
+        """The roofs with no layer above them: what a layer reaches, this machine can do.
+
+        ``layers`` are multiply-accumulates, bytes moved and milliseconds of each.  A roof that was measured
+        in a moment of load is too low; a layer whose data fit a nearer cache reads them faster than the copy
+        that the memory roof is measured with.
+        """
+        layers = [layer for layer in layers if all(number > 0 for number in layer)]
+        rate = max((1e3 * macs / ms for macs, _, ms in layers), default=0.0)
+        compute = max(self.macs_per_second, rate)
+        limited = [
+            (moved, ms) for macs, moved, ms in layers if macs / moved < compute / self.bytes_per_second
+        ]
+        speed = max((1e3 * moved / ms for moved, ms in limited), default=0.0)
+        return Peaks(compute, max(self.bytes_per_second, speed))
 
 
 def peaks(table: LatencyTable) -> Peaks:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from graphopt.data.draws import STYLES, Style
 from graphopt.data.element_types import is_float, is_integer, is_text
 from graphopt.data.load import from_arrays, load
+from graphopt.data.pixel_range import pixel_warnings
 from graphopt.data.preprocess import Preprocess
 from graphopt.data.presets import PRESETS
 from graphopt.data.recipe import parse_preprocess
@@ -35,6 +36,7 @@ __all__ = [
     "looks_unnormalised",
     "parse_preprocess",
     "parse_spec",
+    "pixel_warnings",
     "shared",
     "spooled",
     "synthetic",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from graphopt.pipeline.output import write_draft
 from graphopt.pipeline.request import Request
 from graphopt.pipeline.walls import find_walls
 from graphopt.report import measure
-from graphopt.report.record import Measures, PassRecord
+from graphopt.report.record import JudgedOn, Measures, PassRecord
 from graphopt.runtime import Accuracy, Session
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Assessment:
     after: Measures
     agreement: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()  # the draft: the model, then its data file if there is one
+    judged_on: JudgedOn | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class Assessor:
             dataclasses.replace(before, latency_ms=times[0], metrics=self._metrics(scores.reference)),
             dataclasses.replace(after, latency_ms=times[1], metrics=self._metrics(scores.candidate)),
             {**scores.to_agreement(), "samples": scores.samples},
+            judged_on=_judged_on(samples),
         )
 
     def _warn_if_slower(self, before: float, after: float) -> None:
@@ -156,6 +159,14 @@ class Assessor:
     def _metrics(self, accuracy: Accuracy) -> dict[str, float]:
         """Metrics count on evaluation samples alone: calibration samples have been looked at."""
         return measure.metrics(accuracy) if self._inputs.evaluation is not None else {}
+
+
+def _judged_on(samples: Samples) -> JudgedOn:
+    """The samples by their content: runs judged on others say nothing about each other."""
+    digest = hashlib.sha256()
+    for key in sorted(samples.content_keys()):
+        digest.update(f"{key}\n".encode())
+    return JudgedOn(samples.source, len(samples), digest.hexdigest())
 
 
 def _growth(before: Measures, after: Measures) -> str:

@@ -23,15 +23,24 @@ class Flips:
         self._right: list[np.ndarray] = []
 
     def update(self, old: np.ndarray, new: np.ndarray, labels: np.ndarray | None = None) -> None:
-        """Take the scores of some samples before and after, (samples, classes)."""
-        before, after = _logits(old), _logits(new)
+        """Take the scores of some samples before and after, (samples, classes).
+
+        Samples whose scores before hold NaN or infinity cannot be judged; after, they lose every answer.
+        """
+        judged = _is_finite(old)
+        if not judged.any():
+            return
+        old, new, labels = old[judged], new[judged], None if labels is None else np.asarray(labels)[judged]
+        lost = ~_is_finite(new)
+        before, after = _logits(old), _logits(np.where(lost.reshape(-1, *[1] * (new.ndim - 1)), old, new))
         rows = np.arange(len(before))
         winner = before.argmax(axis=1)
         margin = before[rows, winner] - _best_other(before, winner)
         self._margins.append(margin)
-        self._shifts.append(after[rows, winner] - _best_other(after, winner) - margin)
+        shift = after[rows, winner] - _best_other(after, winner) - margin
+        self._shifts.append(np.where(lost, -np.inf, shift))
         if labels is not None:
-            was, now = winner == labels, after.argmax(axis=1) == labels
+            was, now = winner == labels, (after.argmax(axis=1) == labels) & ~lost
             self._right.append(was)
             self._changes.append(was.astype(np.int64) - now)
 
@@ -74,6 +83,12 @@ def _best_other(scores: np.ndarray, winner: np.ndarray) -> np.ndarray:
     others = scores.copy()
     others[np.arange(len(scores)), winner] = -np.inf
     return np.asarray(others.max(axis=1))
+
+
+def _is_finite(scores: np.ndarray) -> np.ndarray:
+    """Which rows hold numbers alone."""
+    finite = np.isfinite(scores.astype(np.float64)).reshape(len(scores), -1)
+    return np.asarray(finite.all(axis=1))
 
 
 def _logits(scores: np.ndarray) -> np.ndarray:

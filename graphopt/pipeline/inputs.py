@@ -139,10 +139,13 @@ class Inputs:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the data has to say about itself."""
-        both = (self._given_calibration, self.evaluation)
-        return tuple(
-            dict.fromkeys(text for samples in both if samples is not None for text in samples.warnings)
-        )
+        from graphopt import data
+
+        texts: list[str] = []
+        for samples in (self._given_calibration, self.evaluation):
+            if samples is not None:
+                texts += [*samples.warnings, *data.pixel_warnings(self._model, samples)]
+        return tuple(dict.fromkeys(texts))
 
     @property
     def source(self) -> str:

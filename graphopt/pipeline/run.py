@@ -276,6 +276,7 @@ class Run:
             passes=tuple(outcome.records),
             warnings=tuple(dict.fromkeys([*self._warnings, *outcome.warnings])),
             missed=tuple(outcome.missed),
+            judged_on=found.judged_on,
         )
 
     def _with_evidence(self, record: Record, evidence: Evidence) -> Record:

@@ -82,7 +82,7 @@ class Opened:
     def _load(self, spec: str, preprocess: str | None) -> Samples:
         recipe = None if preprocess is None else data.parse_preprocess(preprocess)
         samples = data.load(spec, self.model.signature.inputs, recipe, shapes=self._overrides)
-        for text in samples.warnings:
+        for text in (*samples.warnings, *data.pixel_warnings(self.model, samples)):
             self.warn(text)
         return samples
 

@@ -61,6 +61,15 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class JudgedOn:
+    """The samples that metrics and agreement were measured on; ``sha256`` is that of their raw content."""
+
+    source: str
+    samples: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class PassRecord:
     """What one pass did. Sizes are those of the model after it."""
 
@@ -116,6 +125,7 @@ class Record:
     missed: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()  # these two are filled when a report file is asked for
     layers: tuple[LayerRecord, ...] = ()
+    judged_on: JudgedOn | None = None  # None where nothing was compared
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values; a number that is not finite becomes null."""

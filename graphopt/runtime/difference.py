@@ -14,6 +14,7 @@ from graphopt.data.element_types import is_float
 
 TOLERANCE = 1e-4  # relative, float32 and wider
 HALF_TOLERANCE = 2e-2  # relative, float16 and bfloat16
+BLOCK = 2**18  # elements compared at a time, so that no copy leaves the cache
 STEPS = (  # of the last place in types of a few bits: what rounding may move a number by
     ("float8_e4m3", 2.0**-3),
     ("float8_e5m2", 2.0**-2),
@@ -104,14 +105,17 @@ class _Sums:
         elif reference.dtype != candidate.dtype:
             self.mismatch = f"type {candidate.dtype} instead of {reference.dtype}"
         elif is_float(reference.dtype):
-            self._add_floats(reference.astype(np.float64), candidate.astype(np.float64))
+            self.elements += reference.size
+            before, after = reference.reshape(-1), candidate.reshape(-1)
+            for start in range(0, before.size, BLOCK):
+                part = slice(start, start + BLOCK)
+                self._add_floats(before[part].astype(np.float64), after[part].astype(np.float64))
         else:
             self.elements += reference.size
             self.unequal += int(np.count_nonzero(reference != candidate))
 
     def _add_floats(self, reference: np.ndarray, candidate: np.ndarray) -> None:
         finite = np.isfinite(reference)
-        self.elements += reference.size
         self.nonfinite += reference.size - int(np.count_nonzero(finite))
         reference, candidate = reference[finite], candidate[finite]
         distance = np.abs(candidate - reference)

@@ -200,3 +200,15 @@ def test_layers_tell_shapes_in_order() -> None:
     conv, relu = cost.layers(model, {"x": (1, 3, 6, 6)})
     assert conv == cost.Layer("conv", "Conv", ((1, 3, 6, 6), (4, 3, 3, 3)), ((1, 4, 4, 4),), 108, 108 * 16)
     assert (relu.op, relu.macs, relu.parameters, relu.inputs) == ("Relu", 0, 0, ((1, 4, 4, 4),))
+
+
+def test_no_layer_stands_above_the_roof() -> None:
+    """A roof that was measured under load is raised to what layers reach, and no higher."""
+    low = cost.Peaks(macs_per_second=1e9, bytes_per_second=1e9)
+    layers = [(4_000_000, 1_000_000, 1.0), (1_000, 8_000_000, 2.0), (100, 10, 1.0), (0, 10, 1e-6)]
+    raised = low.raised(layers)
+    assert (raised.macs_per_second, raised.bytes_per_second) == (4e9, 4e9)
+    for macs, moved, ms in layers[:3]:
+        roof = min(raised.macs_per_second, raised.bytes_per_second * macs / moved)
+        assert 1e3 * macs / ms <= roof * (1 + 1e-12)
+    assert low.raised([(10, 10, 1.0)]) == low

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphopt
@@ -25,3 +27,20 @@ def test_a_slower_result_is_said(
     monkeypatch.setattr(measure, "paired_latency", lambda *_: times)
     result = graphopt.optimize(tiny, "drop-identity", output=tmp_path / "out.onnx")
     assert any("slower here than the input" in text for text in result.report.warnings) is said
+
+
+def test_the_set_that_judged_is_told_by_its_content(
+    fakes: SimpleNamespace, installed: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.onnx"
+    path.write_bytes(fakes.build("N").SerializeToString())
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((6, 2, 4, 4)).astype(np.float32)
+    sets = {"a": images, "same": images.copy(), "other": images[:5]}
+    judged = {}
+    for name, array in sets.items():
+        np.savez(tmp_path / f"{name}.npz", x=array)
+        flags = {"evaluation": str(tmp_path / f"{name}.npz"), "latency": False}
+        judged[name] = graphopt.optimize(path, "drop-identity", **flags).report.judged_on
+    assert judged["a"].sha256 == judged["same"].sha256 != judged["other"].sha256
+    assert judged["other"].samples == 5 and judged["a"].source.endswith("a.npz")

@@ -58,3 +58,15 @@ def test_probabilities_are_compared_by_their_logarithms() -> None:
     assert flips(softmax(old), softmax(new)).disagreement == pytest.approx(
         flips(old, new).disagreement, abs=0.003
     )
+
+
+def test_nan_after_loses_the_answer_and_nan_before_judges_nothing() -> None:
+    old, new, _ = scores(8, 0.0, 0)
+    new[2] = np.nan
+    assert flips(old, new).disagreement >= 1 / 8
+    assert flips(old, new, old.argmax(axis=1)).loss >= 1 / 8
+    old[3, 1] = np.inf
+    new[3] = old[3, ::-1]
+    once = flips(old, new)
+    assert len(np.concatenate(once._margins)) == 7
+    assert flips(np.full((2, 3), np.nan), np.ones((2, 3))).disagreement == 1.0

@@ -11,6 +11,7 @@ from graphopt.report.html.summary import NOTICEABLE
 from graphopt.report.table import amount
 
 Document = Mapping[str, Any]
+QUALITY = ("%", "dB")  # units of what is measured on samples
 MOST_LAYERS = 600  # rows of the table of channels
 
 
@@ -22,10 +23,17 @@ def view(documents: Sequence[Document], names: Sequence[str]) -> dict[str, Any]:
         "runs": runs,
         "same_model": len({document.get("model_sha256") for document in documents}) == 1,
         "same_machine": len({str(document["machine"].get("cpu")) for document in documents}) == 1,
+        "same_samples": _same_samples(documents),
         "measures": _measures(documents),
-        "pareto": _pareto(documents, names),
+        "pareto": _pareto(documents, names) if _same_samples(documents) else None,
         "layers": _layers(documents),
     }
+
+
+def _same_samples(documents: Sequence[Document]) -> bool:
+    """Whether no two runs are known to be judged on different samples."""
+    sets = (document.get("judged_on") or {} for document in documents)
+    return len({entry["sha256"] for entry in sets if "sha256" in entry}) <= 1
 
 
 def _run(document: Document, name: str) -> dict[str, Any]:
@@ -37,6 +45,7 @@ def _run(document: Document, name: str) -> dict[str, Any]:
         ],
         "warnings": [*document.get("missed", ()), *document.get("warnings", ())],
         "calibration": document["calibration"],
+        "judged_on": document.get("judged_on") or {},
         "seconds": sum(float(p.get("seconds", 0.0)) for p in document["passes"]),
         "target": document.get("target", ""),
     }
@@ -79,8 +88,10 @@ def _measure(
         return None
     originals = [item for d in documents if (item := value(d, "before")) is not None]
     known = [item for item in after if item is not None]
-    best = max(known) if unit in ("%", "dB") else min(known)  # "%-" is a share that should be small
+    best = max(known) if unit in QUALITY else min(known)  # "%-" is a share that should be small
     tie = len([item for item in known if item == best]) == len(known)
+    if unit in QUALITY and not _same_samples(documents):
+        tie = True  # none is better where each was asked something else
     cells = [
         {
             "text": _text(item, unit),

@@ -89,6 +89,20 @@ def test_a_comparison_marks_the_best(document: Callable[..., Any]) -> None:
     assert 'class="front"' in text
 
 
+def test_runs_judged_on_different_samples_are_not_ranked(document: Callable[..., Any]) -> None:
+    one, other = document(), document()
+    other["after"] = {**other["after"], "latency_ms": 0.5, "metrics": {"top1": 0.7}}
+    for run, digest in ((one, "a" * 64), (other, "b" * 64)):
+        run["judged_on"] = {"source": "photos", "samples": 64, "sha256": digest}
+    text = render_comparison([one, other], ["one", "other"])
+    best = re.findall(r'<th>([^<]+)</th>(?:<td[^>]*>[^<]*</td>)*<td class="r best">([^<]+)</td>', text)
+    assert [title for title, _ in best] and "Top-1 accuracy" not in dict(best)
+    assert "judged on different samples" in text and 'class="front"' not in text
+    other["judged_on"] = one["judged_on"]
+    same = render_comparison([one, other], ["one", "other"])
+    assert "judged on different samples" not in same and 'class="front"' in same
+
+
 def test_only_reports_become_pages(tmp_path: Path, document: Callable[..., Any]) -> None:
     path = tmp_path / "x.json"
     for text, why in (("nonsense", "not a report"), ("[]", "not a report"), ("{}", "not a report")):
