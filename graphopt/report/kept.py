@@ -82,11 +82,11 @@ def kept_channels(
     cuts: dict[str, tuple[int, int, set[int]]] = {}  # tensor -> pass, axis, what goes
     twice: set[str] = set()
     for number, items in enumerate(plans):
-        for tensor, axis, gone in _cuts(items, outputs):
+        for tensor, axis, removed in _cuts(items, outputs):
             first = cuts.setdefault(tensor, (number, axis, set()))
             if first[:2] != (number, axis):
                 twice.add(tensor)
-            first[2].update(gone)
+            first[2].update(removed)
     kept: dict[str, Channels] = {}
     for tensor, (_, axis, gone) in cuts.items():
         shape = outputs[tensor].shape or ()

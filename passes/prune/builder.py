@@ -1,9 +1,10 @@
 """One step of the walk: apply the rule of a node, then look for what the rule has forgotten.
 
-A rule returns the operands whose channels it has dealt with.  What it does not name, or names without having
-tied, cut, edited, carried on or pinned all of it, is pinned here, and so are channels whose number the node
-reads without agreeing with it.  Likewise zeros: unless the operator is declared to keep them, they break.  So
-a rule that forgets something costs channels, never a wrong model.
+A rule returns the operands whose channels it has dealt with.  Where it does not name one that carries
+channels, or names it without having tied, cut, edited, carried on or pinned all of them, all that the node
+reads and makes is pinned here, and so are channels whose number the node reads without agreeing with it.
+Likewise zeros: unless the operator is declared to keep them, they break.  So a rule that forgets something
+costs channels, never a wrong model.
 """
 
 from __future__ import annotations
@@ -31,12 +32,18 @@ COUNTED = "calculates with their number"
 class Operator:
     """How channels pass through an operator, and what becomes of zeros and constants on the way.
 
-    ``outputs`` is how many of its outputs the rule knows; a node that has more is not followed.
+    ``inputs`` and ``outputs`` are how many of them the rule knows; a node that has more is not followed.
     """
 
     rule: Rule
     travel: Travels = Travel.MIXES
+    inputs: int = 1
     outputs: int = 1
+
+    def knows(self, node: ir.Node) -> bool:
+        """Whether the rule knows all inputs and outputs of a node."""
+        beyond = (*list(node.inputs)[self.inputs :], *list(node.outputs)[self.outputs :])
+        return not any(tensor.name for tensor in beyond)
 
 
 def visit(walk: Walk, node: ir.Node, operator: Operator) -> None:
@@ -61,11 +68,16 @@ def _pin_counted(walk: Walk, node: ir.Node) -> None:
 
 
 def _pin_forgotten(walk: Walk, node: ir.Node, settled: Settled) -> None:
-    for index, tensor in enumerate(node.inputs):
-        found = walk.channels(tensor)
-        if found is not None:
-            left = _unhandled(walk, found.ids) if index in settled else found.ids
-            walk.ledger.pin(left, f"{describe(node)} {UNHANDLED}")
+    """Pin all that the node reads and makes when some of it was forgotten: the rest may depend on it."""
+    if any(
+        (found := walk.channels(tensor)) is not None
+        and (index not in settled or len(_unhandled(walk, found.ids)))
+        for index, tensor in enumerate(node.inputs)
+    ):
+        for tensor in (*node.inputs, *node.outputs):
+            found = walk.channels(tensor)
+            if found is not None:
+                walk.ledger.pin(found.ids, f"{describe(node)} {UNHANDLED}")
 
 
 def _unhandled(walk: Walk, ids: Ids) -> Ids:

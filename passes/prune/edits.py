@@ -23,6 +23,7 @@ class Rewriter:
         self._coupling = coupling
         self._keep = keep
         self._dropped: set[ir.Tensor] = set()
+        self._replaced: dict[ir.Tensor, ir.Tensor] = {}  # ends of routes, and what stands for them now
 
     def rewrite(self, edit: Edit) -> None:
         """Carry out one edit."""
@@ -116,11 +117,13 @@ class Rewriter:
         if before.all():
             return
         order = (np.cumsum(before) - 1)[route.order[after]]
-        new = route.source
+        source = self._replaced.get(route.source, route.source)  # one route may begin where another ends
+        new = source
         if not np.array_equal(order, np.arange(before.sum())):
             indices = self._graph.add_constant(f"{route.end.name}_order", order)
             attrs = {"axis": edit.before.axis}
-            new = self._graph.add_node("Gather", [route.source, indices], attrs, like=edit.node).output
+            new = self._graph.add_node("Gather", [source, indices], attrs, like=edit.node).output
+        self._replaced[route.end] = new
         self._graph.replace_uses(route.end, new)
         self._clear_away(route.end)
 

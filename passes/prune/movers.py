@@ -114,10 +114,13 @@ def gather(walk: Walk, node: ir.Node) -> Settled:
         return NONE
     if shape is None or indices is None:
         return walk.pin_operands(node, "picks from a tensor of unknown size")
+    pointing = walk.channels(node.input(1))
+    if pointing is not None:
+        walk.pin(pointing.ids, f"{describe(node)} takes indices from them")
     axis = axis_of(node, len(shape), 0)
     if axis != found.axis:
         walk.carry(node.output, found.axis + (len(indices) - 1 if axis < found.axis else 0), found.ids)
-        return DATA
+        return 0, 1
     chosen = node.inputs[1].constant
     if chosen is None:
         return walk.pin_operands(node, "picks channels by a calculation")
@@ -129,7 +132,7 @@ def gather(walk: Walk, node: ir.Node) -> Settled:
     else:
         walk.pin(taken, f"{describe(node)} picks this very channel")
     walk.edit("gather", node, found, Channels(axis + place, taken), place=place)
-    return DATA
+    return 0, 1
 
 
 def _line_of(table: Ids) -> tuple[Ids | None, int]:

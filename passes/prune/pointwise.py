@@ -136,10 +136,14 @@ def sample(walk: Walk, node: ir.Node) -> Settled:
     found = walk.channels(node.input(0))
     if found is None:
         return NONE
+    for tensor in list(node.inputs)[1:]:
+        other = walk.channels(tensor)
+        if other is not None:
+            walk.pin(other.ids, f"{describe(node)} takes positions from them")
     if found.axis != 1:
         return walk.pin_operands(node, f"samples along axis {found.axis}, which carries channels")
     walk.carry(node.output, 1, found.ids)
-    return DATA
+    return tuple(range(len(node.inputs)))
 
 
 def combine(walk: Walk, node: ir.Node) -> Settled:

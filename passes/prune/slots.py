@@ -15,7 +15,7 @@ from .ledger import Ids
 Role = Literal["out", "in", "scale", "shift"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Slot:
     """An axis of a constant input that has one entry for each channel.
 

@@ -36,7 +36,7 @@ class Travel(Enum):
     MIXES = auto()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Channels:
     """The one axis of a tensor that carries channels, and the id of each entry along it."""
 
@@ -44,7 +44,7 @@ class Channels:
     ids: Ids  # (shape[axis],)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Balance:
     """Channels in blocks that must stay equally wide: the groups of a convolution.
 
@@ -55,7 +55,7 @@ class Balance:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Route:
     """Nodes that together only pick channels of ``source`` and put them in another order as ``end``."""
 
@@ -64,7 +64,7 @@ class Route:
     order: Ids  # where each entry of the end comes from on the source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Edit:
     """An attribute or size input that has to be rewritten when channels go."""
 
@@ -76,7 +76,7 @@ class Edit:
     route: Route | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Layer:
     """A weighted node: Conv, ConvTranspose, Gemm or MatMul.
 

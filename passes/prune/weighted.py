@@ -10,7 +10,7 @@ from graphopt import ir
 from graphopt.cost.macs import macs
 
 from .ledger import FIXED, Ids
-from .walk import DATA, Channels, Layer, Settled, Walk, describe
+from .walk import Channels, Layer, Settled, Walk, describe
 
 
 def conv(walk: Walk, node: ir.Node) -> Settled:
@@ -129,18 +129,18 @@ def _fresh(walk: Walk, node: ir.Node, source: Ids, count: int) -> Ids:
 
 
 def _bias_and_output(walk: Walk, node: ir.Node, made: Ids, axis: int, own: bool = True) -> Settled:
-    """Let the bias and the output carry what a layer makes; operand 0 is settled by then."""
-    settled = _bias(walk, node, made)
+    """Let the bias and the output carry what a layer makes; the other operands are settled by then."""
+    _bias(walk, node, made)
     walk.layers.append(Layer(node, made, positions=_positions(walk, node, len(made)), own=own))
     walk.carry(node.output, axis, made)
-    return settled
+    return 0, 2
 
 
-def _bias(walk: Walk, node: ir.Node, made: Ids) -> Settled:
+def _bias(walk: Walk, node: ir.Node, made: Ids) -> None:
     """Cut a constant bias, tie a computed one whose last axis carries channels, or pin what is made."""
     bias = node.input(2)
     if bias is None:
-        return DATA
+        return
     values, found, shape = bias.constant, walk.channels(bias), walk.shape(bias)
     if values is not None:
         if values.ndim and values.shape[-1] == len(made):
@@ -149,12 +149,13 @@ def _bias(walk: Walk, node: ir.Node, made: Ids) -> Settled:
             walk.ledger.break_zeros(made)
     elif found is not None and shape is not None and found.axis == len(shape) - 1 and shape[-1] == len(made):
         walk.tie(made, found.ids, f"{describe(node)} adds them to channels that stay")
-        return 0, 2
-    elif shape is not None and (not shape or shape[-1] == 1 != len(made)):
-        walk.ledger.break_zeros(made)
     else:
-        walk.pin(made, f"{describe(node)} computes its bias in the graph")
-    return DATA
+        if shape is not None and (not shape or shape[-1] == 1 != len(made)):
+            walk.ledger.break_zeros(made)
+        else:
+            walk.pin(made, f"{describe(node)} computes its bias in the graph")
+        if found is not None:
+            walk.pin(found.ids, f"{describe(node)} adds them to channels of another axis")
 
 
 def _depthwise(walk: Walk, node: ir.Node, source: Ids, multiplier: int) -> Settled:

@@ -566,3 +566,14 @@ def test_the_widest_cell_makes_up_for_what_stays_beside_it() -> None:
     pruned = prune(load(last(net, net.op("Add", y, z), 4)), replace(HALF, round_to=8))
     assert widths(pruned)["first"] == 16
     assert_twin(pruned)
+
+
+def test_a_route_may_begin_where_another_ends() -> None:
+    """Channels turned round, shuffled, and read in front of the shuffle too."""
+    net = Net()
+    x = net.op("Slice", body(net), ints(-1), ints(-(2**31)), ints(1), ints(-1))
+    y = net.op("Transpose", net.op("Reshape", x, ints(0, 2, 4, 8, 8)), perm=[0, 2, 1, 3, 4])
+    y = net.op("Concat", x, net.op("Reshape", y, ints(0, 8, 8, 8)), axis=1)
+    pruned = prune(load(last(net, y, 16)), HALF)
+    assert widths(pruned)["first"] == 4
+    assert_twin(pruned)
