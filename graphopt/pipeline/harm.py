@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ from graphopt.runtime import Session, classifier_output
 if TYPE_CHECKING:
     from graphopt import ir
     from graphopt.data import Samples
+    from graphopt.data.samples import Batch
     from graphopt.pipeline.context import Context
 
 Open: TypeAlias = "Callable[[ir.Model, Sequence[str] | None], Session]"
@@ -24,6 +25,7 @@ HELD_OUT = 512  # samples at most; the standard error of a rate is then 2 points
 FITTED = 256  # samples that a trial is fitted to at most; the result is fitted to all
 SAME_ANSWER = 0.9  # share of samples with the same class above which classes tell nothing
 BATCH = 1  # the one size that every model takes
+KEPT = 64 * 2**20  # memory: bytes of the original's answers kept for the next model that is judged
 
 
 class Harm:
@@ -43,6 +45,7 @@ class Harm:
         self._original = ctx.session(model)
         self._judged = Judged(model)
         self._samples = held_out(ctx.calibration)
+        self._kept: list[dict[str, np.ndarray]] | None = None
         first = self._original.run(next(iter(self._samples)).feeds)
         self._scores = classifier_output(first)
         self._labelled = self._samples.labelled and self._scores is not None
@@ -70,9 +73,8 @@ class Harm:
             return self._noise(model)
         candidate = self._open(model, None)
         flips = Flips()
-        for batch in self._ctx.progress("measuring harm", self._samples.batches(BATCH)):
-            old = self._original.run(batch.feeds)[self._scores]
-            new = candidate.run(batch.feeds)[self._scores]
+        for batch, answers in self._answered(self._original):
+            old, new = answers[self._scores], candidate.run(batch.feeds)[self._scores]
             if (np.isfinite(old) & ~np.isfinite(new)).any():
                 return math.inf
             flips.update(old, new, batch.labels if self._labelled else None)
@@ -87,6 +89,21 @@ class Harm:
         )
         return max(answers.values()) > SAME_ANSWER * answers.total()
 
+    def _answered(self, original: Session) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
+        """Yield the held-out samples and what the original makes of them: it runs once for all models."""
+        batches = self._ctx.progress("measuring harm", self._samples.batches(BATCH))
+        if self._kept is not None:
+            yield from zip(batches, self._kept, strict=True)
+            return
+        kept, size = [], 0
+        for batch in batches:
+            answers = original.run(batch.feeds)
+            size += sum(value.nbytes for value in answers.values() if isinstance(value, np.ndarray))
+            if size <= KEPT:
+                kept.append(answers)
+            yield batch, answers
+        self._kept = kept if size <= KEPT else None
+
     def _noise(self, model: ir.Model) -> float:
         """The noise of the float outputs, or of the float tensors before what chooses."""
         if self._floats is None or not self._judged.names:
@@ -95,8 +112,8 @@ class Harm:
         candidate = self._open(model, list(dict.fromkeys(names)))
         signal: dict[str, Variation] = {}
         noise: dict[str, float] = {}
-        for batch in self._ctx.progress("measuring harm", self._samples.batches(BATCH)):
-            old, new = self._floats.run(batch.feeds), candidate.run(batch.feeds)
+        for batch, old in self._answered(self._floats):
+            new = candidate.run(batch.feeds)
             for (name, value), there in zip(old.items(), names, strict=True):
                 if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
                     continue

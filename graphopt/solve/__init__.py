@@ -2,6 +2,7 @@
 
 from graphopt.solve.allocate import Curve, Slopes, Spending, Use, fill, spend
 from graphopt.solve.elimination import Elimination, removal_curve
+from graphopt.solve.holdout import Unjudged, judges
 from graphopt.solve.least_squares import damping, fit, shrunk, squared_error
 from graphopt.solve.polyadic import canonical, khatri_rao
 from graphopt.solve.reach import Reached, reach
@@ -28,11 +29,13 @@ __all__ = [
     "Slopes",
     "Spending",
     "Splitting",
+    "Unjudged",
     "Use",
     "canonical",
     "damping",
     "fill",
     "fit",
+    "judges",
     "khatri_rao",
     "lower_factor",
     "reach",

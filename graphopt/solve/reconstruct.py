@@ -8,17 +8,17 @@ network's other branch (Y. He et al., 2017).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from graphopt import ir
 from graphopt.ir.residual import residual_sum
+from graphopt.solve.holdout import judges
 from graphopt.solve.least_squares import RELATIVE, damping, fit, squared_error
 from graphopt.stats import Frontier, Gram, Patches
 
-HELD_OUT = 8  # every so manyth sample only judges
 DEPTHWISE = 1e-2  # damping with few rows for each channel, and nothing to lend weight to each other
 
 
@@ -77,7 +77,7 @@ class Aim:
         scale, shift = float(node.attr("alpha", 1.0)), float(node.attr("beta", 1.0))
         inner = matrix[:, :-1] if self.biased else matrix
         graph.set_constant(node, 1, np.ascontiguousarray(self.patches.weight(inner / scale).astype(dtype)))
-        if self.biased:
+        if self.biased and (node.input(2) is not None or matrix[:, -1].any()):
             graph.set_constant(node, 2, (matrix[:, -1].ravel() / shift).astype(dtype))
 
     def solve(self, sums: Gram, current: np.ndarray) -> np.ndarray:
@@ -94,17 +94,22 @@ class Aim:
             energy -= float(np.square(sums.cross[:, -1]).sum()) / max(sums.count, 1)
         return squared_error(sums.gram, sums.cross, sums.energy, weights) / max(energy, 1e-30)
 
-    def collect(self, old: Frontier, new: Frontier, seed: int) -> tuple[Gram, Gram]:
-        """Return the sums over the samples to fit to, and over those that only judge."""
+    def collect(self, old: Frontier, new: Frontier, seed: int, then: Sequence[str] = ()) -> tuple[Gram, Gram]:
+        """Return the sums over the samples to fit to, and over those that only judge (see ``judges``).
+
+        On the way the original's cut moves on to ``then``, which takes no run of its own.
+        """
         fitted, judged = (Gram(self.patches, bias=self.biased, seed=seed) for _ in range(2))
-        for number, (values, target) in enumerate(self._pairs(old, new)):
-            (judged if number % HELD_OUT == HELD_OUT - 1 else fitted).update(values, target)
+        for number, (values, target) in enumerate(self._pairs(old, new, then)):
+            (judged if judges(number, old.samples) else fitted).update(values, target)
         return fitted, judged
 
-    def _pairs(self, old: Frontier, new: Frontier) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _pairs(
+        self, old: Frontier, new: Frontier, then: Sequence[str]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         source = self.node.inputs[0].name
         names = [source] if self.branch is None else [source, self.branch]
-        for there, here in zip(old.stream([self.target]), new.stream(names), strict=True):
+        for there, here in zip(old.stream([self.target], then), new.stream(names), strict=True):
             wanted = there[self.target]
             yield here[source], wanted if self.branch is None else wanted - here[self.branch]
 

@@ -4,7 +4,7 @@ from graphopt.stats.channels import ChannelMoments
 from graphopt.stats.each import SampleRanges
 from graphopt.stats.engine import collect
 from graphopt.stats.extremes import Range
-from graphopt.stats.frontier import Frontier, cuts
+from graphopt.stats.frontier import Frontier, cuts, walk_cuts
 from graphopt.stats.gram import Gram
 from graphopt.stats.histogram import Histogram
 from graphopt.stats.patches import Patches
@@ -31,4 +31,5 @@ __all__ = [
     "entropy_range",
     "mse_range",
     "percentile_range",
+    "walk_cuts",
 ]

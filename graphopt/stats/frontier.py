@@ -39,22 +39,45 @@ class Frontier:
         self._kept: list[Arrays] | None = None
 
     @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return len(self._samples)
+
+    @property
     def known(self) -> tuple[str, ...]:
         """The tensors at the cut; empty while it stands at the model's inputs."""
         return tuple(self._kept[0]) if self._kept is not None else ()
 
     def advance(self, names: Sequence[str]) -> None:
         """Move the cut to these tensors, if their values fit."""
-        stream = self.stream(names)
-        first = next(stream)
-        if not all(isinstance(value, np.ndarray) for value in first.values()):
-            return  # a sequence or a map: nothing a model can be given
-        if sum(value.nbytes for value in first.values()) * len(self._samples) > self._limit:
-            return
-        self._kept = [first, *stream]
+        for _ in self.stream((), then=names):
+            pass
 
-    def stream(self, names: Sequence[str]) -> Iterator[Arrays]:
-        """Yield the values of these tensors for each sample."""
+    def stream(self, names: Sequence[str], then: Sequence[str] = ()) -> Iterator[Arrays]:
+        """Yield the values of these tensors for each sample, and move the cut to ``then`` with the same run.
+
+        The cut has moved once the last sample was yielded; it stays when what is at ``then`` does not fit.
+        """
+        if not then:
+            yield from self._values(names)
+            return
+        kept: list[Arrays] | None = []
+        for values in self._values(list(dict.fromkeys([*names, *then]))):
+            if kept is not None:
+                kept.append({name: values[name] for name in then})
+                kept = kept if len(kept) > 1 or self._fits(kept[0]) else None
+            if kept is None and not names:
+                return
+            yield {name: values[name] for name in names}
+        self._kept = self._kept if kept is None else kept
+
+    def _fits(self, values: Arrays) -> bool:
+        """Whether values such as these can be kept of all samples."""
+        if not all(isinstance(value, np.ndarray) for value in values.values()):
+            return False  # a sequence or a map: nothing a model can be given
+        return sum(value.nbytes for value in values.values()) * len(self._samples) <= self._limit
+
+    def _values(self, names: Sequence[str]) -> Iterator[Arrays]:
         start = self._start()
         example = next(start)
         computed = [name for name in names if name not in example]
@@ -70,6 +93,17 @@ class Frontier:
             yield from self._kept
         else:
             yield from (sample.feeds for sample in self._samples)
+
+
+def walk_cuts(graph: ir.Graph, layers: Sequence[ir.Node]) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield for each layer its cut (see ``cuts``) and that of the layer after it, empty after the last."""
+    following = cuts(graph, layers)
+    present = next(following, [])
+    for after in following:
+        yield present, after
+        present = after
+    if layers:
+        yield present, []
 
 
 def cuts(graph: ir.Graph, layers: Sequence[ir.Node]) -> Iterator[list[str]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from graphopt import ir
+
+TABLE = 2**20  # memory: taps of one sample whose places are kept for the next, 9 MB
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ class Patches:
         index, inside = self._taps(tuple(sizes), chosen)
         flat = np.moveaxis(values, 1, 0).reshape(channels, -1)
         read = flat.take(index.ravel(), axis=1).reshape(channels, *index.shape)
-        read[:, ~inside] = 0
+        if not inside.all():
+            read[:, ~inside] = 0
         split = read.reshape(self.groups, channels // self.groups, *index.shape).transpose(0, 2, 1, 3)
         return split.reshape(self.groups, len(chosen), -1)
 
@@ -145,6 +149,14 @@ class Patches:
 
     def _taps(self, sizes: tuple[int, ...], chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each tap of each chosen position lies in the flat input, and whether it lies inside."""
+        outer = math.prod(self._output_sizes(sizes))
+        if outer * math.prod(self.kernel) > TABLE:
+            return self._find_taps(sizes, chosen)
+        index, inside = _tap_table(self, sizes)
+        sample, place = np.divmod(chosen, outer)
+        return index[place] + sample[:, None] * math.prod(sizes), inside[place]
+
+    def _find_taps(self, sizes: tuple[int, ...], chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         outer = self._output_sizes(sizes)
         sample, *at = np.unravel_index(chosen, (int(chosen.max(initial=0)) // math.prod(outer) + 1, *outer))
         index = sample.reshape(-1, 1)
@@ -194,3 +206,10 @@ class Patches:
 def _numbers(node: ir.Node, name: str, default: int, count: int) -> tuple[int, ...]:
     given = node.attr(name)
     return tuple(int(number) for number in given) if given is not None else (default,) * count
+
+
+@lru_cache(maxsize=4)
+def _tap_table(patches: Patches, sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """What every output position of one sample reads; the samples that follow are of the same size."""
+    places = np.arange(math.prod(patches._output_sizes(sizes)))
+    return patches._find_taps(sizes, places)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -11,9 +10,10 @@ from graphopt import ir
 from graphopt.errors import UsageError
 from graphopt.pipeline import Contract, Plan, PlannedPass, Trial, option
 from graphopt.pipeline.harm import trial_samples
+from graphopt.pipeline.patterns import refuse_unmatched_layers, selects_layer
 
 from .fit.carry import carry_out
-from .layers.layer import Layer, narrow
+from .layers.layer import OPS, Layer, narrow
 from .layers.survey import Survey, survey
 from .plan import read_items, write_items
 from .ranks.offers import make_offers
@@ -74,8 +74,8 @@ class LowRank(PlannedPass):
         choices=("none", "vbmf"),
     )
     refit: bool = option(True, "fit the layers that stay whole to the calibration samples too")
-    exclude: tuple[str, ...] = option((), "nodes to leave alone, as patterns of their names")
-    include: tuple[str, ...] = option((), "the only nodes to split, as patterns of their names")
+    exclude: tuple[str, ...] = option((), "layers to leave alone: name patterns, or operator types")
+    include: tuple[str, ...] = option((), "the only layers to split: name patterns, or operator types")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,7 +108,7 @@ class LowRank(PlannedPass):
         """Split the layers that ``plan`` names and fit all of them to what the model computed."""
         found = survey(model, ctx)
         tasks = read_items(plan.items, {**found.refused, **found.layers})
-        may = found.without(self._refusal)
+        may = self._selected(found)
         refused = {may.names[name]: why for name, why in may.refused.items() if name not in tasks}
         tell_kept(may.layers, refused, tasks, ctx)
         ctx.reported(summary(found, tasks, ctx), prices=prices_of(ctx))
@@ -123,17 +123,18 @@ class LowRank(PlannedPass):
         yield from trials(offers.offers)
 
     def _survey(self, model: ir.Model, ctx: Context) -> Survey:
-        return survey(model, ctx).without(self._refusal)
+        return self._selected(survey(model, ctx))
+
+    def _selected(self, found: Survey) -> Survey:
+        """The survey without the layers that the options leave alone."""
+        given = {"exclude": self.exclude, "include": self.include}
+        refuse_unmatched_layers("lowrank", given, list(found.model.graph.find(*OPS)))
+        return found.without(self._refusal)
 
     def _refusal(self, layer: Layer) -> str:
-        if not self._may_split(layer.name):
+        if not selects_layer(layer.node, self.include, self.exclude):
             return "the options exclude and include leave it alone"
         return narrow(layer, self.min_channels)
-
-    def _may_split(self, name: str) -> bool:
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.exclude):
-            return False
-        return not self.include or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.include)
 
     def _block(self, ctx: Context) -> int:
         if self.round_to is not None:

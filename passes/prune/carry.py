@@ -16,6 +16,7 @@ from .expected import Notes
 from .foretold import Corrected, correct_biases
 from .predict import Keep
 from .repair import Repaired, repair
+from .rows import Targets
 from .slots import Slot
 from .surgery import remove_channels
 
@@ -43,12 +44,14 @@ def carry_out(
     ctx: Context,
     notes: Notes | None = None,
     state: str = "",
+    targets: Targets | None = None,
 ) -> Sequence[Repaired | Corrected]:
     """Remove channels from ``model`` in place.
 
     With samples, what is left is fitted to what the model computed; with the notes of normalisations instead,
     biases take over the means of what goes.  ``state`` is what ``state_of`` said of the model that the pass
-    was given: where planning began with the same, its fit is taken over.
+    was given: where planning began with the same, its fit is taken over.  ``targets`` is for trials that
+    carry out several choices on the same model and samples (see ``repair``).
     """
     done: Sequence[Repaired | Corrected] = ()
     if samples is not None and not keep[list(coupling.inexact)].all():
@@ -60,7 +63,7 @@ def carry_out(
             _take_over(model, known)
             done = known.done
         else:
-            done = repair(model, coupling, keep, samples, ctx)
+            done = repair(model, coupling, keep, samples, ctx, targets=targets)
         coupling = _with_new_biases(coupling)
     elif notes is not None:
         done = correct_biases(model, coupling, keep, notes)

@@ -83,13 +83,18 @@ class Choice:
             return self._widths_by(ratio), met
         return self._cheapest(usage, budget) if self.adds_up else self._evenest(usage, budget)
 
-    def steps(self, predictor: Predictor) -> list[Keep]:
-        """Return ever smaller choices, from fine steps to coarse ones, for a search by trial."""
-        amounts = [(step / STEPS) ** 1.5 for step in range(1, STEPS)]
+    def at_step(self, step: int, predictor: Predictor) -> Keep:
+        """Return the choice of one of ``STEPS`` steps of a search by trial, each smaller than the one before.
+
+        Step 0 removes dead channels only; later ones are first fine, then coarse.
+        """
+        if not step:
+            return self.dead_only()
+        amount = (step / STEPS) ** 1.5
         if not self.adds_up:
-            return [self.keep(self._widths_at(amount)) for amount in amounts]
+            return self.keep(self._widths_at(amount))
         goal = "macs" if predictor.size(self.coupling.keep_all()).macs else "params"
-        return [self.by_goal(goal, 1.0 - amount, predictor)[0] for amount in amounts]
+        return self.by_goal(goal, 1.0 - amount, predictor)[0]
 
     def harmless(self, harm: float) -> Keep:
         """Remove of each cell what costs at most ``harm``: shares of the variance of what is read."""

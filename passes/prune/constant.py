@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 NOTE = "prune.constants"
+FEW = 8  # noise: samples below which what they share proves nothing; of one, a pooled channel has one value
 AGAIN = 4  # how many times more samples until the model is cut down to the tensors still in question
 
 
 def without_constants(model: ir.Model, facts: Facts, ctx: Context) -> ir.Model:
     """Return the model with constant channels read by nobody: a copy, or itself when there are none."""
-    if ctx.calibration_is_synthetic and not has_zeros(model.graph):
+    if _by_weights_alone(ctx) and not has_zeros(model.graph):
         return model
     coupling = couple(model, facts)
     values = constant_inputs(model, coupling, facts, ctx)
@@ -46,7 +47,7 @@ def without_constants(model: ir.Model, facts: Facts, ctx: Context) -> ir.Model:
 
 def absorb_constants(model: ir.Model, facts: Facts, ctx: Context) -> None:
     """Let biases take over the constant channels of ``model``, in place."""
-    if ctx.calibration_is_synthetic and not has_zeros(model.graph):
+    if _by_weights_alone(ctx) and not has_zeros(model.graph):
         return
     coupling = couple(model, facts)
     absorb(model, coupling, constant_inputs(model, coupling, facts, ctx), facts)
@@ -68,6 +69,11 @@ def constant_inputs(model: ir.Model, coupling: Coupling, facts: Facts, ctx: Cont
         ctx.notes[NOTE] = known
     values: dict[str, np.ndarray] = known[1]
     return values
+
+
+def _by_weights_alone(ctx: Context) -> bool:
+    """Whether only the weights can prove that a channel is constant: samples are made up, or too few."""
+    return ctx.calibration_is_synthetic or len(ctx.calibration) < FEW
 
 
 def _constants(model: ir.Model, coupling: Coupling, ctx: Context) -> dict[str, np.ndarray]:
@@ -96,7 +102,7 @@ class _Values:
         self._carried = {tensor.name: channels for tensor, channels in coupling.carried.items()}
         self._seen: dict[str, np.ndarray] = {}  # tensor -> value of each channel, NaN once it varied
         self._open = self._removable()
-        if ctx.calibration_is_synthetic:
+        if _by_weights_alone(ctx):
             self._drop(proven)
 
     def _removable(self) -> Mask:

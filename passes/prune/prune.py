@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from graphopt.pipeline.tried import Tried
 
 from .carry import carry_out
 from .cells import find_cells
-from .choice import Choice
+from .choice import STEPS, Choice
 from .constant import absorb_constants, without_constants
 from .coupling import Coupling, couple
 from .criteria import Known, members, scores
@@ -31,6 +32,7 @@ from .plan import group_name, read_items, write_items
 from .predict import Keep, Predictor, Size
 from .ranking import score_rankings
 from .report import report
+from .rows import Targets
 from .state import state_of
 from .steps import Planner
 
@@ -233,14 +235,16 @@ class Prune(Options):
     def _careful(self, model: ir.Model, facts: Facts, choice: Choice, ctx: Context) -> tuple[Keep, str]:
         """Prune as much as costs no more than ``max_drop`` points on held-out samples."""
         harm, predictor = Harm(model, ctx), Predictor(model, choice.coupling)
-        steps = [choice.dead_only(), *choice.steps(predictor)]
-        samples = trial_samples(ctx.calibration) if self.repair else None
+        keep_at = cache(lambda step: choice.at_step(step, predictor))
+        samples, targets = trial_samples(ctx.calibration) if self.repair else None, Targets()
         whole = predictor.size(choice.coupling.keep_all()).macs or 1
-        tried: Tried[int] = Tried([predictor.size(keep).macs / whole for keep in steps].__getitem__)
+        tried: Tried[int] = Tried(lambda step: predictor.size(keep_at(step)).macs / whole)
 
         def prune(step: int) -> None:
-            carry_out(model, couple(model, facts), steps[step], samples, ctx)
+            carry_out(model, couple(model, facts), keep_at(step), samples, ctx, targets=targets)
 
-        step = last_harmless(model, prune, harm, self.max_drop, len(steps), CLOSE, tried.note)
+        step = last_harmless(model, prune, harm, self.max_drop, STEPS, CLOSE, tried.note)
         tried.leave(ctx, step, harm, self.max_drop)
-        return steps[step], f"no goal: the most that costs at most {self.max_drop:g} points ({harm.measure})"
+        return keep_at(
+            step
+        ), f"no goal: the most that costs at most {self.max_drop:g} points ({harm.measure})"

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.stats import Frontier, cuts
+from graphopt.solve import Unjudged
+from graphopt.stats import Frontier, walk_cuts
 
 from .afresh import Opening, choose
 from .coupling import Coupling
 from .fitting import fitted, relative_error
 from .predict import Keep
-from .rows import Rows, collect_rows, reading
+from .rows import Rows, Targets, collect_rows, reading
 from .slots import Slot
 from .task import Task, task_of
 from .walk import label
@@ -61,22 +62,26 @@ def repair(
     samples: Samples,
     ctx: Context,
     openings: Mapping[str, Sequence[Opening]] | None = None,
+    targets: Targets | None = None,
 ) -> list[Repaired]:
     """Fit the layers of ``model`` to what it computes now, without the classes outside ``keep``.
 
     The layers stay as wide as they are, with zeros where channels that go are read.  ``openings`` are cells
     whose channels are yet to be chosen, by the output of the layer that reads them; what is chosen is taken
-    out of ``keep``.  Returns the errors of the layers that changed.
+    out of ``keep``.  ``targets`` keeps what the original comes to for further walks over the same samples.
+    Returns the errors of the layers that changed.
     """
     samples = samples.take(SAMPLES)
     model.sort()
-    walk = _Walk(model, coupling, keep, samples, ctx)
-    nodes = _layers(model, coupling)
+    walk = _Walk(model, coupling, keep, samples, ctx, targets)
+    layers = _layers(model, coupling)
+    loses = [node.output.name in (openings or {}) or walk.loses(node) for node in layers]
+    nodes = layers[loses.index(True) :] if any(loses) else []  # nothing has changed before
     done: list[Repaired] = []
-    following = zip(nodes, cuts(model.graph, nodes), strict=True)
-    for node, cut in ctx.progress("prune: fitting layers anew", following, len(nodes)):
-        done += walk.step(node, cut, (openings or {}).get(node.output.name, ()))
-    walk.unmask()
+    following = zip(nodes, walk_cuts(model.graph, nodes), strict=True)
+    for node, (cut, then) in ctx.progress("prune: fitting layers anew", following, len(nodes)):
+        done += walk.step(node, cut, then, (openings or {}).get(node.output.name, ()))
+    walk.finish()
     return done
 
 
@@ -90,10 +95,17 @@ class _Walk:
     """The state of one walk: both networks at the cut before the present layer."""
 
     def __init__(
-        self, model: ir.Model, coupling: Coupling, keep: Keep, samples: Samples, ctx: Context
+        self,
+        model: ir.Model,
+        coupling: Coupling,
+        keep: Keep,
+        samples: Samples,
+        ctx: Context,
+        targets: Targets | None,
     ) -> None:
         self._coupling, self._keep, self._ctx = coupling, keep, ctx
-        self._samples = len(samples)
+        self._targets = targets
+        self._unjudged = Unjudged("prune", len(samples))
         self._original = Frontier(model.copy(), samples, ctx.session, limit=CACHE_BYTES)
         self._pruned = Frontier(model, samples, ctx.session, limit=CACHE_BYTES)
         self._masked: list[tuple[ir.Node, ir.Tensor]] = []
@@ -102,16 +114,24 @@ class _Walk:
             if slot.index == 1 and slot.role == "in":
                 self._slots[slot.node.output.name].append(slot)
 
-    def step(self, node: ir.Node, cut: list[str], openings: Sequence[Opening]) -> Iterator[Repaired]:
-        """Choose what one layer reads, and fit it."""
+    def loses(self, node: ir.Node) -> bool:
+        """Whether channels go that a layer reads."""
+        return any(not self._kept(slot).all() for slot in self._slots.get(node.output.name, ()))
+
+    def step(
+        self, node: ir.Node, cut: list[str], then: list[str], openings: Sequence[Opening]
+    ) -> Iterator[Repaired]:
+        """Choose what one layer reads, and fit it; ``then`` is the cut of the layer after it."""
         task = task_of(node, tuple(self._slots.get(node.output.name, ())), set(cut))
         if isinstance(task, str):
             self._mask(node)
             return
-        self._original.advance(cut)
+        if self._targets is None or self._targets.find(task) is None:
+            self._original.advance(cut)
         self._pruned.advance(cut)
-        rows = collect_rows(task, self._original, self._pruned, self._samples, self._ctx.seed)
+        rows = collect_rows(task, self._original, self._pruned, self._ctx.seed, then, self._targets)
         if rows is None:
+            self._unjudged.add(label(node))
             self._mask(node)
             return
         judge = rows.part(rows.judge)
@@ -128,6 +148,8 @@ class _Walk:
         rows, judge = rows.reading(alive), judge.reading(alive)
         whole, held_out = (reading(gram, alive) for gram in grams)
         may_judge = 0 < judge.count < rows.count
+        if not may_judge:
+            self._unjudged.add(label(task.node))
         before = relative_error(task, judge, current) if may_judge else 0.0
         if before > NOTHING:
             first = fitted(task, rows.part(~rows.judge), whole - held_out, current, alive)
@@ -146,15 +168,21 @@ class _Walk:
 
     def _mask(self, node: ir.Node) -> None:
         """Read what goes with weight zero in a layer that cannot be fitted, until the walk ends."""
-        slots = self._slots.get(node.output.name, ())
-        if any(not self._kept(slot).all() for slot in slots):
+        if self.loses(node):
+            slots = self._slots[node.output.name]
             weight = node.inputs[1].constant
             assert weight is not None and node.graph is not None
             self._masked.append((node, node.inputs[1]))
             node.inputs[1] = node.graph.add_constant(node.inputs[1].name, self._without(slots, weight))
 
-    def unmask(self) -> None:
-        """Give layers that were not fitted their own weights back, shared ones shared."""
+    def finish(self) -> None:
+        """Give layers that were not fitted their weights back, and say where nothing could judge a fit."""
+        self._unmask()
+        if self._unjudged.sentence:
+            self._ctx.warn(self._unjudged.sentence)
+
+    def _unmask(self) -> None:
+        """Give layers their own weights back, shared ones shared."""
         for node, weight in self._masked:
             graph, mask = node.graph, node.inputs[1]
             assert graph is not None

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from graphopt.solve import judges
 from graphopt.stats import Frontier
 
 from .task import Task
 
 POSITIONS = 64  # output positions of a sample that are looked at
 ROWS_BYTES = 64 * 2**20  # of one layer's rows; a wide layer is looked at in fewer places
+TARGET_BYTES = 256 * 2**20  # memory: of targets kept for further walks over the same samples
 ENOUGH = 4096  # rows of one group that are worth going beyond that
-HELD_OUT = 8  # every so manyth sample only judges
 BLOCK = 1024  # rows multiplied at a time: single precision inside, sums of blocks in double
 
 
@@ -86,35 +87,91 @@ def reading(gram: np.ndarray, alive: np.ndarray) -> np.ndarray:
     return np.asarray(gram * kept[:, :, None] * kept[:, None, :])
 
 
-def collect_rows(task: Task, original: Frontier, pruned: Frontier, samples: int, seed: int) -> Rows | None:
+def collect_rows(
+    task: Task,
+    original: Frontier,
+    pruned: Frontier,
+    seed: int,
+    then: Sequence[str] = (),
+    targets: Targets | None = None,
+) -> Rows | None:
     """Look at some positions of every sample; None when no position is finite.
 
-    Which ones depends on ``seed`` and the sample's number; inputs and targets are taken at the same.
+    Which ones depends on ``seed`` and the sample's number; inputs and targets are taken at the same.  The
+    original's cut moves on to ``then`` on the way.  ``targets`` keeps what the original comes to, and spares
+    its run where that is known from an earlier walk over the same samples.
     """
-    groups, unknowns, _ = task.patches.shape(task.weight.shape)
-    most = max(ENOUGH, ROWS_BYTES // (4 * groups * unknowns))
-    every = max(1, min(POSITIONS, most // max(samples, 1)))
-    parts: list[tuple[np.ndarray, ...]] = []
-    for number, (read, target, beside) in enumerate(_values(task, original, pruned)):
-        places = task.patches.places(read)
-        chosen = np.arange(places)
-        if places > every:
-            chosen = np.sort(np.random.default_rng([seed, number]).choice(places, every, replace=False))
-        found = [task.patches.rows(read, chosen), task.patches.outputs(target, chosen)]
-        if beside is not None:
-            found.append(task.patches.outputs(beside, chosen))
-        finite = np.logical_and.reduce([np.isfinite(part).all(axis=(0, 2)) for part in found])
-        judge = np.full((1, int(finite.sum()), 1), number % HELD_OUT == HELD_OUT - 1)
-        parts.append((judge, *(part[:, finite].astype(np.float32) for part in found)))
-    judge, inputs, targets, *more = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
-    return Rows(inputs, targets, more[0] if more else None, judge.ravel()) if inputs.shape[1] else None
+    look = _Look(task, seed, original.samples)
+    known = None if targets is None else targets.find(task)
+    wanted = None if known is not None else original.stream([task.target], then)
+    names = [task.node.inputs[0].name, *([] if task.branch is None else [task.branch])]
+    found: list[list[np.ndarray]] = [[] for _ in range(2 + (task.branch is not None))]
+    for number, here in enumerate(pruned.stream(names)):
+        chosen = look.at(number, task.patches.places(here[names[0]]))
+        found[0].append(task.patches.rows(here[names[0]], chosen))
+        if wanted is not None:
+            found[1].append(task.patches.outputs(next(wanted)[task.target], chosen))
+        if task.branch is not None:
+            found[2].append(task.patches.outputs(here[task.branch], chosen))
+    if wanted is not None:
+        next(wanted, None)  # lets the cut move
+    judge = np.repeat(
+        [judges(n, original.samples) for n in range(len(found[0]))], [p.shape[1] for p in found[0]]
+    )
+    parts = [_joined(part) for part in found if part]
+    if known is not None:
+        parts.insert(1, known)
+    elif targets is not None:
+        targets.keep(task, parts[1])
+    return _finite(Rows(parts[0], parts[1], parts[2] if task.branch is not None else None, judge))
 
 
-def _values(
-    task: Task, original: Frontier, pruned: Frontier
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-    """Yield what the layer reads, what it should come to, and what stands beside it, for each sample."""
-    source = task.node.inputs[0].name
-    names = [source] if task.branch is None else [source, task.branch]
-    for there, here in zip(original.stream([task.target]), pruned.stream(names), strict=True):
-        yield here[source], there[task.target], None if task.branch is None else here[task.branch]
+class Targets:
+    """What layers of the original come to at the positions looked at, for walks over the same samples."""
+
+    def __init__(self, limit: int = TARGET_BYTES) -> None:
+        self._left = limit
+        self._kept: dict[tuple[str, str], np.ndarray] = {}
+
+    def find(self, task: Task) -> np.ndarray | None:
+        """Return the targets of a layer, (groups, rows, outputs), if they are kept."""
+        return self._kept.get((task.node.output.name, task.target))
+
+    def keep(self, task: Task, targets: np.ndarray) -> None:
+        """Keep the targets of a layer, if there is room."""
+        if targets.nbytes <= self._left:
+            self._left -= targets.nbytes
+            self._kept[task.node.output.name, task.target] = targets
+
+
+class _Look:
+    """Which output positions of each sample are looked at."""
+
+    def __init__(self, task: Task, seed: int, samples: int) -> None:
+        groups, unknowns, _ = task.patches.shape(task.weight.shape)
+        most = max(ENOUGH, ROWS_BYTES // (4 * groups * unknowns))
+        self._every = max(1, min(POSITIONS, most // max(samples, 1)))
+        self._seed = seed
+
+    def at(self, number: int, places: int) -> np.ndarray:
+        """Return positions of a sample that has so many."""
+        if places <= self._every:
+            return np.arange(places)
+        rng = np.random.default_rng([self._seed, number])
+        return np.sort(rng.choice(places, self._every, replace=False))
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """The rows of all samples, (groups, rows, n) float32."""
+    result = np.empty((len(parts[0]), sum(part.shape[1] for part in parts), parts[0].shape[2]), np.float32)
+    with np.errstate(over="ignore"):  # what single precision cannot hold is left out with what is not finite
+        return np.concatenate(parts, axis=1, out=result, casting="same_kind")
+
+
+def _finite(rows: Rows) -> Rows | None:
+    """The rows of which all is finite."""
+    arrays = [rows.inputs, rows.targets, *([] if rows.beside is None else [rows.beside])]
+    finite = np.logical_and.reduce([np.isfinite(values).all(axis=(0, 2)) for values in arrays])
+    if finite.all():
+        return rows
+    return rows.part(finite) if finite.any() else None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from graphopt.errors import UsageError
-from graphopt.pipeline.patterns import matches_layer
+from graphopt.pipeline.patterns import matches_layer, refuse_unmatched_layers
 
 from .cells import Cell
 from .coupling import Coupling
@@ -45,16 +44,7 @@ class Scope:
     def check(self, layers: Sequence[Layer]) -> None:
         """Raise UsageError for a pattern that stands for no layer."""
         given = {"exclude": self.exclude, "include": self.include, "ratios": [p for p, _ in self.ratios]}
-        names = [label(layer.node) for layer in layers]
-        for option, patterns in given.items():
-            for pattern in patterns:
-                if not any(matches_layer(layer.node, pattern) for layer in layers):
-                    near = difflib.get_close_matches(pattern, names, n=1)
-                    hint = f"did you mean '{near[0]}'? " if near else ""
-                    raise UsageError(
-                        f"prune: {option} names '{pattern}', but no layer is called like that",
-                        hint=f"{hint}`graphopt inspect --layers` lists the layers",
-                    )
+        refuse_unmatched_layers("prune", given, [layer.node for layer in layers])
 
     def walled(self, coupling: Coupling) -> Coupling:
         """Put up walls around the channels that the user wants left alone."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt.errors import UsageError
-from graphopt.solve.sparse import BLOCK
+from graphopt.solve.sparse import BLOCK, Chooser
 
 _TEXT = re.compile(r"(\d+)of(\d+)")
 
@@ -19,11 +19,20 @@ class Share:
 
     ratio: float
 
-    def __call__(self, costs: np.ndarray) -> np.ndarray:
-        """Return the mask of those that go; ``costs`` is (outputs, columns)."""
-        gone = np.zeros(costs.size, bool)
-        gone[np.argsort(costs, axis=None, kind="stable")[: round(self.ratio * costs.size)]] = True
-        return gone.reshape(costs.shape)
+    def chooser(self) -> Chooser:
+        """Return what chooses in one layer, part after part, so that of all parts the ratio goes."""
+        seen = taken = 0
+
+        def choose(costs: np.ndarray) -> np.ndarray:
+            nonlocal seen, taken
+            seen += costs.size
+            count = min(max(round(self.ratio * seen) - taken, 0), costs.size)
+            taken += count
+            gone = np.zeros(costs.size, bool)
+            gone[np.argsort(costs, axis=None, kind="stable")[:count]] = True
+            return gone.reshape(costs.shape)
+
+        return choose
 
     @property
     def block(self) -> int:
@@ -51,8 +60,12 @@ class Blocks:
             )
         return cls(int(found[1]), int(found[2]))
 
-    def __call__(self, costs: np.ndarray) -> np.ndarray:
-        """Return the mask of those that go; ``costs`` is (outputs, columns)."""
+    def chooser(self) -> Chooser:
+        """Return what chooses in one layer, part after part."""
+        return self._choose
+
+    def _choose(self, costs: np.ndarray) -> np.ndarray:
+        """The mask of those that go; ``costs`` is (outputs, columns)."""
         outputs, columns = costs.shape
         whole = columns - columns % self.of
         gone = np.zeros(costs.shape, bool)

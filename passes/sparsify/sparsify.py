@@ -11,7 +11,7 @@ import numpy as np
 from graphopt import ir
 from graphopt.errors import PassError, UsageError
 from graphopt.pipeline import Contract, Plan, PlannedPass, option
-from graphopt.pipeline.patterns import matches_layer
+from graphopt.pipeline.patterns import refuse_unmatched_layers, selects_layer
 
 from .pattern import Blocks, Pattern, Share
 from .size import compressed_bytes
@@ -86,6 +86,7 @@ class Sparsify(PlannedPass):
                     hint="plan again for this model",
                 )
             wanted[str(item["tensor"])] = _pattern(item)
+        self._say_misfits([layer for name, layer in layers.items() if name not in wanted], ctx)
         chosen = [layer for name, layer in layers.items() if name in wanted]
         before = compressed_bytes(layer.values for layer in chosen)
         if self.repair and not ctx.calibration_is_synthetic:
@@ -125,6 +126,16 @@ class Sparsify(PlannedPass):
             compressed_after=after,
         )
 
+    def _say_misfits(self, layers: Sequence[Layer], ctx: Context) -> None:
+        """Name the layers that the pattern does not fit."""
+        pattern = None if self.pattern is None else Blocks.parse(self.pattern)
+        for layer in layers:
+            if pattern is not None and not _fits(layer, pattern):
+                ctx.skipped(
+                    layer.node,
+                    f"each output reads {layer.channels} channels, which are no whole blocks of {pattern.of}",
+                )
+
     # -- which layers, and how sparse -----------------------------------------------------------------------
 
     def _layers(self, model: ir.Model, ctx: Context, quiet: bool = True) -> list[Layer]:
@@ -141,18 +152,11 @@ class Sparsify(PlannedPass):
                 nodes.append(one[0])
                 if not quiet:
                     ctx.skipped(*one)
-        for pattern in (*self.exclude, *self.include):
-            if not any(matches_layer(node, pattern) for node in nodes):
-                raise UsageError(
-                    f"sparsify: no layer is called '{pattern}'",
-                    hint="`graphopt inspect --layers` lists the layers",
-                )
+        refuse_unmatched_layers("sparsify", {"exclude": self.exclude, "include": self.include}, nodes)
         return found
 
     def _may(self, node: ir.Node) -> bool:
-        if any(matches_layer(node, pattern) for pattern in self.exclude):
-            return False
-        return not self.include or any(matches_layer(node, pattern) for pattern in self.include)
+        return selects_layer(node, self.include, self.exclude)
 
     def _patterns(self, layers: Sequence[Layer]) -> list[Pattern]:
         if self.pattern is not None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.solve import damping, fit, squared_error
+from graphopt.solve import Unjudged, damping, fit, judges, squared_error
 from graphopt.solve.sparse import sparse_fit
-from graphopt.stats import Frontier, Gram, cuts
+from graphopt.stats import Frontier, Gram, walk_cuts
 
 from .pattern import Pattern
 from .weights import Layer
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 SAMPLES = 512  # at most
-HELD_OUT = 8  # every so manyth sample only judges
 
 
 @dataclass(frozen=True)
@@ -46,16 +45,23 @@ def sparsify_fitted(
     samples = samples.take(SAMPLES)
     original = Frontier(model.copy(), samples, ctx.session)
     present = Frontier(model, samples, ctx.session)
-    nodes = [layer.node for layer in layers]
-    steps = zip(layers, cuts(model.graph, nodes), strict=True)
-    for layer, cut in ctx.progress("sparsify: fitting layers", steps, len(layers)):
+    nodes, unjudged = [layer.node for layer in layers], Unjudged("sparsify", len(samples))
+    following = zip(layers, walk_cuts(model.graph, nodes), strict=True)
+    for layer, (cut, then) in ctx.progress("sparsify: fitting layers", following, len(layers)):
         pattern = wanted[layer.node.output.name]
         if not layer.is_fittable:
             zero(layer, pattern)
             continue
         original.advance(cut)
         present.advance(cut)
-        yield _fit(layer, pattern, *_sums(layer, original, present, ctx.seed))
+        sums, judge = _sums(layer, original, present, ctx.seed, then)
+        if sums.count and judge.count:
+            yield _fit(layer, pattern, sums, judge)
+        else:
+            unjudged.add(layer.name)
+            zero(layer, pattern)
+    if unjudged.sentence:
+        ctx.warn(unjudged.sentence)
 
 
 def zero(layer: Layer, pattern: Pattern) -> None:
@@ -65,17 +71,19 @@ def zero(layer: Layer, pattern: Pattern) -> None:
 
 def _zeroed(matrix: np.ndarray, pattern: Pattern) -> np.ndarray:
     groups, unknowns, outputs = matrix.shape
-    gone = pattern(np.square(matrix).transpose(0, 2, 1).reshape(groups * outputs, unknowns))
+    gone = pattern.chooser()(np.square(matrix).transpose(0, 2, 1).reshape(groups * outputs, unknowns))
     return np.where(gone.reshape(groups, outputs, unknowns).transpose(0, 2, 1), 0.0, matrix)
 
 
-def _sums(layer: Layer, original: Frontier, present: Frontier, seed: int) -> tuple[Gram, Gram]:
+def _sums(
+    layer: Layer, original: Frontier, present: Frontier, seed: int, then: Sequence[str]
+) -> tuple[Gram, Gram]:
     """Sums over the samples to fit to, and over those that judge."""
     source, target = layer.node.inputs[0].name, layer.node.output.name
     sums = tuple(Gram(layer.patches, bias=layer.biased, seed=seed) for _ in range(2))
-    pairs = zip(original.stream([target]), present.stream([source]), strict=True)
+    pairs = zip(original.stream([target], then), present.stream([source]), strict=True)
     for number, (there, here) in enumerate(pairs):
-        sums[number % HELD_OUT == HELD_OUT - 1].update(here[source], there[target])
+        sums[judges(number, original.samples)].update(here[source], there[target])
     return sums[0], sums[1]
 
 
@@ -87,13 +95,10 @@ def _fit(layer: Layer, pattern: Pattern, sums: Gram, judge: Gram) -> Fitted:
     if layer.biased:
         row = _bias(layer, current)
         current, plain = np.concatenate([current, row], axis=1), np.concatenate([plain, row], axis=1)
-    if not sums.count:
-        layer.store(plain[:, : -1 if layer.biased else None])
-        return Fitted(layer, 0.0, 0.0)
     gram, cross = sums.gram[:, order][:, :, order], sums.cross[:, order]
     held = damping(gram, bias=layer.biased, rows=sums.count)
     dense = fit(gram, cross, current, held)
-    sparse = sparse_fit(gram, dense, pattern, bias=layer.biased, block=pattern.block)
+    sparse = sparse_fit(gram, dense, pattern.chooser(), bias=layer.biased, block=pattern.block)
     errors = [_error(judge, order, weights, layer.biased) for weights in (plain, sparse)]
     best = sparse if errors[1] <= errors[0] else plain
     layer.store(best[:, :-1] if layer.biased else best)
@@ -110,8 +115,6 @@ def _bias(layer: Layer, matrix: np.ndarray) -> np.ndarray:
 
 
 def _error(sums: Gram, order: np.ndarray, weights: np.ndarray, biased: bool) -> float:
-    if not sums.count:
-        return 0.0
     energy = float(sums.energy.sum())
     if biased:
         energy -= float(np.square(sums.cross[:, -1]).sum()) / sums.count

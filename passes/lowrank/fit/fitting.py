@@ -15,11 +15,11 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.ir.extract import reads
-from graphopt.solve import Aim, Inputs
-from graphopt.stats import Frontier, Gram, cuts
+from graphopt.solve import Aim, Inputs, Unjudged
+from graphopt.stats import Frontier, Gram, walk_cuts
 
 from ..layers.layer import OPS, Layer, label
-from ..layers.study import SAMPLES, UNKNOWNS, Studied
+from ..layers.study import SAMPLES, UNKNOWNS, Studied, blind
 from ..ways.kinds import Factors, Kind, Ranks
 from .surgery import replace_layer
 
@@ -89,9 +89,9 @@ def fit_all(
     model.sort()
     nodes = _worth_fitting(model.graph, tasks, others)
     old, new = (Frontier(which, samples, ctx.session) for which in (original, model))
-    done = []
-    steps = zip(nodes, cuts(model.graph, nodes), strict=True)
-    for node, cut in ctx.progress("lowrank: fitting layers", steps, len(nodes)):
+    done, unjudged = [], Unjudged("lowrank", len(samples))
+    following = zip(nodes, walk_cuts(model.graph, nodes), strict=True)
+    for node, (cut, then) in ctx.progress("lowrank: fitting layers", following, len(nodes)):
         task = tasks.get(node.output.name)
         if task is not None and node.output.name in studied:
             done.append(split_alone(model.graph, task, studied[node.output.name]))
@@ -101,9 +101,14 @@ def fit_all(
             continue
         old.advance(cut)
         new.advance(cut)
-        result = _fit(model.graph, aim, task, aim.collect(old, new, ctx.seed))
+        sums = aim.collect(old, new, ctx.seed, then)
+        if not (sums[0].count and sums[1].count):
+            unjudged.add(label(node))
+        result = _fit(model.graph, aim, task, sums)
         if result is not None:
             done.append(result)
+    if unjudged.sentence:
+        ctx.warn(unjudged.sentence)
     return done
 
 
@@ -130,15 +135,17 @@ def _fit(graph: ir.Graph, aim: Aim, task: Task | None, sums: tuple[Gram, Gram]) 
     fitted, judged = sums
     del sums  # a Gram matrix may have 170 MB: each is let go when it is done with
     current = aim.matrix()
-    if not fitted.count:
-        return None
     if task is None:
-        return _fit_whole(aim, current, fitted, judged)
+        return _fit_whole(aim, current, fitted, judged) if fitted.count else None
+    if not fitted.count:
+        return split_alone(graph, task, next(blind([task.layer])))
     if not judged.count:
-        judged = fitted
+        factors, weights = _split(aim, task, fitted, current)
+        _put(graph, task, factors, weights[:, -1].ravel() if aim.biased else None)
+        return Done(label(aim.node) or task.layer.name, None, None, factors.values, task.ranks[0])
     tried = [_split(aim, task, fitted, base) for base in (aim.solve(fitted, current), current)]
     errors = [aim.error(judged, weights) for _, weights in tried]
-    merged = fitted if judged is fitted else fitted.merge(judged)
+    merged = fitted.merge(judged)
     del fitted, judged
     base = aim.solve(merged, current) if errors[0] <= errors[1] else current
     factors, weights = _split(aim, task, merged, base)

@@ -371,3 +371,51 @@ def test_every_split_leaves_the_singular_values_that_it_cut(sampled: bool) -> No
         values, rank = figures[item["layer"]]["values"], figures[item["layer"]]["rank"]
         assert (rank, len(values)) == (item["ranks"][0], item["full"][0])
         assert values == sorted(values, reverse=True) and values[0] > 0
+
+
+@pytest.mark.parametrize("option", ["exclude", "include"])
+def test_a_name_that_matches_nothing_is_refused(option: str) -> None:
+    model = residual()
+    with pytest.raises(UsageError, match="'firs', but no layer") as caught:
+        run(model, LowRank(macs=0.6, **SMALL, **{option: ("second", "firs")}))
+    assert "'first'" in str(caught.value.hint)
+
+
+def test_operator_types_name_layers_too() -> None:
+    _, ctx, _ = run(residual(), LowRank(macs=0.9, **SMALL, exclude=("Gemm", "second")))
+    assert {name for name, why in skipped(ctx).items() if "exclude" in why} == {"fc", "second"}
+
+
+def test_fewer_than_eight_samples_are_fitted_to_and_one_judges() -> None:
+    model = residual()
+    after = ir.from_bytes(model.to_bytes())
+    _, ctx, _ = run(model, LowRank(macs=0.7, **SMALL), calibrated(after, 7))
+    assert any("output error after fitting" in change.what for change in ctx.changes)
+    assert not any("fits no weights" in text for text in ctx.warnings)
+
+
+def test_one_sample_fits_nothing_and_no_error_is_claimed() -> None:
+    model = residual()
+    after = ir.from_bytes(model.to_bytes())
+    _, ctx, plan = run(model, LowRank(macs=0.7, **SMALL), calibrated(after, 1))
+    assert plan.items and any("fits no weights" in text for text in ctx.warnings)
+    assert not any("output error" in change.what for change in ctx.changes)
+
+
+def test_a_layer_without_finite_values_is_split_by_its_weights_and_named() -> None:
+    """The branch divides by zero for every sample, so nothing there can be fitted."""
+    net = Net(0)
+    x = net.op("Relu", net.conv(net.input(), (24, 3, 3, 3), bias=True, pads=[1] * 4, name="stem"))
+    bad = net.op("Div", x, net.const(np.zeros(1, np.float32)))
+    good = smooth(net, x, 24, 24, "good")
+    model = load(net.model(net.op("Concat", good, smooth(net, bad, 24, 24, "bad"), axis=1)))
+    plan = Plan(
+        tuple(
+            {"layer": name, "tensor": f"{name}.out", "kind": "out", "ranks": [6]} for name in ("good", "bad")
+        )
+    )
+    ctx = calibrated(model)
+    LowRank(**SMALL).apply(model, plan, ctx)
+    model.check()
+    assert {"good.1", "bad.1"} <= {node.name for node in model.graph.nodes}
+    assert any("cannot fit 'bad'" in text for text in ctx.warnings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +11,16 @@ from graphopt import data, ir
 from graphopt.passes.fold_bn import FoldBN
 from graphopt.passes.prune import Prune
 from graphopt.passes.prune.carry import _with_new_biases
-from graphopt.passes.prune.coupling import couple
+from graphopt.passes.prune.coupling import Coupling, couple
 from graphopt.passes.prune.facts import gather_facts
+from graphopt.passes.prune.plan import read_items
 from graphopt.passes.prune.repair import repair
 from graphopt.passes.prune.surgery import remove_channels
 from graphopt.passes.prune.task import ANYTHING, Task, task_of
+from graphopt.passes.prune.walk import label
 from graphopt.pipeline import Context, Plan
 from graphopt.runtime import Session
+from graphopt.solve import judges
 from graphopt.stats import cuts
 from tests.corpus import random_cnn
 from tests.corpus._net import Net
@@ -199,25 +201,55 @@ def test_half_precision_stays_half() -> None:
     assert any("fitted anew" in change.what for change in ctx.changes)
 
 
-@pytest.mark.parametrize("seed", range(16))
-def test_whatever_network_comes_no_layer_gets_worse(seed: int, tmp_path: Path) -> None:
-    """Random graphs: what repair says it did holds on its own samples, and the model stays valid."""
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_network_comes_layers_come_as_close_as_is_said(seed: int) -> None:
+    """The errors that repair reports are those of whole runs of random graphs, which stay valid."""
     model = load(random_cnn(seed))
     FoldBN().run(model, context(model))
     ctx = context(model)
-    coupling = couple(model, gather_facts(model, ctx))
     step = Prune(ratio=0.4, round_to=1, importance="l2", repair=False)
     plan = step.plan(model, ctx)
     if not any(item["remove"] for item in plan.items):
         pytest.skip("nothing can be removed here")
-    from graphopt.passes.prune.plan import read_items
-
+    coupling = couple(model, gather_facts(model, ctx))
     keep = read_items(coupling, plan.items)
-    for done in repair(model, coupling, keep, samples_of(model, 24), ctx):
-        assert 0 <= done.after < done.before
+    original, samples = copy(model), samples_of(model, 24)
+    done = repair(model, coupling, keep, samples, ctx)
+    tasks = _tasks(model, coupling)
+    for one in done:
+        measured = _error_at(tasks[one.layer], model, original, samples)
+        assert measured < one.before and measured < 1.25 * one.after + 1e-5, one
     remove_channels(model, _with_new_biases(coupling), keep)
     model.check()
     Session(model, optimization="disabled").run(next(iter(ctx.inputs.check)).feeds)
+
+
+def _tasks(model: ir.Model, coupling: Coupling) -> dict[str, Task]:
+    """How each layer is fitted, by its name."""
+    names = {layer.node.output.name for layer in coupling.layers if layer.ids is not None}
+    nodes = [node for node in model.graph.nodes if node.outputs and node.output.name in names]
+    pairs = zip(nodes, cuts(model.graph, nodes), strict=True)
+    tasks = {label(node): task_of(node, (), set(cut)) for node, cut in pairs}
+    return {name: task for name, task in tasks.items() if isinstance(task, Task)}
+
+
+def _error_at(task: Task, model: ir.Model, original: ir.Model, samples: data.Samples) -> float:
+    """The error at a layer's target as its consumers see it, on the samples that judge."""
+    sessions = [Session(one, outputs=[task.target], optimization="disabled") for one in (model, original)]
+    values = [
+        np.concatenate(
+            [
+                session.run(sample.feeds)[task.target].astype(np.float64)
+                for number, sample in enumerate(samples)
+                if judges(number, len(samples))
+            ]
+        )
+        for session in sessions
+    ]
+    made, wanted = (np.clip(one, *task.seen) for one in values)
+    axis = tuple(number for number in range(wanted.ndim) if number != 1)
+    spread = wanted - wanted.mean(axis=axis, keepdims=True)
+    return float(np.square(made - wanted).sum() / max(np.square(spread).sum(), 1e-30))
 
 
 def test_too_few_samples_for_a_gram_matrix_are_told() -> None:
@@ -270,3 +302,25 @@ def test_trials_narrow_one_group_each() -> None:
         assert item["group"] == trial.item
         assert trial.level == pytest.approx(len(item["remove"]) / item["channels"])
     assert step.for_trials().repair is False
+
+
+def test_fewer_than_eight_samples_are_fitted_to_and_one_judges() -> None:
+    model = residual()
+    _, _, plan = applied(model, Prune(ratio=0.3, round_to=1, repair=False))
+    after = copy(model)
+    ctx = calibrated(after, count=7)
+    Prune().apply(after, plan, ctx)
+    assert any("fitted anew" in change.what for change in ctx.changes)
+    assert not any("fits no weights" in text for text in ctx.warnings)
+
+
+def test_one_sample_fits_nothing_and_proves_no_channel_constant() -> None:
+    """Behind the pooling every channel is one number, so of one sample they all looked constant."""
+    model = residual()
+    cut, _, plan = applied(model, Prune(ratio=0.3, round_to=1, repair=False))
+    after = copy(model)
+    ctx = calibrated(after, count=1)
+    Prune().apply(after, plan, ctx)
+    fresh = samples_of(model, 4, seed=99)
+    np.testing.assert_array_equal(outputs(after, fresh), outputs(cut, fresh))
+    assert any("fits no weights" in text for text in ctx.warnings)
