@@ -158,7 +158,7 @@ def test_everything_that_is_imported_is_declared() -> None:
         module.split(".")[0]
         for path in (*sources(ENGINE), *sources(ROOMS))
         if not path.is_relative_to(WORKER)
-        for module in absolute_imports(path)
+        for module in set(absolute_imports(path)) - typing_only(path)
     }
     foreign = used - set(sys.stdlib_module_names) - {"graphopt"} - OPTIONAL
     assert foreign <= declared, foreign - declared
