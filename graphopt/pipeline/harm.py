@@ -85,7 +85,7 @@ class Harm:
         answers = Counter(
             int(answer)
             for batch in self._samples.batches(BATCH)
-            for answer in self._original.run(batch.feeds)[scores].argmax(axis=1)
+            for answer in self._original.run(batch.feeds)[scores].argmax(axis=1).ravel()  # of [N, K, 1, ...]
         )
         return max(answers.values()) > SAME_ANSWER * answers.total()
 

@@ -45,6 +45,8 @@ def place_weights(
         reason = refused(node) or layer_refusal(node)
         if reason is None and not is_product(node):
             reason = "its alpha or beta is not 1, or it reads its input transposed"
+        if reason is None and node.inputs[1].constant.ndim < 2:
+            reason = "its weights are a vector"
         if reason is not None:
             yield node, reason
             continue
@@ -62,7 +64,7 @@ def weight_bytes_saved(node: Node, bits: int, block: int) -> int:
     """
     name, weight = node.inputs[1].name, node.inputs[1].constant
     assert weight is not None  # the layer was not refused
-    channels = weight.shape[weight_axis(node)]
+    channels = weight.shape[-1] if node.op == "MatMul" else weight.shape[weight_axis(node)]
     scales = -(-(weight.size // max(channels, 1)) // block) * channels if block else channels
     nodes = NAMED * len(name) + FRAMED
     return int(weight.nbytes - weight.size * bits // 8 - 4 * scales - nodes)

@@ -132,3 +132,19 @@ def test_answers_that_are_integers_are_judged_by_the_scores_before() -> None:
     assert harm.of(segmentation(1.0)) == 0.0
     assert 0.0 < harm.of(segmentation(1.1)) < 10.0
     assert harm.of(segmentation(float("nan"))) == float("inf")
+
+
+@pytest.mark.parametrize("ones", [(), (1,), (1, 1)])
+def test_scores_may_have_trailing_dimensions_of_one(ones: tuple[int, ...]) -> None:
+    def scores(factor: float) -> ir.Model:
+        net = Net(1)
+        x = net.op("GlobalAveragePool", net.conv(net.input(), (4, 3, 3, 3), name="c"))
+        x = net.op("Reshape", net.op("Mul", x, net.array(factor)), np.array([1, 4, *ones]))
+        return ir.from_bytes(net.model(x).SerializeToString())
+
+    model = scores(1.0)
+    samples = data.synthetic(model.signature.inputs, {}, 8, 0)
+    harm = Harm(model, Context(Inputs(model, calibration=samples)))
+    assert harm.of(scores(1.0)) == 0.0
+    assert harm.of(scores(-1.0)) > 50.0
+    assert harm.of(scores(float("nan"))) == float("inf")
