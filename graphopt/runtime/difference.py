@@ -14,7 +14,7 @@ from graphopt.data.element_types import is_float
 
 TOLERANCE = 1e-4  # relative, float32 and wider
 HALF_TOLERANCE = 2e-2  # relative, float16 and bfloat16
-BLOCK = 2**18  # elements compared at a time, so that no copy leaves the cache
+BLOCK = 2**18  # memory: elements compared at a time, so that no copy leaves the cache
 STEPS = (  # of the last place in types of a few bits: what rounding may move a number by
     ("float8_e4m3", 2.0**-3),
     ("float8_e5m2", 2.0**-2),

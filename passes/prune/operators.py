@@ -9,7 +9,7 @@ from .builder import Operator
 from .walk import Settled, Travel, Walk
 
 KEEPS, CONSTANT, MIXES = Travel.KEEPS, Travel.CONSTANT, Travel.MIXES
-ANY = 2**31
+ANY = 2**31  # fixed: more outputs than a node can have
 
 
 def _opaque(walk: Walk, node: ir.Node) -> Settled:
