@@ -108,6 +108,7 @@ class _Sweep:
         self.facts = Facts()
         self._inference = NodeInference(model)
         self._symbols: dict[str, int] = {}
+        self._inputs = set(model.graph.inputs)
         for tensor in model.graph.inputs:
             sizes = bindings.get(tensor.name, ())
             pairs = zip(tensor.shape or (), sizes, strict=False)
@@ -141,11 +142,20 @@ class _Sweep:
                 self.facts._values[node.output] = value
 
     def _declared(self, tensor: Tensor) -> TypeProto | None:
-        """What the file says of a tensor, bound symbols replaced."""
-        if tensor.info is None or not self._symbols:
-            return None if tensor.info is None else tensor.info.type
-        shape = declared_shape(tensor.info.type) or ()
-        return bound(tensor.info.type, [self._symbols.get(dim) for dim in shape])  # type: ignore[arg-type]
+        """What the file, or a pass in its place, says of a tensor, bound symbols replaced."""
+        declared = self._stated(tensor) if tensor.info is None else tensor.info.type
+        if declared is None or not self._symbols:
+            return declared
+        shape = declared_shape(declared) or ()
+        return bound(declared, [self._symbols.get(dim) for dim in shape])  # type: ignore[arg-type]
+
+    def _stated(self, tensor: Tensor) -> TypeProto | None:
+        """What a pass has set: the type; of an input, which nothing else tells, the shape as well."""
+        dtype = tensor.dtype
+        if dtype is None or isinstance(tensor, Constant):
+            return None
+        shape = tensor.shape if tensor in self._inputs else None
+        return onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(dtype), shape)
 
     def _reshape(self, node: Node) -> None:
         """Tell what can be told of a Reshape to sizes that are known in part."""

@@ -163,8 +163,9 @@ class Variable(Tensor, gs.Variable):  # type: ignore[misc,name-defined]
 
     @dtype.setter
     def dtype(self, dtype: Any) -> None:
+        shape = self.shape
         self._dtype = None if dtype is None else as_dtype(dtype)
-        self.info = None
+        self._shape, self.info = shape, None
 
     @property
     def shape(self) -> Shape | None:

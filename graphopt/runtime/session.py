@@ -53,7 +53,9 @@ class Session:
         options = self._options(optimization, threads, custom_ops)
         self._session = _open(self._source, options, provider, custom_ops)
         self.input_names: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
-        own = (o.name for o in self._session.get_outputs())
+        own = [o.name for o in self._session.get_outputs()]
+        # as onnxruntime writes them, such as tensor(float)
+        self.types: Mapping[str, str] = {o.name: o.type for o in self._session.get_outputs()}
         self.output_names: tuple[str, ...] = tuple(own if outputs is None else outputs)
         self._has_narrow_ports = self._reads_narrow(self.output_names)
 

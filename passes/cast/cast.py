@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
-
-import numpy as np
 
 from graphopt import stats
 from graphopt.errors import PassError
 from graphopt.ir import Model, Node
-from graphopt.ir.facts import gather_facts
 from graphopt.pipeline import Context, Contract, Plan, PlannedPass, option
 from graphopt.pipeline.patterns import matches_name, refuse_unmatched
 
-from .rules import KEPT, LARGEST, constant_refusal, floats_of, model_refusal
+from .rules import KEPT, LARGEST, constant_refusal, model_refusal, node_key, type_refusal
 from .surgery import convert
+from .types import ElementTypes
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,12 @@ class Cast(PlannedPass):
             return Plan()
         refuse_unmatched(model, "cast", {"keep": self.keep})
         model.graph.sort()
-        kept = dict(self._kept(model))
+        types = ElementTypes(model, ctx)
+        floats = [node for node in model.graph.nodes if node_key(node) and types.has_floats(node)]
+        kept = dict(self._kept(floats, types, model.opset))
         if self.ranges:
-            kept |= self._too_large(model, kept, ctx)
-        floats = [node for node in model.graph.nodes if node.outputs and floats_of(node, gather_facts(model))]
-        if all(node.output.name in kept for node in floats):
+            kept |= self._too_large(model, floats, kept, types, ctx)
+        if all(node_key(node) in kept for node in floats):
             ctx.skipped("model", "it has nothing in float32 that could be float16")
             return Plan()
         items = [{"float32": name, "reason": reason} for name, reason in kept.items()]
@@ -65,7 +64,7 @@ class Cast(PlannedPass):
         if not plan.items:
             return
         kept = {str(item["float32"]): str(item["reason"]) for item in plan.items if "float32" in item}
-        nodes = {node.output.name: node for node in model.graph.nodes if node.outputs}
+        nodes = {key: node for node in model.graph.nodes if (key := node_key(node))}
         if unknown := sorted(set(kept) - set(nodes)):
             raise PassError(
                 f"the plan speaks of a node that makes {unknown[0]}, and the model has none",
@@ -75,46 +74,47 @@ class Cast(PlannedPass):
         for name, reason in kept.items():
             ctx.skipped(nodes[name], reason)
         is_whole = any(item.get("io") for item in plan.items)
-        lost = convert(model, set(kept), io=is_whole)
+        lost = convert(model, set(kept), ElementTypes(model, ctx), io=is_whole)
         ctx.changed("model", f"{len(nodes) - len(kept)} nodes in float16")
         if lost:
             ctx.warn(f"cast: {lost} weights are too small for float16 and became zero")
 
-    def _kept(self, model: Model) -> Iterator[tuple[str, str]]:
-        facts = gather_facts(model)
-        for node in model.graph.nodes:
-            if not node.outputs or not floats_of(node, facts):
-                continue
-            reason = self._reason(node) or constant_refusal(node)
+    def _kept(self, nodes: Sequence[Node], types: ElementTypes, opset: int) -> Iterator[tuple[str, str]]:
+        for node in nodes:
+            reason = self._reason(node) or type_refusal(node, types, opset) or constant_refusal(node)
             if reason is not None:
-                yield node.output.name, reason
+                yield node_key(node), reason
 
     def _reason(self, node: Node) -> str | None:
         for pattern in self.keep:
             if matches_name(node, pattern):
                 return f"keep={pattern}"
-        if node.op in self.keep_ops:
+        if node.op in self.keep_ops and node.is_standard:
             return f"{node.op} needs the range or precision of float32"
-        if not node.is_standard:
-            return "nobody says whether its operator takes float16"
         return None
 
-    def _too_large(self, model: Model, kept: dict[str, str], ctx: Context) -> dict[str, str]:
-        """Nodes whose values, times the headroom, leave float16 on the samples."""
-        facts = gather_facts(model)
-        names = [
-            t.name
-            for node in model.graph.nodes
-            for t in node.outputs
-            if t.name and facts.dtype(t) == np.float32 and node.outputs[0].name not in kept
-        ]
-        found = ctx.collect(model, {name: [stats.Range] for name in names}) if names else {}
+    def _too_large(
+        self,
+        model: Model,
+        nodes: Sequence[Node],
+        kept: Mapping[str, str],
+        types: ElementTypes,
+        ctx: Context,
+    ) -> dict[str, str]:
+        """Nodes whose values, times the headroom, leave float16 on the samples, or are no numbers there."""
+        makers = {
+            tensor.name: node_key(node)
+            for node in nodes
+            for tensor in node.outputs
+            if types.is_float(tensor) and node_key(node) not in kept
+        }
+        requests = {name: [stats.Range] for name in makers}
+        ranges = ctx.collect(model, requests, allow_nonfinite=True) if requests else {}
         large: dict[str, str] = {}
-        for node in model.graph.nodes:
-            for tensor in node.outputs:
-                if tensor.name in found:
-                    (extremes,) = found[tensor.name]
-                    size = max(abs(extremes.minimum), abs(extremes.maximum)) if extremes.count else 0.0
-                    if size * self.headroom > LARGEST:
-                        large[node.output.name] = f"its values reach {size:.3g}, too near the largest float16"
+        for name, (extremes,) in ranges.items():
+            if extremes.nonfinite:
+                large[makers[name]] = "its values are infinite or no numbers on the samples"
+            elif extremes.count and extremes.absmax * self.headroom > LARGEST:
+                size = f"{extremes.absmax:.3g}"
+                large[makers[name]] = f"its values reach {size}, too near the largest float16"
         return large

@@ -8,15 +8,18 @@ import numpy as np
 
 from graphopt.ir import Model, Node
 
+from .signatures import signature
+
 if TYPE_CHECKING:
-    from graphopt.ir.facts import Facts
+    from .types import ElementTypes
 
 LARGEST = 65504.0  # fixed: largest float16
 SMALLEST = 2.0**-24  # fixed: half of it rounds to zero
-LARGEST_OPSET_9_RESIZE = 10  # fixed: opset up to which it has the form of opset 9
-# Sums and powers that overflow, positions that need more than 11 bits, and kernels that take float32 alone.
+# Sums and powers that overflow, positions that need more than 11 bits, what reads the bits of a number, and
+# kernels that take float32 alone.
 KEPT = (
     "BatchNormalization",
+    "BitCast",
     "CumSum",
     "Exp",
     "GroupNormalization",
@@ -35,25 +38,35 @@ KEPT = (
     "Softmax",
     "Upsample",
 )
-# Float inputs that the operator's definition keeps at float32, by index; None: all of them.
-FIXED_INPUTS: dict[str, tuple[int, ...]] = {"Resize": (2,), "Upsample": (1,)}
-UNKNOWN_TYPES = ("If", "Loop", "Scan", "SequenceMap")
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 
 
 def model_refusal(model: Model) -> str | None:
     """Why a whole model is left alone, or None."""
-    for node in model.graph.nodes:
-        if node.op in UNKNOWN_TYPES and node.is_standard:
-            return f"it has a {node.op}, whose body reads tensors of the graph around it"
-        if node.op in QUANTIZED and node.is_standard:
-            return "it is quantized, and its scales belong to float32"
+    if any(node.op in QUANTIZED and node.is_standard for node in model.graph.nodes):
+        return "it is quantized, and its scales belong to float32"
     return None
 
 
-def floats_of(node: Node, facts: Facts) -> bool:
-    """Whether a node reads or makes float32 tensors."""
-    return any(t.name and facts.dtype(t) == np.float32 for t in (*node.inputs, *node.outputs))
+def node_key(node: Node) -> str:
+    """What names a node in a plan: the first tensor that it makes."""
+    return next((tensor.name for tensor in node.outputs if tensor.name), "")
+
+
+def type_refusal(node: Node, types: ElementTypes, opset: int) -> str | None:
+    """Why the types of a node's tensors keep it in float32, or None."""
+    if any(True for _ in node.subgraphs()):
+        return f"the bodies of {node.op} stay float32"
+    if not node.is_standard:
+        return "nobody says whether its operator takes float16"
+    for tensor in (*node.inputs, *node.outputs):
+        if not types.is_known(tensor):
+            return f"nobody says which type {tensor.name} has"
+        if types.is_container(tensor):
+            return f"{tensor.name} is a sequence or optional, whose elements keep their type"
+    if not signature(node.op, opset).takes_half(node, types):
+        return f"{node.op} takes no float16 at opset {opset}"
+    return None
 
 
 def constant_refusal(node: Node) -> str | None:

@@ -7,27 +7,28 @@ from collections.abc import Set
 import numpy as np
 
 from graphopt.ir import Constant, Graph, Model, Node, Tensor, Variable
-from graphopt.ir.facts import Facts, gather_facts
 
-from .rules import FIXED_INPUTS
+from .rules import node_key
+from .signatures import Signature, signature
+from .types import ElementTypes, captured
 
 FLOAT, HALF = 1, 10  # fixed: as ONNX numbers its types
-TYPED = ("ConstantOfShape", "EyeLike", "Multinomial", "RandomNormal", "RandomUniform", "RandomNormalLike")
-SOURCES = (*TYPED, "RandomUniformLike", "Cast", "Constant")
+TYPE_NAMES = {FLOAT: "FLOAT", HALF: "FLOAT16"}  # as Cast writes them before opset 6
 
 
-def convert(model: Model, kept: Set[str], *, io: bool) -> int:
-    """Convert a model; ``kept`` names nodes by their first output.  Returns how many weights became zero.
+def convert(model: Model, kept: Set[str], types: ElementTypes, *, io: bool) -> int:
+    """Convert a model; ``kept`` names nodes as ``node_key`` does.  Returns how many weights became zero.
 
-    Without ``io`` inputs and outputs stay float32.
+    Without ``io`` inputs and outputs stay float32; inputs with a default always do.
     """
-    return _Conversion(model, kept, io).run()
+    return _Conversion(model, kept, types, io).run()
 
 
 class _Conversion:
-    def __init__(self, model: Model, kept: Set[str], io: bool) -> None:
+    def __init__(self, model: Model, kept: Set[str], types: ElementTypes, io: bool) -> None:
         self.graph: Graph = model.graph
-        self.facts: Facts = gather_facts(model)
+        self.opset = model.opset
+        self.types = types
         self.kept = kept
         self.io = io
         self.halves: dict[Tensor, Tensor] = {}
@@ -37,12 +38,15 @@ class _Conversion:
         self.order = list(self.graph.nodes)
 
     def run(self) -> int:
-        floats = {t for n in self.order for t in (*n.inputs, *n.outputs) if self._is_float(t)}
-        half = {t for t in floats if t.constant is None}
-        borders = set() if self.io else {*self.graph.inputs, *self.graph.outputs}
+        read = (t for n in self.order for t in (*n.inputs, *n.outputs, *captured(n)))
+        half = {t for t in read if t.constant is None and self.types.is_float(t)}
+        borders = {t for t in self.graph.inputs if t.proto is not None}
+        if not self.io:
+            borders |= {*self.graph.inputs, *self.graph.outputs}
         for node in self.order:
             is_kept = self._is_kept(node)
             self._convert_inputs(node, is_kept, half)
+            self._convert_captures(node, half)
             self._convert_outputs(node, is_kept, half)
         for tensor in self.graph.inputs:
             if tensor in half:
@@ -54,29 +58,37 @@ class _Conversion:
 
     def _is_kept(self, node: Node) -> bool:
         """Whether a node goes on with float32: as planned, or since its type is its own or a constant's."""
-        if not node.outputs or node.output.name in self.kept or node.op in SOURCES:
+        if not node.outputs or node_key(node) in self.kept:
             return True
-        return any(tensor.constant is not None for tensor in node.outputs)
+        if any(tensor.constant is not None for tensor in node.outputs):
+            return True
+        return node.is_standard and self._signature(node).has_own_type(node, self.types)
 
-    def _is_float(self, tensor: Tensor) -> bool:
-        value = tensor.constant
-        return (
-            bool(tensor.name) and (self.facts.dtype(tensor) if value is None else value.dtype) == np.float32
-        )
+    def _signature(self, node: Node) -> Signature:
+        return signature(node.op, self.opset)
 
     def _convert_inputs(self, node: Node, is_kept: bool, half: Set[Tensor]) -> None:
-        fixed = FIXED_INPUTS.get(node.op, ())
         inputs = list(node.inputs)
         for index, tensor in enumerate(inputs):
-            if not tensor.name or not self._is_float(tensor):
-                continue
-            if tensor.constant is not None:
-                if not is_kept and index not in fixed:
-                    inputs[index] = self._half_constant(tensor)
-            elif is_kept or index in fixed:
+            stays = is_kept or self._signature(node).is_fixed_input(index)
+            if tensor in half and stays:
                 inputs[index] = self._whole(tensor)
+            elif tensor.constant is not None and not stays and self.types.is_float(tensor):
+                inputs[index] = self._half_constant(tensor)
         if any(a is not b for a, b in zip(inputs, node.inputs, strict=True)):
             node.inputs = inputs
+
+    def _convert_captures(self, node: Node, half: Set[Tensor]) -> None:
+        """Bodies stay float32, and so does what they read from outside."""
+        wanted = {tensor for tensor in captured(node) if tensor in half}
+        if not wanted:
+            return
+        for body in node.subgraphs(recursive=True):
+            for inner in body.nodes:
+                if any(tensor in wanted for tensor in inner.inputs):
+                    inner.inputs = [self._whole(t) if t in wanted else t for t in inner.inputs]
+            if any(tensor in wanted for tensor in body.outputs):
+                body.outputs = [self._whole(t) if t in wanted else t for t in body.outputs]
 
     def _convert_outputs(self, node: Node, is_kept: bool, half: Set[Tensor]) -> None:
         """A tensor keeps its name in float16; what a kept node makes is cast to it."""
@@ -87,9 +99,7 @@ class _Conversion:
             tensor.dtype = np.dtype(np.float16)
             if is_kept:
                 made = self._variable(f"{tensor.name}_float32", np.float32, tensor)
-                self.graph.add_node(
-                    "Cast", [made], {"to": HALF}, outputs=[tensor], name=f"{tensor.name}_half"
-                )
+                self._cast(made, tensor, HALF)
                 self.wholes[tensor] = made
                 outputs[index] = made
         if any(a is not b for a, b in zip(outputs, node.outputs, strict=True)):
@@ -99,7 +109,7 @@ class _Conversion:
         """A float16 tensor as float32."""
         if tensor not in self.wholes:
             made = self._variable(f"{tensor.name}_float32", np.float32, tensor)
-            self.graph.add_node("Cast", [tensor], {"to": FLOAT}, outputs=[made], name=f"{tensor.name}_whole")
+            self._cast(tensor, made, FLOAT)
             self.wholes[tensor] = made
         return self.wholes[tensor]
 
@@ -112,21 +122,27 @@ class _Conversion:
             self.constants[tensor] = self.graph.add_constant(f"{tensor.name}_half", half)
         return self.constants[tensor]
 
+    def _cast(self, source: Tensor, result: Tensor, kind: int) -> None:
+        to = kind if self.opset >= 6 else TYPE_NAMES[kind]
+        inner = result if kind == HALF else source  # the tensor that the cast belongs to
+        name = f"{inner.name}_{'half' if kind == HALF else 'whole'}"
+        self.graph.add_node("Cast", [source], {"to": to}, outputs=[result], name=name)
+
     def _restore_borders(self, borders: Set[Tensor]) -> None:
         """Give inputs and outputs their type back; the graph goes on with a cast of them."""
+        casts = {node for made in self.wholes.values() if (node := made.producer) and node.op == "Cast"}
         for tensor in [t for t in self.graph.inputs if t in borders]:
             tensor.dtype = np.dtype(np.float32)
-            readers = [n for n in dict.fromkeys(tensor.consumers) if not self._is_whole(n)]
+            readers = [node for node in dict.fromkeys(tensor.consumers) if node not in casts]
             if readers:
                 made = self._variable(f"{tensor.name}_half", np.float16, tensor)
-                self.graph.add_node(
-                    "Cast", [tensor], {"to": HALF}, outputs=[made], name=f"{tensor.name}_half"
-                )
+                self._cast(tensor, made, HALF)
                 for node in readers:
                     node.inputs = [made if t is tensor else t for t in node.inputs]
             self._drop_whole(tensor)
-        for tensor in [t for t in self.graph.outputs if t in borders and t.producer is not None]:
-            self._restore_output(tensor)
+        for tensor in dict.fromkeys(self.graph.outputs):
+            if tensor in borders and tensor.producer is not None:
+                self._restore_output(tensor)
 
     def _restore_output(self, tensor: Tensor) -> None:
         node = tensor.producer
@@ -135,11 +151,7 @@ class _Conversion:
         node.outputs = [made if t is tensor else t for t in node.outputs]
         self.graph.replace_uses(tensor, made)
         tensor.dtype = np.dtype(np.float32)
-        self.graph.add_node("Cast", [made], {"to": FLOAT}, outputs=[tensor], name=f"{tensor.name}_whole")
-
-    def _is_whole(self, node: Node) -> bool:
-        """Whether a node is the cast to float32 made here."""
-        return node.op == "Cast" and any(node.output is made for made in self.wholes.values())
+        self._cast(made, tensor, FLOAT)
 
     def _drop_whole(self, tensor: Tensor) -> None:
         """An input that is float32 again needs no cast to it."""
