@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from .types import ElementTypes
 
 LARGEST = 65504.0  # fixed: largest float16
-SMALLEST = 2.0**-24  # fixed: half of it rounds to zero
 # Sums and powers that overflow, positions that need more than 11 bits, what reads the bits of a number, and
 # kernels that take float32 alone.
 KEPT = (

@@ -13,7 +13,7 @@ from .signatures import Signature, signature
 from .types import ElementTypes, captured
 
 FLOAT, HALF = 1, 10  # fixed: as ONNX numbers its types
-TYPE_NAMES = {FLOAT: "FLOAT", HALF: "FLOAT16"}  # as Cast writes them before opset 6
+TYPE_NAMES = {FLOAT: "FLOAT", HALF: "FLOAT16"}  # fixed: as Cast writes them before opset 6
 
 
 def convert(model: Model, kept: Set[str], types: ElementTypes, *, io: bool) -> int:

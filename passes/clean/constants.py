@@ -15,7 +15,7 @@ from graphopt.passes.clean.budget import SHAPE_BYTES, FileBudget
 from graphopt.passes.clean.rules import RANDOM, View
 
 LOGGER = logging.getLogger(__name__)
-WORKSPACE = 2**26  # bytes that one result may take on the way to what is kept
+WORKSPACE = 2**26  # memory: bytes that one result may take on the way to what is kept
 
 # Quantization operators mark what a backend fuses, even between constants.
 QUANTIZATION = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})

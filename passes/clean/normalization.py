@@ -11,7 +11,7 @@ from graphopt.ir.values import axes_of
 from graphopt.passes.clean.products import scalar
 from graphopt.passes.clean.rules import Rule, View
 
-LAYER_NORM_SINCE = 17
+LAYER_NORM_SINCE = 17  # fixed: the opset that brought the operator
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from graphopt.ir import Node, Tensor
 from graphopt.passes.clean.rules import View
 
-MAX_DEPTH = 4
-TOLERANCE = 1e-6  # relative, of the constants: exporters write 1/6 and sqrt(2) in float32
+MAX_DEPTH = 4  # fixed: operators that the activations consist of, one behind the other
+TOLERANCE = 1e-6  # fixed: relative, of constants that exporters write in float32, such as 1/6 and sqrt(2)
 
 
 @dataclass
