@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt.ir import Model, Node
-
-from .signatures import signature
+from graphopt.ir.signatures import signature
 
 if TYPE_CHECKING:
     from .types import ElementTypes
@@ -63,7 +62,7 @@ def type_refusal(node: Node, types: ElementTypes, opset: int) -> str | None:
             return f"nobody says which type {tensor.name} has"
         if types.is_container(tensor):
             return f"{tensor.name} is a sequence or optional, whose elements keep their type"
-    if not signature(node.op, opset).takes_half(node, types):
+    if not signature(node.op, opset).takes_half(node, types.is_float):
         return f"{node.op} takes no float16 at opset {opset}"
     return None
 

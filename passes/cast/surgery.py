@@ -7,9 +7,9 @@ from collections.abc import Set
 import numpy as np
 
 from graphopt.ir import Constant, Graph, Model, Node, Tensor, Variable
+from graphopt.ir.signatures import Signature, signature
 
 from .rules import node_key
-from .signatures import Signature, signature
 from .types import ElementTypes, captured
 
 FLOAT, HALF = 1, 10  # fixed: as ONNX numbers its types
@@ -62,7 +62,7 @@ class _Conversion:
             return True
         if any(tensor.constant is not None for tensor in node.outputs):
             return True
-        return node.is_standard and self._signature(node).has_own_type(node, self.types)
+        return node.is_standard and self._signature(node).has_own_type(node, self.types.is_float)
 
     def _signature(self, node: Node) -> Signature:
         return signature(node.op, self.opset)

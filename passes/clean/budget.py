@@ -6,9 +6,7 @@ from graphopt.ir import Constant, Model, Node, Tensor
 from graphopt.ir.exporter import GraphExporter
 
 OVERHEAD = 14  # fixed: bytes of an initializer or a node beside names, sizes and payload: types and lengths
-SHAPE_BYTES = (
-    64  # of the sizes of eight axes: as much as the node that computes them, and layers ask for them
-)
+SHAPE_BYTES = 64  # fixed: the sizes of eight axes, no more than the node that computes them
 WIDENED_BYTES = 16384  # noise: bytes by which weights that are stored in a narrower type may grow in all
 
 

@@ -25,7 +25,7 @@ from graphopt.pipeline import Context, Contract, Pass, option
 
 MAX_ROUNDS = 8  # time: two or three are the rule; each is linear in the nodes
 
-SMALL = 1024  # time: bytes of a constant that is compared in every round; the large ones are read once, at the end
+SMALL = 1024  # time: bytes of a constant that every round compares; large ones are read once, at the end
 
 RuleTable: TypeAlias = Mapping[str, Sequence[Rule]]
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import onnx
 
-from graphopt.ir import Node, Tensor
+from graphopt.ir.graph import Node
+from graphopt.ir.tensor import Tensor
 
-if TYPE_CHECKING:
-    from .types import ElementTypes
-
+IsFloat: TypeAlias = Callable[[Tensor], bool]  # whether a tensor is of float32
 HALF_TENSOR = "tensor(float16)"
 VARIADIC = onnx.defs.OpSchema.FormalParameterOption.Variadic
 
@@ -39,10 +38,10 @@ class Signature:
     inputs: tuple[Parameter, ...] = ()
     outputs: tuple[Parameter, ...] = ()
 
-    def takes_half(self, node: Node, types: ElementTypes) -> bool:
+    def takes_half(self, node: Node, is_float: IsFloat) -> bool:
         """Whether every float32 tensor of a node, but those of a fixed type, may be float16."""
-        used = [*_used(node.inputs, self.inputs, types), *_used(node.outputs, self.outputs, types)]
-        results = list(_used(node.outputs, self.outputs, types))
+        used = [*_used(node.inputs, self.inputs, is_float), *_used(node.outputs, self.outputs, is_float)]
+        results = list(_used(node.outputs, self.outputs, is_float))
         return all(p.takes_half or p.is_fixed for p in used) and all(p.takes_half for p in results)
 
     def is_fixed_input(self, index: int) -> bool:
@@ -50,10 +49,10 @@ class Signature:
         parameter = _at(self.inputs, index)
         return parameter is not None and parameter.is_fixed
 
-    def has_own_type(self, node: Node, types: ElementTypes) -> bool:
+    def has_own_type(self, node: Node, is_float: IsFloat) -> bool:
         """Whether a float32 result has its type from an attribute or is always float32."""
         given = {parameter.kind for parameter in self.inputs}
-        return any(p.kind not in given for p in _used(node.outputs, self.outputs, types))
+        return any(p.kind not in given for p in _used(node.outputs, self.outputs, is_float))
 
 
 @cache
@@ -77,10 +76,10 @@ def _at(parameters: Sequence[Parameter], index: int) -> Parameter | None:
 
 
 def _used(
-    tensors: Iterable[Tensor], parameters: Sequence[Parameter], types: ElementTypes
+    tensors: Iterable[Tensor], parameters: Sequence[Parameter], is_float: IsFloat
 ) -> Iterable[Parameter]:
     """The parameters that float32 tensors stand for."""
     for index, tensor in enumerate(tensors):
         parameter = _at(parameters, index)
-        if parameter is not None and types.is_float(tensor):
+        if parameter is not None and is_float(tensor):
             yield parameter
