@@ -49,6 +49,14 @@ def find_cells(coupling: Coupling, round_to: int) -> list[Cell]:
     return _evened_out(coupling, cells, places)
 
 
+def cell_numbers(coupling: Coupling, cells: Sequence[Cell]) -> Ids:
+    """Return for each class the number of its cell, -1 where it has none, (classes,)."""
+    numbers = np.full(len(coupling.classes), -1, np.int64)
+    for number, cell in enumerate(cells):
+        numbers[cell.classes] = number
+    return numbers
+
+
 def _evened_out(
     coupling: Coupling, cells: Sequence[Cell], places: Mapping[int, Mapping[int, int]]
 ) -> list[Cell]:

@@ -16,7 +16,7 @@ import numpy as np
 from graphopt import ir
 from graphopt.solve import Elimination, removal_curve, shrunk
 
-from .cells import Cell
+from .cells import Cell, cell_numbers
 from .coupling import Coupling
 from .ledger import Ids
 from .ranking import Ranking
@@ -52,8 +52,22 @@ def obs_rankings(
         return []
     readers = find_readers(model, coupling, samples.take(SAMPLES), ctx)
     _warn_of_few(readers, ctx)
-    weighed = ctx.progress("prune: weighing channels", cells, len(cells))
-    return [rank(coupling, cell, readers, dead) for cell in weighed]
+    pairs = list(zip(cells, readers_by_cell(coupling, cells, readers), strict=True))
+    weighed = ctx.progress("prune: weighing channels", pairs, len(pairs))
+    return [rank(coupling, cell, reading, dead) for cell, reading in weighed]
+
+
+def readers_by_cell(
+    coupling: Coupling, cells: Sequence[Cell], readers: Sequence[Reader]
+) -> list[list[Reader]]:
+    """Return for each cell the layers that read any of its channels, in their order."""
+    numbers = cell_numbers(coupling, cells)
+    reading: list[list[Reader]] = [[] for _ in cells]
+    for reader in readers:
+        for number in np.unique(numbers[coupling.on(reader.slot.ids)]).tolist():
+            if number >= 0:
+                reading[number].append(reader)
+    return reading
 
 
 def _warn_of_few(readers: Sequence[Reader], ctx: Context) -> None:
@@ -70,7 +84,7 @@ def _warn_of_few(readers: Sequence[Reader], ctx: Context) -> None:
 
 
 def rank(coupling: Coupling, cell: Cell, readers: Sequence[Reader], dead: Ids) -> Ranking:
-    """Rank the channels of one cell by what these layers lose."""
+    """Rank the channels of one cell by what the layers that read it lose."""
     used = [
         (_eliminator(reader), places, reader.scale)
         for reader in readers

@@ -18,7 +18,7 @@ from graphopt.stats import Patches
 
 from .cells import Cell
 from .coupling import Coupling
-from .curves import rank
+from .curves import rank, readers_by_cell
 from .expected import Moments, Notes, expected_moments, spread_out
 from .ledger import Ids
 from .predict import Keep
@@ -50,7 +50,8 @@ def foretold_rankings(
     """Rank the channels of each cell; classes in ``dead`` go first."""
     known = expected_moments(model, notes)
     readers = [_reader(slot, patches, known) for slot, patches in _layers(coupling)]
-    return [rank(coupling, cell, readers, dead) for cell in cells]
+    pairs = zip(cells, readers_by_cell(coupling, cells, readers), strict=True)
+    return [rank(coupling, cell, reading, dead) for cell, reading in pairs]
 
 
 def _layers(coupling: Coupling) -> Iterator[tuple[Slot, Patches]]:

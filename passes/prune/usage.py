@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from graphopt import ir
 
-from .cells import Cell
+from .cells import Cell, cell_numbers
 from .coupling import Coupling
 from .walk import Slot
 
@@ -26,13 +26,14 @@ class Usage:
 
     def __init__(self, coupling: Coupling, cells: Sequence[Cell], goal: str, total: float) -> None:
         self._full = np.asarray([len(cell.classes) for cell in cells], np.float64)
-        cell_of = np.full(len(coupling.classes), -1, np.int64)
-        for number, cell in enumerate(cells):
-            cell_of[cell.classes] = number
+        cell_of = cell_numbers(coupling, cells)
+        positions: dict[tuple[ir.Node, int], int] = defaultdict(int)
+        for layer in coupling.layers:
+            positions[layer.node, layer.weight] += layer.positions
         terms = [
             (slots, factor)
             for slots in _constants(coupling).values()
-            if (factor := _factor(slots, coupling, goal))
+            if (factor := _factor(slots, positions, goal))
         ]
         self._factors = np.asarray([factor for _, factor in terms], np.float64)  # (terms,)
         self._counts = np.ones((len(terms), AXES))
@@ -51,31 +52,60 @@ class Usage:
         by_cell = np.argsort(self._cell, kind="stable")
         self._parts = np.split(by_cell, np.searchsorted(self._cell[by_cell], np.arange(1, len(cells))))
         self._total = total
-        self._fixed = total - float((self._factors * self._counts.prod(axis=1)).sum())
+        self._widths = self._full.copy()  # those asked for last, with the channels left there on each axis
+        self._left = self._counts.copy()  # (terms, axes)
+        self._used = float((self._factors * self._counts.prod(axis=1)).sum())
+        self._moves = 0  # since the sums were last made anew
+        self._fixed = total - self._used
 
     def of(self, widths: np.ndarray) -> float:
         """Return the fraction taken up at these widths."""
-        return (self._fixed + float((self._factors * self._left(widths).prod(axis=1)).sum())) / self._total
+        self._recompute(widths)
+        return (self._fixed + self._used) / self._total
 
     def along(self, widths: np.ndarray, cell: int, candidates: np.ndarray) -> np.ndarray:
-        """Return the fractions when one cell takes each of these widths, (candidates,)."""
-        left, parts = self._left(widths), self._parts[cell]
+        """Return the fractions when one cell takes each of these widths, (candidates,).
+
+        It costs the constants of this cell and of those whose widths have changed since the last call.
+        """
+        self._move_to(widths)
+        terms, shares = self._terms(cell)
+        left = self._left[terms]
+        steps = (candidates - widths[cell]) / self._full[cell]
+        moved = left + steps[:, None, None] * shares
+        change = (self._factors[terms] * (moved.prod(axis=2) - left.prod(axis=1))).sum(axis=1)
+        fractions: np.ndarray = (self._fixed + self._used + change) / self._total
+        return fractions
+
+    def _terms(self, cell: int) -> tuple[np.ndarray, np.ndarray]:
+        """The terms that a cell is part of, and how many of its channels lie on their axes, (terms, axes)."""
+        parts = self._parts[cell]
         terms, rows = np.unique(self._place[parts] // AXES, return_inverse=True)
         shares = np.zeros((len(terms), AXES))
         shares[rows, self._place[parts] % AXES] = self._share[parts]
-        steps = (candidates - widths[cell]) / self._full[cell]
-        moved = left[terms] + steps[:, None, None] * shares
-        change = (self._factors[terms] * (moved.prod(axis=2) - left[terms].prod(axis=1))).sum(axis=1)
-        now = (self._fixed + float((self._factors * left.prod(axis=1)).sum())) / self._total
-        fractions: np.ndarray = now + change / self._total
-        return fractions
+        return terms, shares
 
-    def _left(self, widths: np.ndarray) -> np.ndarray:
-        """Channels left on each axis of each term, (terms, axes)."""
-        gone = self._share * (widths / self._full - 1.0)[self._cell]
+    def _move_to(self, widths: np.ndarray) -> None:
+        """Let the sums follow the widths; made anew now and then, so that no rounding adds up."""
+        changed = np.flatnonzero(self._widths != widths).tolist()
+        self._moves += len(changed)
+        if self._moves > len(self._full):
+            self._recompute(widths)
+            return
+        for cell in changed:
+            terms, shares = self._terms(cell)
+            before = self._left[terms].prod(axis=1)
+            self._left[terms] += shares * (widths[cell] - self._widths[cell]) / self._full[cell]
+            self._used += float((self._factors[terms] * (self._left[terms].prod(axis=1) - before)).sum())
+            self._widths[cell] = widths[cell]
+
+    def _recompute(self, widths: np.ndarray) -> None:
+        self._widths = np.asarray(widths, np.float64).copy()
+        gone = self._share * (self._widths / self._full - 1.0)[self._cell]
         flat = np.bincount(self._place, gone, minlength=self._counts.size)
-        left: np.ndarray = self._counts + flat.reshape(self._counts.shape)
-        return left
+        self._left = self._counts + flat.reshape(self._counts.shape)
+        self._used = float((self._factors * self._left.prod(axis=1)).sum())
+        self._moves = 0
 
 
 def _constants(coupling: Coupling) -> dict[tuple[ir.Node, int], list[Slot]]:
@@ -85,7 +115,7 @@ def _constants(coupling: Coupling) -> dict[tuple[ir.Node, int], list[Slot]]:
     return found
 
 
-def _factor(slots: Sequence[Slot], coupling: Coupling, goal: str) -> float:
+def _factor(slots: Sequence[Slot], positions: Mapping[tuple[ir.Node, int], int], goal: str) -> float:
     """What one entry along the axes that follow channels takes up."""
     node, index = slots[0].node, slots[0].index
     values = node.inputs[index].constant
@@ -93,7 +123,6 @@ def _factor(slots: Sequence[Slot], coupling: Coupling, goal: str) -> float:
     others = (size for axis, size in enumerate(values.shape) if axis not in {slot.axis for slot in slots})
     rest = math.prod(others) / math.prod(slot.groups for slot in slots)  # axes count all groups' channels
     if goal == "macs":
-        layers = (layer for layer in coupling.layers if layer.node is node and layer.weight == index)
-        return float(rest * sum(layer.positions for layer in layers))
+        return float(rest * positions.get((node, index), 0))
     readers = len(node.inputs[index].consumers)  # a shared constant counts once
     return rest * (values.itemsize if goal == "bytes" else 1) / max(readers, 1)
