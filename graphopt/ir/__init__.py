@@ -7,6 +7,7 @@ from graphopt.ir.graph import Graph, Node
 from graphopt.ir.input_roles import InputRole, input_roles
 from graphopt.ir.load import from_bytes, load
 from graphopt.ir.model import Model, Port, Signature, Snapshot
+from graphopt.ir.nan_weights import nan_weights
 from graphopt.ir.opset import convert_opset
 from graphopt.ir.shapes import infer_shapes
 from graphopt.ir.tensor import Constant, Tensor, Variable
@@ -33,5 +34,6 @@ __all__ = [
     "input_roles",
     "lapses",
     "load",
+    "nan_weights",
     "structure_errors",
 ]

@@ -176,7 +176,7 @@ def _growth(before: Measures, after: Measures) -> str:
         for what in ("parameters", "constants", "nodes")
         if (count := getattr(after, what) - getattr(before, what)) > 0
     ]
-    why = f": it holds {' and '.join(grown)}" if grown else ": what was added is not in the graph's weights"
+    why = f": it holds {' and '.join(grown)}" if grown else ": names and notes take more than was saved"
     return f"the result is larger than the input, {after.bytes} bytes instead of {before.bytes}{why}"
 
 

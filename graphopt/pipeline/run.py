@@ -97,9 +97,9 @@ class Run:
         ask, model = self._ask, self._model
         plans = Plans() if ask.plan is None else read_plans(ask.plan, self._source.sha256)
         self._announce_stages()
+        self._check_input()
         if self._is_spared:
             self._warn(_SPARED.format(self._model.weight_bytes / 1e9))
-        self._check_input()
         shapes = self._settle_shapes()
         before = measure.contents(model, shapes, measure.input_bytes(model), self._warn)
         evidence = Evidence(model, shapes, self._warn) if ask.report else None
@@ -131,6 +131,15 @@ class Run:
                 raise
             self._complaint = str(error)
             self._warn(f"{error}; onnxruntime loads it, so what it complains of is left as it is")
+        self._warn_of_nan()
+
+    def _warn_of_nan(self) -> None:
+        from graphopt import ir
+
+        for name, count in ir.nan_weights(self._model).items() if not self._is_spared else ():
+            self._warn(
+                f"the weight '{name}' holds {count} NaN: what depends on it cannot be judged; export it again"
+            )
 
     def _loads(self) -> bool:
         """Whether onnxruntime opens the input."""
