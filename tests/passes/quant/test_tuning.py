@@ -25,12 +25,14 @@ def network(seed: int = 3) -> ir.Model:
     return ir.from_bytes(between_convs(net, x).SerializeToString())
 
 
-def run(model: ir.Model, count: int = 16, **options: object) -> tuple[Context, float]:
+def run(
+    model: ir.Model, count: int = 16, target: str = "ort-cpu", **options: object
+) -> tuple[Context, float]:
     """Quantize with so many samples; the noise in dB on others."""
     ports = model.signature.inputs
     samples = data.synthetic(ports, Inputs(model).shapes, count, 0)
     others = data.synthetic(ports, Inputs(model).shapes, 16, 1)
-    ctx = Context(Inputs(model, calibration=samples), target=targets.load("ort-cpu"))
+    ctx = Context(Inputs(model, calibration=samples), target=targets.load(target))
     judge = Deviation(model.copy(), others, ctx)
     Quant(**{"measure": False, "equalise": "none", **options}).run(model, ctx)  # type: ignore[arg-type]
     model.check()

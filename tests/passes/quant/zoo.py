@@ -55,6 +55,17 @@ def _smooth(net: Net, x: str) -> str:
     return net.op("Mul", y, net.op("Sigmoid", y))
 
 
+def _fire(net: Net, x: str) -> str:
+    """Squeeze, expand by two kernels, join (SqueezeNet), with pools between and no normalisation."""
+    x = net.op("MaxPool", net.op("Relu", x), kernel_shape=[2, 2])
+    for name in ("a", "b"):
+        y = net.op("Relu", net.conv(x, (4, 8, 1, 1), bias=True, name=f"{name}_squeeze"))
+        one = net.op("Relu", net.conv(y, (4, 4, 1, 1), bias=True, name=f"{name}_one"))
+        three = net.op("Relu", net.conv(y, (4, 4, 3, 3), bias=True, name=f"{name}_three", **PAD))
+        x = net.op("MaxPool", net.op("Concat", one, three, axis=1), kernel_shape=[2, 2], strides=[1, 1])
+    return x
+
+
 BODIES: dict[str, Callable[[Net, str], str]] = {
     "plain": _plain,
     "residual": _residual,
@@ -63,6 +74,7 @@ BODIES: dict[str, Callable[[Net, str], str]] = {
     "dense": _dense,
     "leaky": _leaky,
     "smooth": _smooth,
+    "fire": _fire,
 }
 
 
