@@ -13,23 +13,28 @@ AS_FOUND = 187  # with no kind of reason yet; a number may leave this list, none
 pytestmark = pytest.mark.skipif(not constants.PAGE.exists(), reason="needs the checkout")
 
 
-def test_the_page_is_up_to_date() -> None:
-    text = constants.page(constants.deciding())
+@pytest.fixture(scope="module")
+def deciding() -> list[constants.Constant]:
+    return constants.deciding()
+
+
+def test_the_page_is_up_to_date(deciding: list[constants.Constant]) -> None:
+    text = constants.page(deciding)
     assert constants.PAGE.read_text("utf-8") == text, "run: python tools/constants.py"
 
 
-def test_every_new_constant_says_what_it_rests_on() -> None:
-    unsettled = [f"{c.path} {c.names}" for c in constants.deciding() if c.kind is None]
+def test_every_new_constant_says_what_it_rests_on(deciding: list[constants.Constant]) -> None:
+    unsettled = [f"{c.path} {c.names}" for c in deciding if c.kind is None]
     assert len(unsettled) <= AS_FOUND, f"begin the comment with one of {[*constants.KINDS]}: {unsettled}"
 
 
-def test_rows_that_are_linked_exist() -> None:
+def test_rows_that_are_linked_exist(deciding: list[constants.Constant]) -> None:
     headings = {
         line.strip("# ").lower().replace(" ", "-")
         for line in (constants.PAGE.parent / "benchmarks.md").read_text("utf-8").splitlines()
         if line.startswith("#")
     }
-    rows = {c.row for c in constants.deciding() if c.kind == "measured"}
+    rows = {c.row for c in deciding if c.kind == "measured"}
     assert not [row for row in rows if row not in headings]
 
 
