@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,14 +47,21 @@ def sources(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*.py")) if "__pycache__" not in path.parts)
 
 
+@cache
+def statements(path: Path) -> tuple[ast.AST, ...]:
+    """The imports of a file and its ``if TYPE_CHECKING``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    wanted = (ast.Import, ast.ImportFrom, ast.If)
+    return tuple(node for node in ast.walk(tree) if isinstance(node, wanted))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every module a file imports, at any depth; relative ones resolved, names from a package included.
 
     What stands under ``if TYPE_CHECKING`` counts too, except an import upwards: types may know their users.
     """
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in statements(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -65,9 +73,8 @@ def imports(path: Path) -> Iterator[str]:
 
 def typing_only(path: Path) -> set[str]:
     """The modules a file imports for types alone."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in statements(path):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             for inner in ast.walk(node):
                 if isinstance(inner, ast.ImportFrom) and inner.module:
@@ -100,7 +107,7 @@ def test_imports_point_one_way(path: Path) -> None:
     assert not upwards - typing_only(path)
 
 
-@pytest.mark.parametrize("path", sources(ENGINE), ids=name_of)
+@pytest.mark.parametrize("path", [*sources(ENGINE)], ids=name_of)
 def test_the_engine_imports_no_room_by_name(path: Path) -> None:
     assert not [module for module in imports(path) if module.startswith("graphopt.passes")]
 
@@ -114,7 +121,7 @@ def test_only_their_owners_import_onnx_and_onnxruntime(path: Path) -> None:
     assert not {package for package in foreign if OWNERS[package] != own}
 
 
-@pytest.mark.parametrize("path", sources(ROOMS), ids=name_of)
+@pytest.mark.parametrize("path", [*sources(ROOMS)], ids=name_of)
 def test_rooms_do_not_know_each_other(path: Path) -> None:
     parts = path.relative_to(ROOMS).parts
     own = parts[0] if len(parts) > 1 else ""
