@@ -80,9 +80,13 @@ class Pass(ABC):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a pass decided: plain JSON-able items that print, can be edited, saved and replayed."""
+    """What a pass decided: plain JSON-able items that print, can be edited, saved and replayed.
+
+    ``missed`` says which stated goals a plan that was read from a file does not reach.
+    """
 
     items: tuple[Mapping[str, Any], ...] = ()
+    missed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,8 @@ class Manager:
                 return None
             replayed = self._plans.find(index)
             plan = step.plan(model, ctx) if replayed is None else replayed
+            for text in plan.missed:
+                ctx.goal_missed(text)
             step.apply(model, plan, ctx)
             return plan
         except PassError as error:
@@ -169,4 +171,5 @@ def _record(
         details=ctx.details,
         plan=plan.items if plan is not None else None,
         figures=tuple(ctx.figures),
+        missed=tuple(ctx.missed) if plan is not None else (),
     )

@@ -21,6 +21,7 @@ class Plans:
     """The plans of one run by the position of their pass."""
 
     by_index: Mapping[int, tuple[str, Plan]] = field(default_factory=dict)
+    calibration: str = ""  # what the file says of synthetic samples that the plans go by
 
     def find(self, index: int) -> Plan | None:
         """The plan for the pass at ``index``, if the file has one."""
@@ -45,8 +46,9 @@ def read_plans(path: Path, model_sha256: str) -> Plans:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         entries = document["passes"]
-        plans = {int(e["index"]): (str(e["name"]), Plan(tuple(_items(e["items"])))) for e in entries}
+        plans = {int(e["index"]): (str(e["name"]), _plan(e)) for e in entries}
         schema, made_for = document["schema"], document["model_sha256"]
+        calibration = str(document.get("calibration", ""))
     except OSError as error:
         raise UsageError(f"the plan {path} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -58,17 +60,27 @@ def read_plans(path: Path, model_sha256: str) -> Plans:
             f"the plan {path} was made for another model: sha256 {made_for}, but this one has {model_sha256}",
             hint="make the plan anew with --plan-out",
         )
-    return Plans(plans)
+    return Plans(plans, calibration)
 
 
-def write_plans(path: Path, model_sha256: str, records: Iterable[PassRecord]) -> None:
+def write_plans(path: Path, model_sha256: str, records: Iterable[PassRecord], calibration: str = "") -> None:
     """Write the plans of a finished run; OutputError when that fails."""
     entries = [
-        {"name": record.name, "index": index, "items": [dict(item) for item in record.plan]}
+        {
+            "name": record.name,
+            "index": index,
+            "items": [dict(item) for item in record.plan],
+            **({"missed": list(record.missed)} if record.missed else {}),
+        }
         for index, record in enumerate(records)
         if record.plan is not None
     ]
-    write_json(path, {"schema": SCHEMA, "model_sha256": model_sha256, "passes": entries})
+    noted = {"calibration": calibration} if calibration else {}
+    write_json(path, {"schema": SCHEMA, "model_sha256": model_sha256, **noted, "passes": entries})
+
+
+def _plan(entry: Mapping[str, Any]) -> Plan:
+    return Plan(tuple(_items(entry["items"])), tuple(str(text) for text in entry.get("missed", ())))
 
 
 def _items(items: Any) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from graphopt.targets import Target
 
 
+CALIBRATION = "graphopt.calibration"  # the key under which a file says that its samples were synthetic
 _SPARED = (
     "comparing numbers and timing are skipped, because the weights take {:.1f} GB and running both models "
     "several times that: --verify full and --latency do it all the same"
@@ -104,7 +105,7 @@ class Run:
         before = measure.contents(model, shapes, measure.input_bytes(model), self._warn)
         evidence = Evidence(model, shapes, self._warn) if ask.report else None
         outcome = self._manager(plans, evidence).run(model)
-        self._finish_model()
+        self._finish_model(plans)
         with draft_folder(None if ask.dry_run else ask.output) as folder:
             assessor = Assessor(ask, self._source.content, self._inputs, self._warn)
             found = assessor.assess(model, folder / _name(ask.output), before, shapes)
@@ -199,13 +200,14 @@ class Run:
 
     # -- after the passes ---------------------------------------------------------------------------------
 
-    def _finish_model(self) -> None:
+    def _finish_model(self, plans: Plans) -> None:
         """Say in the file what its user must know, and check it as a whole."""
         inputs, model = self._inputs, self._model
+        calibration = plans.calibration
         if inputs.calibration_used and inputs.is_synthetic:
-            model.metadata["graphopt.calibration"] = (
-                f"synthetic, {inputs.count()} samples, seed {inputs.seed}"
-            )
+            calibration = f"synthetic, {inputs.count()} samples, seed {inputs.seed}"
+        if calibration:
+            model.metadata[CALIBRATION] = calibration
             self._warn("calibration used synthetic samples: give --calibration for numbers to rely on")
         if not inputs.calibration_used and not inputs.is_synthetic:
             self._warn("no pass looked at the calibration samples")
@@ -241,7 +243,12 @@ class Run:
         ask = self._ask
         try:
             if ask.plan_out is not None:
-                write_plans(ask.plan_out, self._source.sha256, record.passes)
+                write_plans(
+                    ask.plan_out,
+                    self._source.sha256,
+                    record.passes,
+                    self._model.metadata.get(CALIBRATION, ""),
+                )
             for path in ask.report:
                 record.write(path)
         except OutputError as error:

@@ -88,6 +88,7 @@ class PassRecord:
     figures: tuple[Figure, ...] = ()
     summary: str = ""  # one line for the table
     details: Mapping[str, Any] = field(default_factory=dict)  # plain values, as the pass calls them
+    missed: tuple[str, ...] = ()  # goals that its plan does not reach, in words
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def write_text(path: Path, text: str) -> None:
 
 def _pass_json(entry: dict[str, Any]) -> dict[str, Any]:
     entry = {key: value for key, value in entry.items() if value or key not in ("summary", "details")}
-    optional = ("max_abs_diff", "snr_db", "plan", "figures")
+    optional = ("max_abs_diff", "snr_db", "plan", "figures", "missed")
     return {key: value for key, value in entry.items() if key not in optional or value not in (None, ())}
 
 

@@ -12,8 +12,9 @@ import onnx
 import onnxruntime
 import pytest
 
+import graphopt
 from graphopt import ir
-from graphopt.errors import PassError, UsageError, VerificationError
+from graphopt.errors import GoalError, PassError, UsageError, VerificationError
 from graphopt.pipeline.arrange import arrange
 from graphopt.pipeline.base import Plan
 from graphopt.pipeline.inputs import Inputs
@@ -172,3 +173,17 @@ def test_a_dump_is_written_after_passes_that_changed_something(go: Any, tmp_path
     assert names == ["02-drop-identity.onnx", "03-scale.onnx"]
     session = onnxruntime.InferenceSession(tmp_path / "dump" / names[0])
     assert np.isfinite(session.run(None, {"x": np.zeros((1, 2, 4, 4), np.float32)})[0]).all()
+
+
+def test_a_replayed_plan_says_again_which_goal_it_misses(tmp_path: Path) -> None:
+    """x -> Relu -> y: nothing to cut, and the same bytes and sentence on replay."""
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[1,4] x) => (float[1,4] y) { y = Relu (x) }'
+    source, plan = tmp_path / "in.onnx", tmp_path / "plan.json"
+    source.write_bytes(onnx.parser.parse_model(text).SerializeToString())
+    spec, flags = "prune:macs=0.6", {"latency": False}
+    first = graphopt.optimize(source, spec, output=tmp_path / "a.onnx", plan_out=plan, **flags)
+    again = graphopt.optimize(source, spec, output=tmp_path / "b.onnx", plan=plan, **flags)
+    assert first.missed and again.missed == first.missed
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    with pytest.raises(GoalError):
+        graphopt.optimize(source, spec, plan=plan, strict=True, **flags)

@@ -1,7 +1,8 @@
 """Foreign models through every pass: the onnx wheel's backend tests, or a folder of files.
 
-``python -m tools.bench.foreign`` tries the exact passes on the suite; ``--all`` adds the other passes over
-the models that have weights; ``--folder PATH`` tries the ``.onnx`` files under a folder instead.
+``python -m tools.bench.foreign`` tries the exact passes on the suite, and on every case of it once more with
+all inputs but the first as constants where that gives it weights (``:frozen``); ``--all`` adds the other
+passes over the models that have weights; ``--folder PATH`` tries the ``.onnx`` files under a folder instead.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from tools.bench.foreign_cases import KINDS, Case, folder, suite
+from tools.bench.foreign_cases import KINDS, Case, folder, frozen, suite
 from tools.bench.foreign_pool import Task, try_all
 from tools.bench.foreign_trial import EXACT, REFUSED, SAME, VALID, WORDS, Verdict, has_weights
 
@@ -93,7 +94,12 @@ def main(
     output: Path | None,
 ) -> None:
     """Try foreign models and print a table of what came of them; exit code 1 when one came to harm."""
-    cases = [case for case in (folder(path) if path else suite(kinds or KINDS)) if only in case.name]
+    cases = folder(path) if path else suite(kinds or KINDS)
+    if path is None:
+        cases += [
+            made for case in cases if (made := frozen(case)) is not None and has_weights(made.content())
+        ]
+    cases = [case for case in cases if only in case.name]
     chosen = (EXACT, *LOSSY) if every else tuple(specs) or (EXACT,)
     work = tasks(cases, chosen)
     done = 0

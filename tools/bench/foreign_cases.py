@@ -45,6 +45,28 @@ def suite(kinds: Sequence[str] = KINDS) -> list[Case]:
     return made
 
 
+def frozen(case: Case) -> Case | None:
+    """The case with all inputs but the first as constants, which gives it weights; None without any.
+
+    What its data sets expect stays the same, so the first one's values are what is frozen.
+    """
+    model = onnx.ModelProto.FromString(case.content())
+    graph = model.graph
+    data_set = next(case.data_sets(), None)
+    filled = {tensor.name for tensor in graph.initializer}
+    inputs = [info for info in graph.input if info.name not in filled]
+    if data_set is None or len(inputs) < 2 or len(data_set[0]) != len(inputs) or model.ir_version < 4:
+        return None
+    values = dict(zip((info.name for info in inputs[1:]), data_set[0][1:], strict=True))
+    if not all(isinstance(value, np.ndarray) for value in values.values()):
+        return None
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
+    kept = [info for info in graph.input if info.name not in values]
+    del graph.input[:]
+    graph.input.extend(kept)
+    return Case(f"{case.name}:frozen", model.SerializeToString(), ((data_set[0][:1], data_set[1]),))
+
+
 def folder(path: Path) -> list[Case]:
     """Every ``.onnx`` file under a folder, with the ``test_data_set_*`` folders beside it."""
     files = sorted(path.rglob("*.onnx"))
