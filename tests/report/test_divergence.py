@@ -100,11 +100,13 @@ def test_a_wrong_fold_is_found_where_it_is() -> None:
 
 def test_quantised_tensors_match_what_reads_them_back() -> None:
     model = build()
-    quantised = graphopt.optimize(model, "quant", latency=False).model
+    # Quick, and with sums of 7-bit weights, which no processor clips.
+    plain = "quant:measure=false:equalise=none:absorb=false:spare=false:rounding=nearest:reduce_range=all"
+    quantised = graphopt.optimize(model, plain, latency=False).model
     found = apart(model, quantised)
     assert found.first is not None
     assert len(found.tensors) >= 7
-    assert all(one.snr_db is not None and one.snr_db > 10 for one in found.tensors)
+    assert all(one.snr_db is not None and 20 < one.snr_db < 60 for one in found.tensors)
 
 
 def test_a_quantised_tensor_under_its_own_name_is_read_back() -> None:
