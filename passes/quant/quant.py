@@ -39,6 +39,7 @@ from .selection import Selection, refusal_of
 from .sessions import host_sums
 from .sizes import file_bytes, warn_of_growth
 from .static import StaticPlanner, assumptions
+from .sums import keep_sums_apart
 from .telling import tell_fusion
 from .validation import refuse_violations
 
@@ -174,6 +175,7 @@ class Quant(PlannedPass):
         others = (EqualiseItem, AbsorbItem, TuneItem)
         insert(model.graph, [item for item in items if not isinstance(item, others)])
         refined = refine(original, model, items, ctx)
+        keep_sums_apart(model, items)
         refuse_violations(model, ctx.target)
         tell_fusion(model, ctx)
         warn_of_growth(before, model, ctx)
