@@ -1,9 +1,11 @@
 """The mathematics that passes share: least squares, low rank, leaving inputs out, spending a budget."""
 
 from graphopt.solve.allocate import Curve, Slopes, Spending, Use, fill, spend
+from graphopt.solve.amounts import STEPS, amount_at
 from graphopt.solve.elimination import Elimination, removal_curve
 from graphopt.solve.holdout import Unjudged, judges
 from graphopt.solve.least_squares import damping, fit, shrunk, squared_error
+from graphopt.solve.limits import SAMPLES, gram_bytes, has_affordable_gram
 from graphopt.solve.polyadic import canonical, khatri_rao
 from graphopt.solve.reach import Reached, reach
 from graphopt.solve.reconstruct import Aim
@@ -19,6 +21,8 @@ from graphopt.solve.whiten import (
 )
 
 __all__ = [
+    "SAMPLES",
+    "STEPS",
     "Aim",
     "Curve",
     "Elimination",
@@ -31,10 +35,13 @@ __all__ = [
     "Splitting",
     "Unjudged",
     "Use",
+    "amount_at",
     "canonical",
     "damping",
     "fill",
     "fit",
+    "gram_bytes",
+    "has_affordable_gram",
     "judges",
     "khatri_rao",
     "lower_factor",

@@ -13,9 +13,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-ROUNDS = 3  # groups multiply with each other, so each decision moves the others' use
+ROUNDS = 3  # time: groups multiply with each other, so each decision moves the others' use
 BISECTIONS = 50  # theory: halvings of the multiplier's logarithm, to the last digit of a float64
-WIDEST = 1e12  # the multiplier is looked for between its inverse and this
+WIDEST = 1e12  # fixed: the multiplier is looked for between its inverse and this
 
 
 @dataclass(frozen=True)

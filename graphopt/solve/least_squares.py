@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 RELATIVE = 1e-3  # of the mean diagonal; results hardly change between 1e-5 and 1e-1
-RELATIVE_BIAS = 1e-9  # a bias is practically free
+RELATIVE_BIAS = 1e-9  # noise: a bias is practically free
 ENOUGH = 10  # rows for each unknown that decide it
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 SWEEPS = 200  # time: of alternating least squares
-ENOUGH = 1e-7  # change of the relative error in a sweep below which no more is to be had
+ENOUGH = 1e-7  # time: change of the relative error in a sweep below which no more is to be had
 HOLD = 1e-8  # how strongly a factor is held to what it was, in units of its normal matrix
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+TRIES = 6  # time: plans measured at most
+CLOSE = 0.03  # noise: of the goal; a ratio of two times that is above it by no more counts as met
 WASTE = 0.04  # of the goal, below which a ratio is needlessly small
 INSIDE = 0.1  # of the way between two plans that the next budget keeps from either
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 RATIO = 2.5129  # theory: tau of the threshold, in units of the square root of the aspect ratio
-PLACES = 64  # noise variances compared at a time
-ROUNDS = 6  # each looks closer around the best of the last
+PLACES = 64  # time: noise variances compared at a time
+ROUNDS = 6  # time: each looks closer around the best of the last
 
 
 def signal_rank(matrix: np.ndarray) -> int:

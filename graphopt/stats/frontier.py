@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.runtime import Session
 
-CACHE_BYTES = 256 * 2**20  # activations kept of all samples together; what exceeds it is computed again
+CACHE_BYTES = (
+    256 * 2**20
+)  # memory: activations kept of all samples together; what exceeds it is computed again
 
 Arrays: TypeAlias = "dict[str, np.ndarray]"
 Open: TypeAlias = "Callable[[ir.Model, Sequence[str]], Session]"

@@ -14,9 +14,9 @@ from graphopt.errors import DataError
 from graphopt.stats.patches import Patches
 from graphopt.stats.statistic import State
 
-POSITIONS = 64  # output positions looked at in each sample
+POSITIONS = 64  # time: output positions looked at in each sample
 _PENDING = 1024  # memory: rows multiplied at a time
-_HASHED = 1024  # elements of a sample that decide where it is looked at
+_HASHED = 1024  # time: elements of a sample that decide where it is looked at
 
 
 class Gram:

@@ -11,8 +11,8 @@ from .plan import write_item
 from .ranks.candidates import Candidate, Offer
 from .ways import KINDS
 
-LEVELS = 6  # ranks tried of each layer
-HALF = 0.5  # of a layer's multiply-accumulates: where ways are compared
+LEVELS = 6  # shown: ranks tried of each layer
+HALF = 0.5  # shown: of a layer's multiply-accumulates: where ways are compared
 
 
 def trials(offers: Sequence[Offer]) -> Iterator[Trial]:

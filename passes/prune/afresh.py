@@ -24,7 +24,7 @@ from .readers import Reader
 from .rows import Rows, reading
 from .task import Task
 
-CHUNKS = 64  # a cell of many channels gives several up at a time
+CHUNKS = 64  # time: a cell of many channels gives several up at a time
 
 
 @dataclass(frozen=True)

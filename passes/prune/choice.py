@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from graphopt.errors import GraphoptError
-from graphopt.solve import Curve, fill, spend
+from graphopt.solve import Curve, amount_at, fill, spend
 
 from .cells import Cell
 from .coupling import Coupling
@@ -19,9 +19,10 @@ from .predict import Keep, Predictor
 from .ranking import Ranking, keep_of
 from .usage import Usage
 
-SEARCH_STEPS = 40  # bisections; the last ones are far below one channel of any layer
-STEPS = 64  # amounts of pruning that a search by trial tells apart
-TRIES = 8  # budgets tried until the exact size meets the goal; constants of odd sharing cost a second one
+SEARCH_STEPS = 40  # noise: bisections; the last ones are far below one channel of any layer
+TRIES = (
+    8  # time: budgets tried until the exact size meets the goal; constants of odd sharing cost a second one
+)
 
 
 class Spendable(Protocol):
@@ -84,13 +85,13 @@ class Choice:
         return self._cheapest(usage, budget) if self.adds_up else self._evenest(usage, budget)
 
     def at_step(self, step: int, predictor: Predictor) -> Keep:
-        """Return the choice of one of ``STEPS`` steps of a search by trial, each smaller than the one before.
+        """Return the choice at one of the ``STEPS`` of a search by trial, each smaller than the last.
 
         Step 0 removes dead channels only; later ones are first fine, then coarse.
         """
         if not step:
             return self.dead_only()
-        amount = (step / STEPS) ** 1.5
+        amount = amount_at(step)
         if not self.adds_up:
             return self.keep(self._widths_at(amount))
         goal = "macs" if predictor.size(self.coupling.keep_all()).macs else "params"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NOTE = "prune.constants"
 FEW = 8  # noise: samples below which what they share proves nothing; of one, a pooled channel has one value
-AGAIN = 4  # how many times more samples until the model is cut down to the tensors still in question
+AGAIN = 4  # time: how many times more samples until the model is cut down to the tensors still in question
 
 
 def without_constants(model: ir.Model, facts: Facts, ctx: Context) -> ir.Model:

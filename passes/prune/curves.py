@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.solve import Elimination, removal_curve, shrunk
+from graphopt.solve import SAMPLES, Elimination, removal_curve, shrunk
 
 from .cells import Cell, cell_numbers
 from .coupling import Coupling
@@ -25,8 +25,6 @@ from .readers import Reader, find_readers
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.pipeline import Context
-
-SAMPLES = 512  # at most; more changed nothing
 
 
 class InputByInput:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .bundles import Decision
 
-SMALL = 1024  # elements; larger tensors are data, not sizes
+SMALL = 1024  # memory: elements; larger tensors are data, not sizes
 
 # Inputs that say how big something is or where something is taken, by operator.
 SIZE_INPUTS: dict[str, tuple[int, ...]] = {

@@ -13,13 +13,13 @@ import math
 import numpy as np
 
 from graphopt.solve import damping, fit
+from graphopt.solve.least_squares import RELATIVE
+from graphopt.solve.reconstruct import DEPTHWISE
 
 from .rows import Rows
 from .task import Task
 
-DAMPING = 1e-3
-DAMPING_DEPTHWISE = 1e-2  # few rows for each channel, and nothing to lend weight to each other
-ROUNDS = 3  # fits to what readers see; the error hardly falls after
+ROUNDS = 3  # time: fits to what readers see; the error hardly falls after
 
 
 def fitted(
@@ -37,7 +37,7 @@ def fitted(
     ``gram`` is that of ``rows``; inputs that are not ``alive`` (groups, n) are zero in both and stay so.
     ``start`` is a solution to go on from.
     """
-    relative = (DAMPING_DEPTHWISE if task.is_depthwise else DAMPING) / max(float(alive.mean()), 1e-3)
+    relative = (DEPTHWISE if task.is_depthwise else RELATIVE) / max(float(alive.mean()), 1e-3)
     held = damping(gram, relative, bias=task.biased, rows=rows.count)
     clamped = any(math.isfinite(bound) for bound in task.seen)
     weights = start

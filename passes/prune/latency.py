@@ -17,6 +17,7 @@ from graphopt import ir, runtime
 from graphopt.cost import LatencyTable
 from graphopt.pipeline.relative_time import relative_time
 from graphopt.solve import reach
+from graphopt.solve.reach import CLOSE, TRIES
 
 from .choice import Choice
 from .coupling import couple
@@ -27,9 +28,6 @@ from .surgery import remove_channels
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
-
-TRIES = 6
-CLOSE = 0.03  # of the goal, above which a measured ratio counts as missed
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from graphopt.errors import UsageError
 from graphopt.pipeline import Plan, Trial
 from graphopt.pipeline.harm import Harm, last_harmless, trial_samples
 from graphopt.pipeline.tried import Tried
+from graphopt.solve import STEPS
 
 from .carry import carry_out
 from .cells import find_cells
-from .choice import STEPS, Choice
+from .choice import Choice
 from .constant import absorb_constants, without_constants
 from .coupling import Coupling, couple
 from .criteria import Known, members, scores
@@ -42,10 +43,12 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.pipeline import Context
 
-LEVELS = (0.125, 0.25, 0.375, 0.5, 0.75)  # fractions of one group that sensitivity removes
+LEVELS = (0.125, 0.25, 0.375, 0.5, 0.75)  # shown: fractions of one group that sensitivity removes
 HARMLESS = 1e-6  # share of its variance that what reads a group may lose when there is nothing to judge by
 NO_DATA = "no goal and no data: only channels that are constant or never read"
-CLOSE = 0.8  # of the points allowed; each further trial of the careful search would win less than it takes
+CLOSE = (
+    0.8  # time: of the points allowed; each further trial of the careful search would win less than it takes
+)
 NEED_SAMPLES = ("obs", "energy", "variance")
 
 

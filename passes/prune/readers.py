@@ -12,6 +12,7 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.ir.residual import goes_into
+from graphopt.solve import gram_bytes, has_affordable_gram
 from graphopt.stats import ChannelMoments, Gram, Patches
 
 from .cells import Cell
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.pipeline import Context
 
-UNKNOWNS = 4608  # inputs x kernel of a layer whose Gram matrix is worth its memory
 GRAM_BYTES = 2**30  # memory: of all Gram matrices together; layers beyond are judged input by input
 TINY = 1e-30
 
@@ -90,8 +90,8 @@ def _affordable(slots: Sequence[Slot]) -> dict[ir.Node, Patches]:
         patches, weight = Patches.of(slot.node), slot.node.inputs[1].constant
         if isinstance(patches, Patches) and weight is not None:
             groups, unknowns, _ = patches.shape(weight.shape)
-            if unknowns <= UNKNOWNS:
-                sizes.append((8 * groups * (unknowns + 1) ** 2, place, patches))
+            if has_affordable_gram(groups, unknowns):
+                sizes.append((gram_bytes(groups, unknowns), place, patches))
     free, small = GRAM_BYTES, {}
     for size, place, patches in sorted(sizes, key=lambda entry: entry[:2]):
         free -= size

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.solve import Unjudged
+from graphopt.solve import SAMPLES, Unjudged
+from graphopt.solve.limits import NOTHING
 from graphopt.stats import Frontier, walk_cuts
 
 from .afresh import Opening, choose
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.pipeline import Context
 
-SAMPLES = 512  # at most; more changed nothing
-CACHE_BYTES = 96 * 2**20  # of activations kept of each network
-NOTHING = 1e-9  # relative squared error below which there is nothing to repair
+CACHE_BYTES = 96 * 2**20  # memory: of activations kept of each network
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import numpy as np
 
 from graphopt.solve import judges
 from graphopt.stats import Frontier
+from graphopt.stats.gram import POSITIONS
 
 from .task import Task
 
-POSITIONS = 64  # output positions of a sample that are looked at
-ROWS_BYTES = 64 * 2**20  # of one layer's rows; a wide layer is looked at in fewer places
+ROWS_BYTES = 64 * 2**20  # memory: of one layer's rows; a wide layer is looked at in fewer places
 TARGET_BYTES = 256 * 2**20  # memory: of targets kept for further walks over the same samples
-ENOUGH = 4096  # rows of one group that are worth going beyond that
+ENOUGH = 4096  # memory: rows of one group that are worth going beyond that
 BLOCK = 1024  # rows multiplied at a time: single precision inside, sums of blocks in double
 
 

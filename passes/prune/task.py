@@ -10,11 +10,10 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.ir.residual import goes_into
-from graphopt.solve import Aim
+from graphopt.solve import Aim, has_affordable_gram
 
 from .slots import Slot
 
-UNKNOWNS = 4608  # of one output channel; a larger Gram matrix takes too much memory
 ANYTHING = (-math.inf, math.inf)
 
 
@@ -45,7 +44,8 @@ def task_of(node: ir.Node, slots: tuple[Slot, ...], known: Set[str]) -> Task | s
     aim = Aim.of(node, known)
     if isinstance(aim, str):
         return aim
-    if aim.patches.shape(aim.weight.shape)[1] > UNKNOWNS:
+    groups, unknowns, _ = aim.patches.shape(aim.weight.shape)
+    if not has_affordable_gram(groups, unknowns):
         return "it reads too much at a time"
     target = node.output if aim.branch is None else goes_into(node)
     return Task(node, aim.patches, aim.target, aim.branch, _seen(target), slots)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-LEVEL = 6  # what archives and updates over the air usually use
+LEVEL = 6  # shown: what archives and updates over the air usually use
 
 
 def compressed_bytes(weights: Iterable[np.ndarray]) -> int:

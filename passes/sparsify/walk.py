@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.solve import Unjudged, damping, fit, judges, squared_error
+from graphopt.solve import SAMPLES, Unjudged, damping, fit, judges, squared_error
 from graphopt.solve.sparse import sparse_fit
 from graphopt.stats import Frontier, Gram, walk_cuts
 
@@ -25,8 +25,6 @@ from .weights import Layer
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.pipeline import Context
-
-SAMPLES = 512  # at most
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt import ir
+from graphopt.solve import has_affordable_gram
 from graphopt.stats import Patches
 
-UNKNOWNS = 4608  # inputs x kernel of a layer whose Gram matrix is worth its memory
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -55,8 +55,8 @@ class Layer:
     def is_fittable(self) -> bool:
         """Whether a Gram matrix can say what its weights are worth."""
         plain = self.node.attr("alpha", 1.0) == 1.0 and self.node.attr("beta", 1.0) == 1.0
-        small = self.patches.shape(self.values.shape)[1] <= UNKNOWNS
-        return len(self.nodes) == 1 and small and plain
+        groups, unknowns, _ = self.patches.shape(self.values.shape)
+        return len(self.nodes) == 1 and has_affordable_gram(groups, unknowns) and plain
 
     def matrix(self) -> np.ndarray:
         """The weights as (groups, n, outputs), float64, n ordered kernel position first, then channel.

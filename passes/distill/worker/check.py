@@ -18,7 +18,7 @@ SELF_LOSS = 1e-5  # times the loss's own size
 DIRECTIONS = 3
 STEPS = (1e-3, 3e-3, 3e-4, 1e-2)  # of a parameter's own size
 TOLERANCE = 0.05
-ROUNDING = 3e-6  # of the loss: smaller differences cannot be told from rounding
+ROUNDING = 3e-6  # noise: of the loss: smaller differences cannot be told from rounding
 
 
 def check(engine: Any, job: Job, events: Events) -> None:

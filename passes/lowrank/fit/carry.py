@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphopt import ir
 
-from ..layers.study import UNKNOWNS, Shelf
+from ..layers.study import Shelf
 from ..layers.survey import Survey
 from ..report import tell_fit, tell_split
 from .fitting import Done, Task, fit_all, split_alone
@@ -46,7 +46,7 @@ def split_thoroughly(
     """Split and fit the layers in order, each to the network as it has become."""
     model = found.model
     original = model.copy()
-    large = [task.layer for task in tasks.values() if task.layer.rows > UNKNOWNS]
+    large = [task.layer for task in tasks.values() if not task.layer.has_affordable_gram]
     studied = {one.layer.output: one for one in found.studied(ctx, samples)(large)} if large else {}
     done = fit_all(original, model, tasks, studied, samples, ctx, others=others)
     _tidy(model)

@@ -15,19 +15,18 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.ir.extract import reads
-from graphopt.solve import Aim, Inputs, Unjudged
+from graphopt.solve import SAMPLES, Aim, Inputs, Unjudged, has_affordable_gram
+from graphopt.solve.limits import NOTHING
 from graphopt.stats import Frontier, Gram, walk_cuts
 
 from ..layers.layer import OPS, Layer, label
-from ..layers.study import SAMPLES, UNKNOWNS, Studied, blind
+from ..layers.study import Studied, blind
 from ..ways.kinds import Factors, Kind, Ranks
 from .surgery import replace_layer
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.pipeline import Context
-
-NOTHING = 1e-9  # relative squared error below which there is nothing to repair
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,10 @@ def _worth_fitting(graph: ir.Graph, tasks: Mapping[str, Task], others: bool) -> 
 
 def _may_fit(node: ir.Node) -> bool:
     aim = Aim.of(node, ())
-    weight = node.inputs[1].constant
-    return not isinstance(aim, str) and weight is not None and aim.patches.shape(weight.shape)[1] <= UNKNOWNS
+    if isinstance(aim, str):
+        return False
+    groups, unknowns, _ = aim.patches.shape(aim.weight.shape)
+    return has_affordable_gram(groups, unknowns)
 
 
 def _fit(graph: ir.Graph, aim: Aim, task: Task | None, sums: tuple[Gram, Gram]) -> Done | None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt import ir
+from graphopt.solve import has_affordable_gram
 from graphopt.stats import Patches
 
 from .stage import Stage
 
 OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-STEM = 4  # input channels up to which a convolution is a stem
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ class Layer:
     def rows(self) -> int:
         """How many inputs of one group an output reads."""
         return int(np.prod(self.axes))
+
+    @property
+    def has_affordable_gram(self) -> bool:
+        """Whether the covariance of what it reads is worth its memory."""
+        return has_affordable_gram(self.stage.group, self.rows)
 
     @property
     def macs(self) -> int:
@@ -121,8 +126,6 @@ def _refusal(node: ir.Node) -> str:
 def _shape_refusal(stage: Stage) -> str:
     if stage.group > 1 and stage.inputs == stage.group:
         return "it is depthwise: each output reads a single channel, so there is no rank to lower"
-    if stage.op == "Conv" and stage.inputs <= STEM:
-        return f"it is a stem: it reads only {stage.inputs} channels"
     return ""
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.ir.residual import goes_into
-from graphopt.solve import Inputs, Responses
+from graphopt.solve import SAMPLES, Inputs, Responses, gram_bytes
 from graphopt.stats import ChannelMoments, Gram, Patches
 
 from .layer import Layer
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.pipeline import Context
 
-SAMPLES = 512  # at most; more changed nothing
-UNKNOWNS = 4608  # inputs x kernel of a layer whose covariance is worth its memory
 TOGETHER = 512 * 2**20  # memory: bytes of Gram matrices collected in one pass over the samples
 KEPT = 512 * 2**20  # memory: bytes of covariances kept for trials
 TINY = 1e-30
@@ -49,7 +47,8 @@ def study(model: ir.Model, layers: Sequence[Layer], samples: Samples, ctx: Conte
     waiting: list[Layer] = []
     taken = 0
     for layer in layers:
-        size = 8 * layer.stage.group * (min(layer.rows, UNKNOWNS) + 1) ** 2
+        unknowns = layer.rows if layer.has_affordable_gram else layer.outputs
+        size = gram_bytes(layer.stage.group, unknowns)
         if waiting and taken + size > TOGETHER:
             yield from _collected(model, waiting, samples, ctx)
             waiting, taken = [], 0
@@ -90,7 +89,7 @@ def _ask(layer: Layer, requests: Makers, ctx: Context) -> list[tuple[str, int]]:
     axis = -1 if layer.node.op == "MatMul" else 1
     source, after = layer.node.inputs[0].name, goes_into(layer.node).name
     wanted: list[tuple[str, Callable[[], Any]]]
-    if layer.rows <= UNKNOWNS:
+    if layer.has_affordable_gram:
         wanted = [(source, _gram(layer.patches, layer.biased, ctx.seed))]
     else:
         ctx.warn(

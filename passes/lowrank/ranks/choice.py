@@ -9,14 +9,12 @@ from typing import TypeAlias
 
 import numpy as np
 
-from graphopt.solve import Curve, spend
+from graphopt.solve import STEPS, Curve, amount_at, spend
 
 from .candidates import Candidate, Offer
 
 Chosen: TypeAlias = "tuple[Candidate | None, ...]"  # one for each offer; None keeps the layer
 Use: TypeAlias = "Callable[[Offer, Candidate | None], float]"  # what a layer takes of the budget
-
-STEPS = 64  # amounts that a search by trial tells apart
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class Chooser:
         goal = self.counted
         found = [self.none()]
         for step in range(1, STEPS):
-            chosen, met = self.by_goal(goal, 1.0 - (step / STEPS) ** 1.5)
+            chosen, met = self.by_goal(goal, 1.0 - amount_at(step))
             if chosen != found[-1]:
                 found.append(chosen)
             if not met:

@@ -16,7 +16,8 @@ import numpy as np
 from graphopt import ir
 from graphopt.cost import LatencyTable, LayerShape
 from graphopt.pipeline.relative_time import relative_time
-from graphopt.solve import reach
+from graphopt.solve import Reached, reach
+from graphopt.solve.reach import CLOSE, TRIES
 
 from ..fit.surgery import replace_layer
 from ..layers.layer import Layer
@@ -28,10 +29,8 @@ from .choice import Chooser, Chosen
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
-FASTER = 0.9  # of the layer's time, which a candidate must not exceed
-TIMED = 10  # candidates of one layer that are timed
-TRIES = 5
-CLOSE = 0.02  # of the goal, above which a measured ratio counts as missed
+FASTER = 0.9  # noise: of the layer's time, which a candidate must not exceed
+TIMED = 10  # time: candidates of one layer that are timed
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,8 @@ def thinned(offer: Offer) -> list[Candidate]:
     return [front[place] for place in sorted(places)]
 
 
-def reach_latency(model: ir.Model, chooser: Chooser, goal: float, ctx: Context) -> tuple[Chosen, float]:
-    """Return the choice whose measured time is about ``goal`` of the model's, and its measured ratio.
+def reach_latency(model: ir.Model, chooser: Chooser, goal: float, ctx: Context) -> Reached[Chosen]:
+    """Return the choice whose measured time is about ``goal`` of the model's, and that time.
 
     At first the layers are taken to be all that takes time; what is measured moves the budget.  Where the
     goal cannot be reached, the fastest choice tried comes back.
@@ -109,8 +108,7 @@ def reach_latency(model: ir.Model, chooser: Chooser, goal: float, ctx: Context) 
         return relative_time(model, _trial(model, chooser.offers, chosen), ctx)
 
     tries = ctx.progress("lowrank: measuring plans", range(TRIES), TRIES)
-    reached = reach(goal, chooser.none(), propose, measure, tries, close=CLOSE)
-    return reached.plan, reached.ratio
+    return reach(goal, chooser.none(), propose, measure, tries, close=CLOSE)
 
 
 def _trial(model: ir.Model, offers: Sequence[Offer], chosen: Chosen) -> ir.Model:

@@ -23,8 +23,8 @@ from .candidates import Offer
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
-MOST = 2400  # inputs x kernel of a layer that is worth the time
-PART = 4  # a so manyth of the channels is priced
+MOST = 2400  # time: inputs x kernel of a layer that is worth the time
+PART = 4  # shown: a so manyth of the channels is priced
 NOTE = "lowrank.prices"
 UNARY = frozenset(("Clip", "Elu", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Silu", "Swish", "Tanh"))
 

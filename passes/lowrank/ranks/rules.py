@@ -15,14 +15,14 @@ from ..layers.survey import Survey
 from ..ways import KINDS
 from .candidates import Offer
 from .choice import Chooser, Chosen
-from .latency import CLOSE, reach_latency
+from .latency import reach_latency
 from .offers import Offers, totals_of
 from .search import most_harmless
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
-FITTED = 128  # samples that a trial is fitted to at most; the result is fitted to all
+FITTED = 128  # time: samples that a trial is fitted to at most; the result is fitted to all
 HOPELESS = 0.25  # summed error of the layers, for each point that may be lost, that is not worth a trial
 WORTH = 0.05  # of all multiply-accumulates: less hardly shows in the time, and accuracy is paid for it
 MUCH = 2.0  # times as dear as pruning: what is not split unasked
@@ -70,12 +70,13 @@ def _budget(request: Request, chooser: Chooser, ctx: Context) -> tuple[Chosen, s
 
 
 def _latency(request: Request, found: Survey, chooser: Chooser, ctx: Context) -> tuple[Chosen, str]:
-    chosen, ratio = reach_latency(found.model, chooser, request.amount, ctx)
-    if ratio > request.amount * (1 + CLOSE):
+    reached = reach_latency(found.model, chooser, request.amount, ctx)
+    if not reached.met:
         ctx.goal_missed(
-            f"lowrank can leave {ratio:.3g} of the latency at best, {request.amount:g} was asked for"
+            f"lowrank can leave {reached.ratio:.3g} of the latency at best, {request.amount:g} was asked for"
         )
-    return chosen, f"latency={request.amount:g} left, measured {ratio:.3g}, the same price for every layer"
+    rule = f"latency={request.amount:g} left, measured {reached.ratio:.3g}, the same price for every layer"
+    return reached.plan, rule
 
 
 def _careful(

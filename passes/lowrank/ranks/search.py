@@ -13,7 +13,7 @@ from .choice import Chosen
 Note: TypeAlias = "Callable[[Chosen, float, str], None]"
 
 QUICK, THOROUGH = "layer by layer", "fitted to the network"  # the ways, as plots name them
-FURTHER = 4  # steps from the last that is harmless without fitting on, tried with fitting
+FURTHER = 4  # time: steps from the last that is harmless without fitting on, tried with fitting
 
 
 def most_harmless(

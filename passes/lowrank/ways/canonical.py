@@ -19,7 +19,7 @@ from ..layers.stage import Stage
 from .kinds import Factors, Ranks, ladder
 from .twofold import as_weight, part
 
-MOST = 6  # ranks tried: each is solved anew
+MOST = 6  # time: ranks tried: each is solved anew
 
 
 @dataclass(frozen=True)

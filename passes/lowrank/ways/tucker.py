@@ -19,7 +19,7 @@ from ..layers.stage import Stage
 from .kinds import Factors, Ranks, ladder
 from .twofold import as_weight, flat, in_order, part
 
-MOST = 10  # ranks tried on either side
+MOST = 10  # time: ranks tried on either side
 
 
 @dataclass(frozen=True)

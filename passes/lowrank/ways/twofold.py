@@ -18,7 +18,7 @@ from ..layers.layer import Layer
 from ..layers.stage import Stage
 from .kinds import Factors, Ranks, ladder
 
-MOST = 32  # ranks tried of one layer
+MOST = 32  # time: ranks tried of one layer
 
 
 def part(stage: Stage, axes: Iterable[int], **sizes: int) -> Stage:

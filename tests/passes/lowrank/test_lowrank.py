@@ -12,6 +12,7 @@ from graphopt.passes.lowrank.layers import study
 from graphopt.passes.lowrank.ranks import rules
 from graphopt.passes.lowrank.ways import KINDS
 from graphopt.pipeline import Context, Plan
+from graphopt.solve import limits
 from tests.corpus._net import Net
 from tests.passes.lowrank.nets import calibrated, context, load, outputs, samples_of
 
@@ -211,7 +212,7 @@ def test_every_layer_that_stays_has_a_reason() -> None:
     assert "shares its weights" in told["left"]
     assert "exclude" in told["excluded"]
     assert "narrow" in told["fc"]
-    assert "stem: it reads only 3 channels" in skipped(other)["stem"]
+    assert "narrow: 3 input and 24 output channels" in skipped(other)["stem"]
 
 
 def test_plans_replay_and_can_be_edited() -> None:
@@ -264,9 +265,7 @@ def test_a_layer_too_large_for_its_covariance_is_split_by_what_it_computes(
 ) -> None:
     model = residual()
     usual, _, _ = run(model, LowRank(macs=0.7, kinds=("out", "svd"), **SMALL))
-    monkeypatch.setattr(study, "UNKNOWNS", 100)
-    for module in ("fit.fitting", "fit.carry"):
-        monkeypatch.setattr(f"graphopt.passes.lowrank.{module}.UNKNOWNS", 100)
+    monkeypatch.setattr(limits, "GRAM_BYTES", limits.gram_bytes(1, 100))
     after, ctx, plan = run(model, LowRank(macs=0.7, **SMALL))
     assert {item["kind"] for item in plan.items if item["layer"] in ("first", "second")} == {"out"}
     assert any("first reads 216 values at a time" in text for text in ctx.warnings)
