@@ -58,7 +58,8 @@ def absorb_into_layer_before(node: Node) -> str | None:
     scale, shift = (None if v is None else layer.per_channel(v) for v in (affine.scale, affine.shift))
     if (affine.scale is None) != (scale is None) or (affine.shift is None) != (shift is None):
         return None
-    absorb_after(node.graph, layer, scale, shift)
+    if not absorb_after(node.graph, layer, scale, shift):
+        return None
     _drop(node, affine.source)
     return f"absorbed by {layer.node.name or layer.node.op} before it"
 
@@ -87,12 +88,9 @@ def absorb_into_layer_after(node: Node, facts: Callable[[], Facts]) -> str | Non
     if (affine.scale is None) != (scale is None) or (affine.shift is None) != (shift is None):
         return None
     channels = layer.input_channels
-    absorb_before(
-        node.graph,
-        layer,
-        np.ones(channels) if scale is None else scale,
-        np.zeros(channels) if shift is None else shift,
-    )
+    scale = np.ones(channels) if scale is None else scale
+    if not absorb_before(node.graph, layer, scale, np.zeros(channels) if shift is None else shift):
+        return None
     _drop(node, affine.source)
     return f"absorbed by {reader.name or reader.op} after it"
 

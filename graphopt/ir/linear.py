@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -121,35 +122,43 @@ def biased_matmul(node: Node | None) -> LinearLayer | None:
     return None
 
 
-def absorb_after(graph: Graph, layer: LinearLayer, scale: Array | None, shift: Array | None) -> None:
+def absorb_after(graph: Graph, layer: LinearLayer, scale: Array | None, shift: Array | None) -> bool:
     """Let ``layer`` produce ``scale * y + shift``; both are float64 of shape (channels,), None for none.
 
-    A MatMul takes a shift only through its ``adder``.
+    A MatMul takes a shift only through its ``adder``.  Returns False, and changes nothing, where the weights
+    would leave the range of their type.
     """
+    weight = bias = None
     if scale is not None:
-        _store_weight(graph, layer, layer.weight * _along_outputs(scale, layer))
+        weight = layer.weight * _along_outputs(scale, layer)
     elif layer.node.op == "Gemm":
-        _store_weight(graph, layer, layer.weight)
-    if layer.bias is None and shift is None:
-        return
-    bias = np.zeros(1) if layer.bias is None else layer.bias.astype(np.float64)
-    bias = (bias if scale is None else bias * scale) + (0 if shift is None else shift)
-    _store_bias(graph, layer, bias)
+        weight = layer.weight
+    if layer.bias is not None or shift is not None:
+        bias = np.zeros(1) if layer.bias is None else layer.bias.astype(np.float64)
+        bias = (bias if scale is None else bias * scale) + (0 if shift is None else shift)
+    return _store(graph, layer, weight, bias)
 
 
-def absorb_before(graph: Graph, layer: LinearLayer, scale: Array, shift: Array) -> None:
+def absorb_before(graph: Graph, layer: LinearLayer, scale: Array, shift: Array) -> bool:
     """Let ``layer`` read ``x`` where it read ``scale * x + shift``; both of shape (input channels,).
 
-    Exact only where the layer pads nothing or ``shift`` is zero.
+    Exact only where the layer pads nothing or ``shift`` is zero.  Returns False, and changes nothing, where
+    the weights would leave the range of their type.
     """
     per_weight = _along_inputs(shift, layer) * layer.weight
     outputs = _output_axis(layer)
     moved = np.moveaxis(per_weight, outputs, 0).reshape(per_weight.shape[outputs], -1)
     constant = moved.sum(axis=1, dtype=np.float64)
-    _store_weight(graph, layer, _along_inputs(scale, layer) * layer.weight)
+    weight, bias = _along_inputs(scale, layer) * layer.weight, None
     if layer.bias is not None or np.any(constant):
-        bias = np.zeros(1) if layer.bias is None else layer.bias.astype(np.float64)
-        _store_bias(graph, layer, bias + constant)
+        bias = (np.zeros(1) if layer.bias is None else layer.bias.astype(np.float64)) + constant
+    return _store(graph, layer, weight, bias)
+
+
+def fits(values: Array, dtype: np.dtype[Any]) -> bool:
+    """Whether every value is finite in a floating-point type."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(values.astype(dtype)).all())
 
 
 def is_padded(node: Node) -> bool:
@@ -185,6 +194,18 @@ def _output_axis(layer: LinearLayer) -> int:
     if layer.node.op == "Conv":
         return 0
     return 0 if layer.node.attr("transB", 0) else 1
+
+
+def _store(graph: Graph, layer: LinearLayer, weight: Array | None, bias: Array | None) -> bool:
+    """Give a layer new weights, when they fit its type."""
+    dtype = layer.node.inputs[1].constant.dtype
+    if not all(fits(values, dtype) for values in (weight, bias) if values is not None):
+        return False
+    if weight is not None:
+        _store_weight(graph, layer, weight)
+    if bias is not None:
+        _store_bias(graph, layer, bias)
+    return True
 
 
 def _store_weight(graph: Graph, layer: LinearLayer, weight: Array) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.base import Pass
 from graphopt.pipeline.options import to_text
 from graphopt.pipeline.recipe import Turn
 from graphopt.pipeline.registry import Registry
-from graphopt.pipeline.spec import Step
+from graphopt.pipeline.spec import Step, parse
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Stage:
 def arrange(turns: Iterable[Turn], registry: Registry, *, as_written: bool = False) -> tuple[Stage, ...]:
     """Make the passes of a run, in order.
 
-    What a pass needs goes before it, unless the run has it earlier or ``as_written`` is set.
+    What a pass needs goes before it, unless the run has it earlier or ``as_written`` is set.  A pass that the
+    run has earlier takes the options that a later one needs of it, where the user has set none.
 
     Raises:
         UsageError: an unknown pass or option, or a value that is not allowed.
@@ -42,13 +43,25 @@ def arrange(turns: Iterable[Turn], registry: Registry, *, as_written: bool = Fal
 def _add_needed(step: Pass, stages: list[Stage], registry: Registry, path: tuple[str, ...]) -> None:
     if step.name in path:
         raise UsageError(f"passes need each other in a circle: {' -> '.join((*path, step.name))}")
-    for name in step.needs:
-        if any(stage.step.name == name for stage in stages):
+    for written in (parsed for text in step.needs for parsed in parse(text).steps):
+        places = [place for place, stage in enumerate(stages) if stage.step.name == written.name]
+        for place in places:
+            stages[place] = _with_options(stages[place], written, registry)
+        if places:
             continue
-        written = Step(name)
         needed = registry.make(written)
         _add_needed(needed, stages, registry, (*path, step.name))
         stages.append(Stage(needed, written, added=True))
+
+
+def _with_options(stage: Stage, wanted: Step, registry: Registry) -> Stage:
+    """Give a pass the options that a later one needs of it; those that the user has set stay."""
+    own = dict(stage.written.options)
+    missing = tuple((name, value) for name, value in wanted.options if name not in own)
+    if not missing:
+        return stage
+    written = Step(stage.written.name, (*stage.written.options, *missing))
+    return replace(stage, step=registry.make(written), written=written)
 
 
 def as_step(step: Pass) -> Step:

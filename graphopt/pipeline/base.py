@@ -38,7 +38,7 @@ class Pass(ABC):
 
     name: ClassVar[str] = ""
     contract: ClassVar[Contract] = Contract.APPROXIMATE
-    needs: ClassVar[tuple[str, ...]] = ()  # passes put before this one when the spec lacks them
+    needs: ClassVar[tuple[str, ...]] = ()  # specs of passes put before this one when the run lacks them
 
     def __post_init__(self) -> None:
         known = self.describe()

@@ -28,7 +28,7 @@ class Cast(PlannedPass):
 
     name: ClassVar[str] = "cast"
     contract: ClassVar[Contract] = Contract.APPROXIMATE
-    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn")
+    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn:lone=true")
 
     keep: tuple[str, ...] = option((), "nodes that stay float32: names, * and ? stand for any characters")
     keep_ops: tuple[str, ...] = option(KEPT, "operators that stay float32")

@@ -25,6 +25,7 @@ KEPT = (
     "LayerNormalization",
     "LogSoftmax",
     "LpNormalization",
+    "MeanVarianceNormalization",
     "NonMaxSuppression",
     "Pow",
     "Range",
@@ -62,6 +63,8 @@ def type_refusal(node: Node, types: ElementTypes, opset: int) -> str | None:
             return f"nobody says which type {tensor.name} has"
         if types.is_container(tensor):
             return f"{tensor.name} is a sequence or optional, whose elements keep their type"
+    if node.op.startswith("Scatter") and node.attr("reduction", "none") != "none":
+        return f"{node.op} sums up, which onnxruntime does for float32 alone"
     if not signature(node.op, opset).takes_half(node, types.is_float):
         return f"{node.op} takes no float16 at opset {opset}"
     return None

@@ -6,6 +6,7 @@ import numpy as np
 
 from graphopt.ir import Array, Node, Tensor
 from graphopt.ir.affine import OPERATORS, absorb_into_layer_after, absorb_into_layer_before
+from graphopt.ir.linear import fits
 from graphopt.passes.clean.rules import Rule, View
 
 
@@ -33,7 +34,7 @@ def _join(node: Node, view: View) -> str | None:
         joined = combine(inner[1].astype(np.float64), outer[1].astype(np.float64))
     except ValueError:  # the shapes broadcast only through x
         return None
-    if joined.size > max(inner[1].size, outer[1].size):
+    if joined.size > max(inner[1].size, outer[1].size) or not fits(joined, inner[1].dtype):
         return None
     title = f"{node.name or node.op}.joined"
     node.inputs = [inner[0], node.graph.add_constant(title, joined.astype(inner[1].dtype))]

@@ -5,8 +5,9 @@ At inference a BatchNormalization is one affine map per channel::
     y = scale * x + shift        scale = gamma / sqrt(var + epsilon)      shift = beta - scale * mean
 
 The linear layer before it absorbs the map into its weight and bias; else the layer after it does, where
-nothing is padded (a padding zero would have to be shifted too) or the shift is zero; else the map is
-written out as a multiplication and an addition, which every backend fuses or quantizes.
+nothing is padded (a padding zero would have to be shifted too) or the shift is zero.  Else it stays: a
+multiplication and an addition take a runtime twice the time.  Passes that prune, quantize or convert want
+them all the same (``lone``), because every backend quantizes them.
 """
 
 from __future__ import annotations
@@ -14,14 +15,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from graphopt.ir import Array, Model, Node, Tensor
 from graphopt.ir.affine import OPERATORS, absorb_into_layer_before
 from graphopt.ir.facts import Facts, gather_facts
-from graphopt.ir.linear import LinearLayer, absorb_after, absorb_before, as_layer, biased_matmul, is_padded
+from graphopt.ir.linear import (
+    LinearLayer,
+    absorb_after,
+    absorb_before,
+    as_layer,
+    biased_matmul,
+    fits,
+    is_padded,
+)
 from graphopt.pipeline import Context, Contract, Pass, option
 
 READERS = ("Conv", "Gemm", "MatMul")  # layers that can take over the map of their input
@@ -35,7 +44,11 @@ class FoldBN(Pass):
     name: ClassVar[str] = "fold-bn"
     contract: ClassVar[Contract] = Contract.EXACT
 
-    lone: bool = option(True, "write a BatchNormalization that no layer absorbs as Mul and Add")
+    lone: bool = option(
+        False,
+        "write a BatchNormalization that no layer absorbs as Mul and Add, which passes that change layers or "
+        "types read and a float runtime takes longer for",
+    )
 
     def run(self, model: Model, ctx: Context) -> None:
         """Fold what can be folded and say of every other BatchNormalization why it stays."""
@@ -55,15 +68,19 @@ class FoldBN(Pass):
         title = bn.name or bn.output.name
         before = _layer_before(bn, channels, facts)
         if isinstance(before, LinearLayer):
-            _fold_into_producer(bn, before, channels, ctx)
-            return f"folded into {before.node.name or before.node.op}"
+            if _fold_into_producer(bn, before, channels, ctx):
+                return f"folded into {before.node.name or before.node.op}"
+            before = (
+                f"the weights of {before.node.name or before.node.op} would leave the range of their type"
+            )
         after = _layer_after(bn, channels, facts)
         if isinstance(after, LinearLayer):
-            _fold_into_consumer(bn, after, channels)
-            return f"folded into {after.node.name or after.node.op} after it"
+            if _fold_into_consumer(bn, after, channels):
+                return f"folded into {after.node.name or after.node.op} after it"
+            after = f"those of {after.node.name or after.node.op} after it would too"
         reason = f"{before}, and {after}"
         rank, dtype = facts().rank(bn.inputs[0]), facts().dtype(bn.inputs[0])
-        if not self.lone or rank is None or rank < 2 or dtype is None:
+        if not self.lone or rank is None or rank < 2 or dtype is None or not channels.fits(dtype):
             ctx.skipped(title, reason)
             return None
         _write_out(bn, channels, rank, dtype)
@@ -79,11 +96,16 @@ class ChannelMap:
     gamma: Array
     beta: Array
 
+    def fits(self, dtype: np.dtype[Any]) -> bool:
+        """Whether scale and shift are finite in a floating-point type."""
+        return fits(self.scale, dtype) and fits(self.shift, dtype)
+
     @classmethod
     def of(cls, bn: Node) -> ChannelMap:
         """Read the map of a node whose parameters are constants."""
         gamma, beta, mean, var = (t.constant.astype(np.float64) for t in bn.inputs[1:5])
-        scale = gamma / np.sqrt(var + bn.attr("epsilon", 1e-5))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = gamma / np.sqrt(var + bn.attr("epsilon", 1e-5))
         return cls(scale, beta - scale * mean, gamma, beta)
 
 
@@ -135,12 +157,14 @@ def _layer_after(bn: Node, channels: ChannelMap, facts: Callable[[], Facts]) -> 
     return layer
 
 
-def _fold_into_producer(bn: Node, layer: LinearLayer, channels: ChannelMap, ctx: Context) -> None:
-    absorb_after(bn.graph, layer, channels.scale, channels.shift)
+def _fold_into_producer(bn: Node, layer: LinearLayer, channels: ChannelMap, ctx: Context) -> bool:
+    if not absorb_after(bn.graph, layer, channels.scale, channels.shift):
+        return False
     bn.graph.bypass(bn)
     _absorb_constants(layer.result)
     notes = ctx.notes.setdefault(NOTE, {})
     notes[layer.result.name] = {"gamma": np.abs(channels.gamma), "beta": channels.beta}
+    return True
 
 
 def _absorb_constants(result: Tensor) -> None:
@@ -150,9 +174,8 @@ def _absorb_constants(result: Tensor) -> None:
             break
 
 
-def _fold_into_consumer(bn: Node, layer: LinearLayer, channels: ChannelMap) -> None:
-    absorb_before(bn.graph, layer, channels.scale, channels.shift)
-    bn.graph.bypass(bn)
+def _fold_into_consumer(bn: Node, layer: LinearLayer, channels: ChannelMap) -> bool:
+    return absorb_before(bn.graph, layer, channels.scale, channels.shift) and bn.graph.bypass(bn)
 
 
 def _write_out(bn: Node, channels: ChannelMap, rank: int, dtype: np.dtype) -> None:

@@ -43,7 +43,7 @@ class LowRank(PlannedPass):
 
     name: ClassVar[str] = "lowrank"
     contract: ClassVar[Contract] = Contract.APPROXIMATE
-    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn")
+    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn:lone=true")
 
     energy: float | None = option(
         None, "share of each layer's output variance to keep", minimum=0.01, maximum=1

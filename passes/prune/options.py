@@ -25,7 +25,7 @@ class Options(PlannedPass):
 
     name: ClassVar[str] = "prune"
     contract: ClassVar[Contract] = Contract.APPROXIMATE
-    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn")
+    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn:lone=true")
 
     ratio: float | None = option(
         None, "fraction of the channels to remove from each group", minimum=0, maximum=0.99

@@ -58,7 +58,7 @@ class Quant(PlannedPass):
 
     name: ClassVar[str] = "quant"
     contract: ClassVar[Contract] = Contract.APPROXIMATE
-    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn")
+    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn:lone=true")
 
     calibrator: str = option(
         "minmax", "how the range of an activation follows from its values", choices=CALIBRATORS

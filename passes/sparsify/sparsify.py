@@ -37,7 +37,7 @@ class Sparsify(PlannedPass):
 
     name: ClassVar[str] = "sparsify"
     contract: ClassVar[Contract] = Contract.APPROXIMATE
-    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn")
+    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn:lone=true")
 
     ratio: float | None = option(
         None, f"fraction of the weights to set to zero; {RATIO:g} when nothing is given", minimum=0, maximum=1

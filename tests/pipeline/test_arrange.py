@@ -64,3 +64,24 @@ def test_a_circle_of_needs_is_refused(fakes: Any) -> None:
     registry = Registry([fakes.Point("a", lambda: A), fakes.Point("b", lambda: B)])
     with pytest.raises(UsageError, match="circle"):
         arrange(turns_of("a"), registry)
+
+
+def test_a_need_may_have_options_which_the_user_overrules(fakes: Any) -> None:
+    @dataclass(frozen=True)
+    class Reader(Pass):
+        """Read what lie leaves."""
+
+        name: ClassVar[str] = "reader"
+        needs: ClassVar[tuple[str, ...]] = ("lie:factor=0.25",)
+
+        def run(self, model: Any, ctx: Context) -> None: ...
+
+    registry = Registry([fakes.Point(owner.name, lambda o=owner: o) for owner in (Reader, fakes.Lie)])
+
+    def factors(text: str) -> list[float]:
+        stages = arrange(turns_of(text), registry)
+        return [stage.step.factor for stage in stages if stage.step.name == "lie"]
+
+    assert factors("reader") == factors("lie,reader") == [0.25]
+    assert factors("lie:factor=0.75,reader") == [0.75]
+    assert factors("reader,lie") == [0.25, 1.5]

@@ -156,6 +156,21 @@ def test_operators_without_float16_stay_float(op: str) -> None:
     assert "MatMul" in halves(model)
 
 
+@pytest.mark.parametrize("op", ["ScatterElements", "ScatterND", "MeanVarianceNormalization"])
+def test_what_onnxruntime_cannot_do_in_float16_stays_float(op: str) -> None:
+    net = Net(1)
+    x = net.op("MatMul", net.input(shape=(1, 4, 4, 4)), net.random(4, 4))
+    updates, at = np.ones((1, 1, 1, 1), np.float32), np.zeros((1, 1, 1, 1), np.int64)
+    if op == "ScatterElements":
+        y = net.op(op, x, at, updates, reduction="add")
+    elif op == "ScatterND":
+        y = net.op(op, x, np.array([[0, 1, 2, 3]]), np.ones(1, np.float32), reduction="mul")
+    else:
+        y = net.op(op, x)
+    model, _ = halved(net.model(net.tell(net.op("Neg", y), (1, 4, 4, 4))))
+    assert halves(model) == {"MatMul"}
+
+
 def test_results_whose_type_is_an_attribute_are_cast() -> None:
     net = Net(1)
     x = net.op("MatMul", net.input(shape=(2, 4)), net.random(4, 4))

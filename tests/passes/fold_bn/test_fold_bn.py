@@ -63,23 +63,23 @@ def test_gamma_and_beta_are_left_for_later_passes_of_the_run() -> None:
     np.testing.assert_allclose(notes["y"]["beta"], PARAMETERS["beta"], rtol=1e-6)
 
 
-def test_a_lone_normalisation_becomes_two_constants_per_channel() -> None:
+def test_a_lone_normalisation_becomes_two_constants_per_channel_on_request() -> None:
     model = network(
         [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Relu", ["c"], ["r"]), bn("r", "y")]
     )
     x = RNG.normal(size=(2, 3, 6, 6)).astype(np.float32)
     before = run(model, x)
-    ctx = folded(model)
+    ctx = folded(model, lone=True)
     assert [node.op for node in model.graph.nodes] == ["Conv", "Relu", "Mul", "Add"]
     assert "written as Mul and Add" in ctx.changes[0].what
     np.testing.assert_allclose(run(model, x), before, rtol=1e-4, atol=1e-5)
 
 
-def test_a_lone_normalisation_may_be_kept() -> None:
+def test_a_lone_normalisation_stays() -> None:
     model = network(
         [helper.make_node("Relu", ["x"], ["r"]), bn("r", "y")], **{k: v[:3] for k, v in PARAMETERS.items()}
     )
-    ctx = folded(model, lone=False)
+    ctx = folded(model)
     assert [node.op for node in model.graph.nodes] == ["Relu", "BatchNormalization"]
     assert not ctx.changes and "nothing before it can absorb a scale" in ctx.skips[0].reason
 
@@ -126,3 +126,27 @@ def test_a_refusal_names_what_changes_at_run_time() -> None:
     proto = case("conv_weight_is_an_input_bn").build()
     ctx = folded(ir.from_bytes(proto.SerializeToString()), lone=False)
     assert len(ctx.skips) == 1 and "can change at run time" in ctx.skips[0].reason
+
+
+@pytest.mark.parametrize("order", ["conv first", "bn first"])
+def test_weights_that_would_leave_float16_are_not_folded(order: str) -> None:
+    """A scale of 3e4 on weights of 10: each is a float16, their product is none."""
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], "conv"), bn("c", "y")]
+    parameters = {"gamma": np.full(4, 3e4), "beta": np.zeros(4), "mean": np.zeros(4), "var": np.ones(4)}
+    weights = {**parameters, "w": np.full((4, 3, 3, 3), 10.0)}
+    if order == "bn first":
+        nodes = [bn("x", "n"), helper.make_node("Conv", ["n", "w"], ["y"], "conv")]
+        weights = {**{k: v[:3] for k, v in parameters.items()}, "w": weights["w"]}
+    model = network(nodes, np.float16, **weights)
+    x = np.full((1, 3, 6, 6), 1e-4, np.float16)
+    before = run(model, x)
+    assert np.isfinite(before).all()
+    ctx = folded(model)
+    assert "would leave the range of their type" in ctx.skips[0].reason or "would too" in ctx.skips[0].reason
+    np.testing.assert_array_equal(run(model, x), before)
+
+
+def test_a_variance_below_zero_is_left_to_the_runtime() -> None:
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], "conv"), bn("c", "y")]
+    model = network(nodes, var=np.array([1.0, -1.0, 1.0, 1.0]))
+    assert not folded(model).changes

@@ -35,7 +35,7 @@ RUNNABLE = [case for case in NUMERIC if case.runs and case.valid and case.finite
 def test_masked_twin(seed: int) -> None:
     model = load(random_cnn(seed))
     if seed % 2:
-        FoldBN().run(model, context(model))
+        FoldBN(lone=True).run(model, context(model))
     ratio, round_to = (0.25, 0.5, 0.75)[seed % 3], (1, 2)[seed % 2]
     assert_twin(prune(model, Prune(ratio=ratio, round_to=round_to)))
 

@@ -43,7 +43,7 @@ def load(name: str) -> ir.Model:
 
 def prepared(model: ir.Model) -> ir.Model:
     Clean().run(model, context(model))
-    FoldBN().run(model, context(model))
+    FoldBN(lone=True).run(model, context(model))
     return model
 
 

@@ -205,7 +205,7 @@ def test_half_precision_stays_half() -> None:
 def test_whatever_network_comes_layers_come_as_close_as_is_said(seed: int) -> None:
     """The errors that repair reports are those of whole runs of random graphs, which stay valid."""
     model = load(random_cnn(seed))
-    FoldBN().run(model, context(model))
+    FoldBN(lone=True).run(model, context(model))
     ctx = context(model)
     step = Prune(ratio=0.4, round_to=1, importance="l2", repair=False)
     plan = step.plan(model, ctx)

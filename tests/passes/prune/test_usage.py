@@ -57,7 +57,7 @@ def test_narrow_networks_do_not_lose_far_more_than_asked(importance: str, fracti
     """Widths of 32 to 96 in blocks of 16: every step is large, so what is left over is given back."""
     model = ir.load(MODELS / "fashion_residual.onnx")
     Clean().run(model, context(model))
-    FoldBN().run(model, context(model))
+    FoldBN(lone=True).run(model, context(model))
     samples = data.synthetic(model.signature.inputs, dict(context(model).shapes), 64, 0)
     step = Prune(macs=fraction, round_to=16, importance=importance, repair=False)
     pruned = prune(model, step, calibration=samples)

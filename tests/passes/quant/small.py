@@ -42,7 +42,7 @@ def corpus_model(name: str) -> ir.Model:
 def prepared(model: ir.Model) -> ir.Model:
     """A model after the passes that quant needs."""
     Clean().run(model, Context(Inputs(model)))
-    FoldBN().run(model, Context(Inputs(model)))
+    FoldBN(lone=True).run(model, Context(Inputs(model)))
     return model
 
 
