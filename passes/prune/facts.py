@@ -78,6 +78,7 @@ def gather_facts(model: ir.Model, ctx: Context, allow_inexact: bool = False) -> 
         unknown = [t.name for node in model.graph.nodes for t in node.outputs if t.name not in facts.shapes]
         facts.shapes.update(runtime.tensor_shapes(model, unknown, feeds, custom_ops=ctx.settings.custom_ops))
         facts.values.update(_computed_sizes(model, facts, feeds, ctx))
+        ctx.session(model, optimization="disabled")  # whatever shapes say: is there a kernel for every node?
     except (ModelError, DataError) as error:
         ctx.warn(f"prune cannot run the model to learn its inner sizes, so more of it stays whole: {error}")
         _infer(model, facts, feeds)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
 
 from graphopt.passes.prune import Prune
 from tests.corpus._net import Net, ints
-from tests.passes.prune.oracle import Pruned, assert_twin, load, prune
+from tests.passes.prune.oracle import Pruned, assert_twin, context, copy, load, prune
 
 HALF = Prune(ratio=0.5, round_to=1)
 PADS = {"pads": [1, 1, 1, 1]}
@@ -505,6 +506,26 @@ def test_half_precision_stays_half() -> None:
     assert {node.inputs[1].dtype for node in pruned.after.graph.find("Conv")} == {np.dtype(np.float16)}
     assert widths(pruned)["first"] == 4
     assert_twin(pruned, tolerance=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, ml_dtypes.bfloat16], ids=lambda dtype: np.dtype(dtype).name)
+def test_other_types_stay_what_they_are(dtype: type) -> None:
+    """Of bfloat16 this runtime multiplies nothing: norms and zeros tell which channels go."""
+    net = Net(dtype=dtype)
+    weight = net.rng.uniform(-1, 1, (4, 8))
+    weight[:, 2] = 0
+    y = net.op("Relu", net.op("MatMul", net.input("v", (2, 4)), weight.astype(dtype), name="first"))
+    y = net.op("Gemm", y, net.random(8, 6), net.random(6), name="second")
+    net.tell("last.out", (2, 3))
+    model = load(net.model(net.op("MatMul", y, net.random(6, 3), name="last")))
+    for options in ({"ratio": 0.5}, {"ratio": 0.5, "repair": False}, {}):
+        after = copy(model)
+        Prune(round_to=1, **options).run(after, context(after))
+        after.check()
+        types = {node.inputs[1].dtype for node in after.graph.nodes if len(node.inputs) > 1}
+        assert types == {np.dtype(dtype)}
+        first = next(iter(after.graph.nodes)).inputs[1].constant.shape
+        assert first == ((4, 4) if options else (4, 7))
 
 
 def test_weights_in_constant_nodes_and_behind_identity() -> None:
