@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from graphopt import ir
 from graphopt.cost.macs import Dims, counts_macs
 from graphopt.errors import DataError, ModelError
-from graphopt.runtime import tensor_shapes
+from graphopt.runtime import plausible_samples, tensor_shapes
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
@@ -45,9 +45,7 @@ def _missing(model: Model, inferred: Mapping[str, ir.Shape]) -> list[str]:
 def _measured(
     model: Model, names: Sequence[str], shapes: Mapping[str, Dims], custom_ops: Sequence[str]
 ) -> dict[str, Dims]:
-    from graphopt import data
-
-    samples = data.synthetic(model.signature.inputs, shapes, count=1, seed=0)
+    samples = plausible_samples(model, shapes, count=1)
     return tensor_shapes(model, names, next(iter(samples)).feeds, custom_ops=custom_ops)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphopt.data.element_types import is_float
 from graphopt.data.placement import Placement, placement
 from graphopt.data.ports import IMAGE_CHANNELS, Dims, fits, shape_text
 from graphopt.data.preprocess import Preprocess
@@ -113,18 +114,20 @@ def _cast(port: Port, rows: Rows) -> ToFeed:
     assert port.dtype is not None
     dtype = port.dtype
     lossless = rows.dtype.kind == dtype.kind and np.can_cast(rows.dtype, dtype)
-    if not (lossless or rows.dtype.kind == dtype.kind == "f"):
+    floats = is_float(rows.dtype) and is_float(dtype)
+    if not (lossless or floats or rows.dtype == dtype):
         raise DataError(
             f"{rows.where} holds {rows.dtype}, but input '{port.name}' takes {dtype}",
             hint=f"convert it with array.astype('{dtype}')",
         )
 
     def cast(row: np.ndarray, where: str) -> np.ndarray:
-        if dtype.kind == "f" and not np.isfinite(row).all():
+        if floats and not np.isfinite(row.astype(np.float64)).all():
             raise DataError(f"{where} holds NaN or infinite values", hint="remove such samples from the data")
         with np.errstate(over="ignore"):
             feed = row.astype(dtype, copy=False)
-        if dtype.kind == "f" and feed.dtype.itemsize < row.dtype.itemsize and not np.isfinite(feed).all():
+        narrower = floats and feed.dtype.itemsize < row.dtype.itemsize
+        if narrower and not np.isfinite(feed.astype(np.float64)).all():
             raise DataError(f"{where} holds values too large for {dtype}", hint="scale the data")
         return feed
 

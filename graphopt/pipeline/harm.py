@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from graphopt.data import is_float
 from graphopt.pipeline.flips import Flips
 from graphopt.pipeline.judged import Judged
 from graphopt.runtime import Session, classifier_output
@@ -115,7 +116,7 @@ class Harm:
         for batch, old in self._answered(self._floats):
             new = candidate.run(batch.feeds)
             for (name, value), there in zip(old.items(), names, strict=True):
-                if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+                if not isinstance(value, np.ndarray) or not is_float(value.dtype):
                     continue
                 if value.shape != new[there].shape:
                     return 100.0  # data-dependent sizes: the result is a different one

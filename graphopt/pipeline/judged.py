@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphopt.data import is_float
 from graphopt.pipeline.walls import find_walls
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class Judged:
     def __init__(self, model: Model) -> None:
         walls = find_walls(model)
         outputs = [t for t in model.graph.outputs if t.name not in walls.random]
-        floats = [t.name for t in outputs if t.dtype is None or t.dtype.kind == "f"]
+        floats = [t.name for t in outputs if t.dtype is None or is_float(t.dtype)]
         self._readers: dict[str, tuple[str, int]] = {}  # what reads an inner tensor, and where
         if not floats:
             wanted = set(walls.tensors)

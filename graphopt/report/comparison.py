@@ -74,6 +74,13 @@ def compare(
         raise ModelError(f"{a} and {b} have no output in common")
     watched = samples if progress is None else progress("comparing", samples, len(samples))
     scores = measure.answer(sessions[1], watched, sessions[0])
+    if scores.skipped == len(samples):
+        raise ModelError(f"{a} runs on none of the samples: {scores.failure}")
+    if scores.skipped:
+        first.warn(
+            f"{scores.skipped} of {len(samples)} samples were left out, because {a} does not run on them: "
+            f"{scores.failure}"
+        )
     differs = any(found.verdict() is Verdict.DIFFERENT for found in scores.differences.values())
     inner = _inner(first, second, samples) if layers or differs else None
     paired = runtime.paired_latency(*sessions, measure.first_feeds(samples)) if latency else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,13 @@ class Opened:
         return {} if found is None else found.as_dict()
 
     def synthetic(self) -> Samples:
-        """A few made-up samples."""
-        return data.synthetic(self.model.signature.inputs, self.shapes, SYNTHETIC_SAMPLES, 0)
+        """A few synthetic samples that the model takes; DataError when none fit."""
+        return self._synthetic
+
+    @cached_property
+    def _synthetic(self) -> Samples:
+        session = runtime.Session(self.model, optimization="disabled", **self._session)
+        return runtime.fit_samples(self.model, self.shapes, session.run, count=SYNTHETIC_SAMPLES)
 
     @property
     def session(self) -> dict[str, Any]:
