@@ -4,7 +4,7 @@ from graphopt.solve.allocate import Curve, Slopes, Spending, Use, fill, spend
 from graphopt.solve.amounts import STEPS, amount_at
 from graphopt.solve.elimination import Elimination, removal_curve
 from graphopt.solve.holdout import Unjudged, judges
-from graphopt.solve.least_squares import damping, fit, shrunk, squared_error
+from graphopt.solve.least_squares import Fit, damping, fit, shrunk, squared_error
 from graphopt.solve.limits import SAMPLES, gram_bytes, has_affordable_gram
 from graphopt.solve.polyadic import canonical, khatri_rao
 from graphopt.solve.reach import Reached, reach
@@ -26,6 +26,7 @@ __all__ = [
     "Aim",
     "Curve",
     "Elimination",
+    "Fit",
     "Inputs",
     "Reached",
     "Reduction",

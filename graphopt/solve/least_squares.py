@@ -64,12 +64,29 @@ def fit(gram: np.ndarray, cross: np.ndarray, current: np.ndarray, held: np.ndarr
 
     ``cross`` is (groups, n, outputs); ``held`` comes from ``damping``.
     """
-    damped = gram + held[:, :, None] * np.eye(gram.shape[1])
-    lower = np.linalg.cholesky(damped)
-    # W = W0 + (G + L)^-1 (B - G W0): what already fits stays exactly as it is
-    half = np.linalg.solve(lower, cross - gram @ current)
-    step: np.ndarray = np.linalg.solve(lower.transpose(0, 2, 1), half)
-    return current + step
+    return Fit(gram, held)(cross, current)
+
+
+class Fit:
+    """Damped least squares for several targets in turn: what they share is computed once.
+
+    ``gram`` is (groups, n, n); ``held`` comes from ``damping``.
+    """
+
+    def __init__(self, gram: np.ndarray, held: np.ndarray) -> None:
+        self._gram = gram
+        damped = gram + held[:, :, None] * np.eye(gram.shape[1])
+        size = np.sqrt(
+            np.diagonal(damped, axis1=1, axis2=2)
+        )  # inputs in units of their own size: no digits lost
+        both = size[:, :, None] * size[:, None, :]
+        self._inverse = np.linalg.inv(damped / both) / both
+
+    def __call__(self, cross: np.ndarray, current: np.ndarray) -> np.ndarray:
+        """Return the weights (groups, n, outputs) nearest to the targets, pulled towards ``current``."""
+        # W = W0 + (G + L)^-1 (B - G W0): what already fits stays exactly as it is
+        step: np.ndarray = self._inverse @ (cross - self._gram @ current)
+        return current + step
 
 
 def squared_error(gram: np.ndarray, cross: np.ndarray, energy: np.ndarray, weights: np.ndarray) -> float:

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from graphopt.solve import damping, fit
+from graphopt.solve import Fit, damping
 from graphopt.solve.least_squares import RELATIVE
 from graphopt.solve.reconstruct import DEPTHWISE
 
@@ -38,16 +38,16 @@ def fitted(
     ``start`` is a solution to go on from.
     """
     relative = (DEPTHWISE if task.is_depthwise else RELATIVE) / max(float(alive.mean()), 1e-3)
-    held = damping(gram, relative, bias=task.biased, rows=rows.count)
     clamped = any(math.isfinite(bound) for bound in task.seen)
+    fit = Fit(gram, damping(gram, relative, bias=task.biased, rows=rows.count))
     weights = start
     if weights is None or not clamped:
-        weights = fit(gram, rows.cross(rows.wanted(), task.biased), current, held)
+        weights = fit(rows.cross(rows.wanted(), task.biased), current)
     for _ in range(rounds if clamped else 0):
         wanted = _harmless(rows.targets, rows.come_to(weights, task.biased), task.seen)
         if rows.beside is not None:
             wanted = wanted - rows.beside
-        weights = fit(gram, rows.cross(wanted, task.biased), current, held)
+        weights = fit(rows.cross(wanted, task.biased), current)
     return weights
 
 
