@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphopt import stats
-from graphopt.errors import PassError
+from graphopt.errors import PassError, UsageError
 from graphopt.ir import Model, Node
 from graphopt.pipeline import Context, Contract, Plan, PlannedPass, option
 from graphopt.pipeline.patterns import matches_name, refuse_unmatched
@@ -15,6 +15,8 @@ from graphopt.pipeline.patterns import matches_name, refuse_unmatched
 from .rules import KEPT, LARGEST, constant_refusal, model_refusal, node_key, type_refusal
 from .surgery import convert
 from .types import ElementTypes
+
+HEADROOM = 4.0  # noise: two bits of the exponent, for samples that are larger than those at hand
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,15 @@ class Cast(PlannedPass):
     keep_ops: tuple[str, ...] = option(KEPT, "operators that stay float32")
     io: bool = option(False, "let inputs and outputs of the model become float16 too")
     ranges: bool = option(True, "keep float32 what comes near the largest float16 on the samples")
-    headroom: float = option(4.0, "how many times larger values may be than on the samples", minimum=1.0)
+    headroom: float = option(HEADROOM, "how many times larger values may be than on the samples", minimum=1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.ranges and self.headroom != HEADROOM:
+            raise UsageError(
+                "cast: headroom is room above measured ranges, and ranges=false measures none",
+                hint="leave one of them out",
+            )
 
     @property
     def keeps_signature(self) -> bool:

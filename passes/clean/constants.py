@@ -19,7 +19,7 @@ WORKSPACE = 2**26  # memory: bytes that one result may take on the way to what i
 
 # Quantization operators mark what a backend fuses, even between constants.
 QUANTIZATION = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
-NEVER_FOLDED = RANDOM | QUANTIZATION | {"Constant"}
+NEVER_FOLDED = RANDOM | QUANTIZATION | {"Constant", "Dropout"}  # Dropout may be in training mode
 
 
 def lift_constants(graph: Graph, view: View) -> None:

@@ -91,6 +91,8 @@ def _resize(node: Node, view: View) -> str | None:
     scales = view.constant(node.input(2 if node.op == "Resize" and view.model.opset >= 11 else 1))
     if scales is None or scales.size == 0 or np.any(scales != 1):
         return None
+    if node.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        return None  # it cuts a part out
     return _bypass(node, "a resize by one")
 
 

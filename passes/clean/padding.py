@@ -8,6 +8,7 @@ from graphopt.ir import Node
 from graphopt.passes.clean.rules import Rule, View
 
 WINDOWS = ("Conv", "AveragePool", "MaxPool")
+COUNTED_SINCE = 7  # fixed: the opset from which an AveragePool may count what it pads
 
 
 def _into_window(node: Node, view: View) -> str | None:
@@ -82,6 +83,8 @@ def _same_meaning(node: Node, window: Node, view: View) -> bool:
         value = float(node.attr("value", 0.0))
     if window.op == "MaxPool":
         return value == -np.inf and len(window.outputs) == 1 and not window.attr("ceil_mode", 0)
+    if window.op == "AveragePool" and view.model.opset < COUNTED_SINCE:
+        return False
     if window.op == "AveragePool":
         counted = window.attr("count_include_pad", 0) or not any(window.attr("pads") or [])
         return bool(counted and not window.attr("ceil_mode", 0) and value == 0)

@@ -124,6 +124,11 @@ def test_plans_replay_and_foreign_ones_are_refused() -> None:
         Cast().apply(ir.from_bytes(proto.SerializeToString()), foreign, ctx)
 
 
+def test_headroom_without_ranges_is_refused() -> None:
+    with pytest.raises(UsageError, match="headroom"):
+        Cast(ranges=False, headroom=2.0)
+
+
 def test_a_quantized_model_is_left_alone() -> None:
     net = Net(4)
     x = net.op("QuantizeLinear", net.op("Relu", net.input()), net.array(0.1), np.uint8(3))
