@@ -117,7 +117,9 @@ def fold_command(corpus: Path, models: Path | None, peers_only: bool, **shared: 
 @shared_options
 @click.option("--models", type=FOLDER, required=True, help="Folder of .onnx files, as exports.py writes it.")
 @click.option("--only", "pattern", default="*", show_default=True, help="Files whose names match.")
-@click.option("--seconds", default=8.0, show_default=True, help="Time of the interleaved runs of a network.")
+@click.option(
+    "--seconds", default=8.0, show_default=True, help="CPU time of the interleaved runs of a network."
+)
 def fusions_command(models: Path, pattern: str, seconds: float, **shared: Any) -> None:
     """What clean,fold-bn does to latency and to onnxruntime's fusions on exported networks."""
     chosen = [path for path in _models(models, models) if path.match(pattern)]
