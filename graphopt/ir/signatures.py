@@ -65,6 +65,21 @@ def signature(op: str, opset: int) -> Signature:
     return Signature(_parameters(schema.inputs), _parameters(schema.outputs))
 
 
+@cache
+def takes_float(op: str, index: int) -> bool:
+    """Whether a standard operator may read float32 at an input; True for one that is not known.
+
+    Files need not declare the types of inner tensors, but shapes and indices can be nothing but integers.
+    """
+    try:
+        schema = onnx.defs.get_schema(op)
+    except onnx.defs.SchemaError:
+        return True
+    if not schema.inputs:
+        return True
+    return "tensor(float)" in schema.inputs[min(index, len(schema.inputs) - 1)].types
+
+
 def _parameters(formals: Iterable[Any]) -> tuple[Parameter, ...]:
     return tuple(Parameter(f.type_str, HALF_TENSOR in f.types, f.option == VARIADIC) for f in formals)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 
-FASTER = 0.98  # of the float time: what a gain has to be below, beyond what measurements differ by
+FASTER = 0.98  # noise: of the float time; a gain is below, beyond what measurements differ by
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from graphopt.ir import Node, Tensor
-from graphopt.ir.schemas import takes_float
+from graphopt.ir.signatures import takes_float
 
 from .rules import JOINS
 

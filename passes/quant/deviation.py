@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from graphopt.ir import Array
     from graphopt.pipeline import Context
 
-LEAST = 1e-12  # relative noise power that counts as none
+LEAST = 1e-12  # noise: relative noise power that counts as none; one rounding of float32 makes 1e-15
 
 
 class Deviation:

@@ -27,8 +27,8 @@ MODES = ("activations", "weights")
 EXPONENT = 0.5  # with 1 all channels would be equal, and the weights that read them far from it
 LARGEST = 64.0  # factor; more would move the trouble into the weights
 DEAD = 1e-5  # of the largest channel; what never gets larger is left alone
-ROUNDS = 20  # over all layers, until the weights' factors stand still
-STILL = 1e-3
+ROUNDS = 20  # time: over all layers, until the weights' factors stand still
+STILL = 1e-3  # noise: relative change of a factor that no 8-bit scale can show
 
 
 def equalise(graph: Graph, items: Sequence[EqualiseItem], shapes: Shapes) -> list[str]:
@@ -65,7 +65,7 @@ def by_weights(model: ir.Model, shapes: Shapes) -> list[EqualiseItem]:
         change = 0.0
         for chain, total in zip(found, totals, strict=True):
             before, behind = _largest(chain)
-            usable = (before > 1e-8) & (behind > 1e-8)
+            usable = _are_alive(before) & _are_alive(behind)
             wanted = np.sqrt(np.where(usable, behind, 1.0) / np.where(usable, before, 1.0))
             factors = np.clip(total * wanted, 1.0 / LARGEST, LARGEST) / total
             _scale(model.graph, chain, factors)
@@ -74,6 +74,12 @@ def by_weights(model: ir.Model, shapes: Shapes) -> list[EqualiseItem]:
         if change < STILL:
             break
     return [_item(chain, total) for chain, total in zip(found, totals, strict=True)]
+
+
+def _are_alive(largest: Array) -> Array:
+    """Which channels have weights beside those of the largest."""
+    alive: Array = largest > DEAD * largest.max(initial=0.0)
+    return alive
 
 
 def _item(chain: Chain, factors: Array) -> EqualiseItem:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from .tuning import Tuned
 
-SAMPLES = 8  # that histograms are made of; more only cost time
-MOST = 24  # tensors shown
+SAMPLES = 8  # shown: that histograms are made of; more only cost time
+MOST = 24  # shown: tensors
 
 
 def show_storing(model: Model, items: Iterable[Item], ctx: Context) -> None:

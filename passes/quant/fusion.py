@@ -14,7 +14,7 @@ INTEGER = frozenset(
     {"QGemm", "MatMulIntegerToFloat", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul"}
 )
 ABSORBED = ("Relu", "Clip")
-LARGEST_LIST = 3
+LARGEST_LIST = 3  # shown: operators named in a sentence
 
 
 @dataclass(frozen=True)

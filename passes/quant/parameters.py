@@ -16,7 +16,7 @@ from graphopt.targets import Grid
 
 LEVELS = 255  # fixed: steps between the smallest and the largest uint8
 UINT8 = Grid("uint8", symmetric=False)
-SMALLEST_SPAN = 1e-12  # a narrower range is numerically zero; products of two scales stay normal float32
+SMALLEST_SPAN = 1e-12  # fixed: a narrower range is zero; products of two scales stay normal float32
 
 
 @dataclass(frozen=True)

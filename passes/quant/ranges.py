@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 POOLS = ("GlobalAveragePool", "AveragePool")
-FURTHEST = 4096.0  # between the spans of a pool's input and output; the kernels give up at 256 * positions
+FURTHEST = 4096.0  # fixed: between the spans of a pool's input and output; kernels give up at 256 * positions
 
 
 CALIBRATORS = ("minmax", "mean", "moving", "percentile", "entropy", "mse")

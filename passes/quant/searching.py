@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.pipeline import Context
 
-UNCHANGED = -70.0  # dB of noise up to which a rescaled float network counts as the same
+UNCHANGED = (
+    -70.0
+)  # noise: dB up to which a rescaled float network counts as the same; 8 bits make -50 at best
 GAIN = 1.0  # dB; less is gone once the weights are rounded with care
 ABSORBED = 0.1  # dB that absorbing has to gain: rounding of activations, for which nothing else makes up
-JUDGES = 32  # samples at most that tell whether changing channels helps
-PROXY_SAMPLES = 16  # that tell which layer costs most
-READMITTED = 8  # excluded layers at most that are tried in 8 bits again
+JUDGES = 32  # time: samples at most that say whether changing channels helps
+PROXY_SAMPLES = 16  # time: samples that say which layer costs most
+READMITTED = 8  # time: excluded layers at most that are tried in 8 bits again
 
 
 def choose_equalisation(

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from .draft import Drafter
 
-MOST = 3  # times that something is spared
+MOST = 3  # time: searches for a layer to leave float
 GAIN = 1.5  # dB that each has to bring: nearly a third of the noise
-HALF = 3.0  # dB
+HALF = 3.0  # theory: dB that half of the noise is below all of it
 QUIET = -30.0  # dB of noise below which nothing is looked for
-JUDGES = 16  # samples
+JUDGES = 16  # time: samples
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from graphopt.ir import Graph, Model, Node, infer_shapes
 
 from .items import Item, TensorItem, WeightItem, nodes_by_id
 
-FROM_OPSET = 21  # QuantizeLinear has had an output type of its own since then
+FROM_OPSET = 21  # fixed: QuantizeLinear has had an output type of its own since then
 
 
 def keep_sums_apart(model: Model, items: Iterable[Item]) -> None:

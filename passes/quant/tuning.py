@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from graphopt.ir import Array
     from graphopt.pipeline import Context
 
-SAMPLES = 128  # at most; more changed nothing
+SAMPLES = 128  # time: at most; more changed nothing
 HELD_OUT = 16  # the last of so many parts of the samples only judges
 REFIT = 0.01  # how much weights are held when they are fitted, of the mean variance of what they read
 POSITIONS = 32  # of each sample; twice as many for layers that read more than MANY numbers

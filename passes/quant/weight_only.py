@@ -20,11 +20,12 @@ from .placement import Refusal
 from .rules import LAYERS, is_product, layer_bias, layer_refusal, weight_axis
 
 OPSETS = {8: 13, 4: 21}  # of scales by channel, and of 4-bit integers
-BLOCK_OPSET = 21
+BLOCK_OPSET = 21  # fixed: of DequantizeLinear with blocks
 LARGEST = {8: 127, 4: 7}
 FRACTIONS = np.linspace(0.7, 1.0, 13)  # of the largest weight, tried as the end of the grid
-SMALLEST = 2.0**-60
-NAMED, FRAMED = 7, 150  # times that the new parts of a file hold a weight's name, and bytes of them besides
+SMALLEST = 2.0**-60  # fixed: scale of zeros; its products stay normal float32
+# fixed: times that the new parts of a file hold a weight's name, and bytes of them besides
+NAMED, FRAMED = 7, 150
 
 
 @dataclass(frozen=True)

@@ -81,3 +81,19 @@ def test_factors_do_not_pass_walls(wall: str) -> None:
         model.graph.outputs.append(conv.output)
     found = [chain.source.name for chain in chains(model.graph, ir.infer_shapes(model, {}))]
     assert "first" not in found
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-9])
+def test_weights_of_any_size_are_given_equal_channels(size: float) -> None:
+    """What counts as a dead channel depends on the others, not on the unit of the weights."""
+    net = Net(6)
+    x = net.op("Relu", net.conv(net.input(), (4, 3, 1, 1), name="made"))
+    model = ir.from_bytes(net.model(net.conv(x, (4, 4, 1, 1), name="read")).SerializeToString())
+    made, read = model.graph.find("Conv")
+    channels = np.array([1.0, 0.1, 0.02, 0.0], np.float32)[:, None, None, None]  # the last is dead
+    model.graph.set_constant(made, 1, (np.abs(made.inputs[1].constant) * channels * size).astype(np.float32))
+    model.graph.set_constant(read, 1, (np.ones_like(read.inputs[1].constant) * size).astype(np.float32))
+    (item,) = by_weights(model, {"x": (1, 3, 8, 8)})
+    first, second, third, dead = item.factors
+    assert first < second < third
+    assert dead == 1.0

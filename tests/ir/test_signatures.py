@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graphopt.ir.schemas import takes_float
+from graphopt.ir.signatures import takes_float
 
 
 @pytest.mark.parametrize(
