@@ -14,7 +14,7 @@ from .cells import Cell, cell_numbers
 from .coupling import Coupling
 from .walk import Slot
 
-AXES = 2  # of a constant that can follow channels; more do not occur
+AXES = 2  # fixed: axes of a constant that can follow channels; more do not occur
 
 
 class Usage:

@@ -18,7 +18,7 @@ from .slots import Slot as Slot
 
 Settled: TypeAlias = "tuple[int, ...]"  # operands whose channels a rule has dealt with
 NONE: Settled = ()
-DATA: Settled = (0,)
+DATA: Settled = (0,)  # fixed: the first operand alone
 
 EditKind = Literal["groups", "pad", "slice", "split", "gather", "sizes", "route", "norm_groups"]
 
