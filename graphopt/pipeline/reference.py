@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from graphopt.errors import DataError, ModelError
 from graphopt.pipeline.walls import find_walls
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from graphopt.ir import Model
     from graphopt.pipeline.context import Context
     from graphopt.runtime import Session
+
+KEPT_BYTES = 2**26  # of answers of the model before
 
 
 class Reference:
@@ -30,6 +34,8 @@ class Reference:
         self.outputs = tuple(p.name for p in model.signature.outputs if p.name not in self.walls.random)
         self.names = tuple(dict.fromkeys([*self.outputs, *self.walls.tensors]))
         self._level, self._session = self._opened(model)
+        self._kept: list[dict[str, Any]] = []
+        self._kept_bytes = 0
         if ctx.inputs.given is None:
             ctx.inputs.fit(self._session.run)
         self._samples = self._running(ctx.inputs.check)
@@ -49,7 +55,7 @@ class Reference:
         failure: ModelError | DataError | None = None
         for sample in samples:
             try:
-                self._session.run(sample.feeds)
+                self._keep(self._session.run(sample.feeds))
             except (ModelError, DataError) as error:
                 failure = failure or error
             else:
@@ -63,6 +69,21 @@ class Reference:
                 f"them: {failure}"
             )
         return taken
+
+    def _keep(self, outputs: dict[str, Any]) -> None:
+        """Keep what the model answers, unless that takes much memory: then it is run again to be compared."""
+        self._kept_bytes += sum(value.nbytes for value in outputs.values() if isinstance(value, np.ndarray))
+        self._kept.append(outputs)
+        if self._kept_bytes > KEPT_BYTES:
+            self._kept = []
+
+    def _answers(self) -> Iterator[dict[str, Any]]:
+        """What the model answers to each sample."""
+        if len(self._kept) == len(self._samples):
+            yield from self._kept
+            return
+        for sample in self._samples:
+            yield self._session.run(sample.feeds)
 
     def compare(self, model: Model, names: Sequence[str], level: str = "disabled") -> dict[str, Difference]:
         """Run both models on the samples, one after the other, and sum up how far ``names`` are apart."""
@@ -87,7 +108,7 @@ class Reference:
     def _run_with(self, other: Session, names: Sequence[str]) -> dict[str, Difference]:
         comparison = Comparison()
         samples = self._samples
-        for sample in self._ctx.progress("comparing with the model before", samples, len(samples)):
-            was = self._session.run(sample.feeds)
+        watched = self._ctx.progress("comparing with the model before", samples, len(samples))
+        for sample, was in zip(watched, self._answers(), strict=True):
             comparison.update({name: was[name] for name in names}, other.run(sample.feeds))
         return comparison.result()

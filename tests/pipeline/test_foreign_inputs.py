@@ -156,3 +156,24 @@ def _samples(*feeds: dict[str, np.ndarray]) -> Any:
             return map(str, rows)
 
     return Samples("given", Rows(), np.arange(len(feeds)), 1)
+
+
+def test_the_model_before_answers_each_sample_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless its answers are large: then it is run again, and nothing is kept."""
+    from graphopt import ir
+    from graphopt.pipeline import reference
+
+    text = f"{IR8} g (float[3,4] x) => (float[3,4] y) {{ y = Relu (x) }}"
+    model = ir.from_bytes(parse(text).SerializeToString())
+    samples = _samples(*({"x": np.full((3, 4), value, np.float32)} for value in (1.0, 2.0)))
+    runs = []
+    run = Session.run
+    monkeypatch.setattr(Session, "run", lambda self, feeds: runs.append(1) or run(self, feeds))
+    for limit, expected in ((2**26, 2 + 2 + 2), (50, 2 + 4 + 4)):
+        monkeypatch.setattr(reference, "KEPT_BYTES", limit)
+        runs.clear()
+        before = Reference(model, Context(Inputs(model, calibration=samples)))
+        for _ in range(2):
+            found = before.compare(model, ["y"])["y"]
+            assert found.max_abs == 0.0 and found.elements == 24 and found.peak == 2.0
+        assert len(runs) == expected
