@@ -36,9 +36,9 @@ from .rewrites import carry_out
 from .rules import LAYERS
 from .scheme import Scheme, opset_of, raise_opset, resolve
 from .selection import Selection, refusal_of
-from .sessions import host_sums
+from .sessions import assumptions, host_sums, in_words
 from .sizes import file_bytes, warn_of_growth
-from .static import StaticPlanner, assumptions
+from .static import StaticPlanner
 from .sums import keep_sums_apart
 from .telling import tell_fusion
 from .validation import refuse_violations
@@ -179,11 +179,11 @@ class Quant(PlannedPass):
         refuse_violations(model, ctx.target)
         tell_fusion(model, ctx)
         warn_of_growth(before, model, ctx)
-        if assumed := assumptions(self, ctx):
+        if assumed := assumptions(self.reduce_range, ctx):
             ctx.details["assumed"] = assumed
         show_rounding(refined.layers, labels, ctx)
-        if refined.said:
-            ctx.reported("; ".join(text for text in (ctx.summary, refined.said) if text))
+        said = (ctx.summary, refined.said, in_words(assumed))
+        ctx.reported("; ".join(text for text in said if text))
 
     def trials(self, model: Model, ctx: Context) -> Iterator[Trial]:
         """Yield each layer alone, with weights of 8 bits and of 4."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from graphopt import runtime
@@ -37,3 +37,17 @@ def host_sums(ctx: Context) -> str:
     Only for a target that runs here does this machine decide.
     """
     return runtime.pair_sums(runtime.machine()["isa"]) if runs_here(ctx) else "int32"
+
+
+def assumptions(reduce_range: str, ctx: Context) -> dict[str, str]:
+    """What is assumed of the processor that will run the result; nothing for a target that is elsewhere."""
+    if not runs_here(ctx) or reduce_range != "auto":
+        return {}
+    return {"isa": runtime.machine()["isa"], "sums": host_sums(ctx)}
+
+
+def in_words(assumed: Mapping[str, str]) -> str:
+    """What assumptions made of the weights; empty when they made nothing of them."""
+    if assumed.get("sums") != "int16":
+        return ""
+    return f"weights are kept small where sums in 16 bits would saturate, as on this {assumed['isa']}"

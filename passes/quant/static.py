@@ -27,7 +27,7 @@ from .prepare import prepare
 from .ranges import Calibrator
 from .scheme import Scheme, raise_opset
 from .searching import Budget, Found, choose_absorption, choose_equalisation
-from .sessions import host_sums, runs_here
+from .sessions import runs_here
 from .sparing import spare
 from .telling import tell_limits
 
@@ -93,6 +93,10 @@ class StaticPlanner:
         kept = read(Path(options.ranges), self.model, calibrator.label) if options.ranges else None
         if kept is not None:
             self.known = kept
+            if options.equalise != "auto" or not options.absorb:
+                ctx.warn(
+                    f"quant: channels are as {options.ranges} says, whatever equalise and absorb ask for"
+                )
             prepare(self.model, kept.items, ctx)
             return True
         make = partial(self.drafter, calibrator)
@@ -144,10 +148,3 @@ class StaticPlanner:
         return Drafter(
             self.model, scheme or self.scheme, refused, limit, ctx, calibrator, known, sums, samples
         )
-
-
-def assumptions(options: Quant, ctx: Context) -> dict[str, str]:
-    """What a plan assumes about the processor that will run it; nothing for a target that is elsewhere."""
-    if not runs_here(ctx) or options.reduce_range != "auto":
-        return {}
-    return {"isa": runtime.machine()["isa"], "sums": host_sums(ctx)}

@@ -106,6 +106,18 @@ def test_what_the_clock_leaves_float_keeps_the_budget(monkeypatch: pytest.Monkey
     assert not any("slower for it" in skip.reason for skip in ctx.skips)
 
 
+@pytest.mark.parametrize(
+    "options", [{"equalise": "weights"}, {"equalise": "none"}, {"absorb": False}], ids=str
+)
+def test_channels_of_a_file_are_said_to_stand(options: dict[str, Any], tmp_path: Path) -> None:
+    file, given = str(tmp_path / "ranges.json"), {"equalise": "auto", "absorb": True}
+    _, first = planned(network(), ranges=file, **given)
+    _, again = planned(network(), ranges=file, **given)
+    _, other = planned(network(), ranges=file, **{**given, **options})
+    said = [any("channels are as" in text for text in ctx.warnings) for ctx in (first, again, other)]
+    assert said == [False, False, True]
+
+
 def test_ranges_of_another_percentile_are_refused(tmp_path: Path) -> None:
     file = str(tmp_path / "ranges.json")
     planned(network(), calibrator="percentile", percentile=99.0, ranges=file)

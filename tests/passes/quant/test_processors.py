@@ -66,6 +66,7 @@ def test_files_for_other_targets_are_the_same_bytes_everywhere(
 def test_the_report_says_what_was_assumed_of_this_machine(machine: str) -> None:
     model, ctx = quantized(network())
     assert ctx.details["assumed"] == {"isa": machine, "sums": MACHINES[machine]}
+    assert (f"saturate, as on this {machine}" in ctx.summary) == (MACHINES[machine] == "int16")
     plain, _ = quantized(network(), reduce_range="none")
     assert (model.to_bytes() == plain.to_bytes()) == (MACHINES[machine] == "int32")
 
