@@ -11,7 +11,7 @@ from graphopt.runtime import Session
 from tests.passes.prune.oracle import context, copy, load
 from tests.passes.prune.wide_networks import plant, wide_network
 
-FAST, BLOCK = 30, 10
+FAST, ALL, BLOCK = 12, 30, 6
 
 OPTIONS: tuple[dict[str, object], ...] = (
     {"ratio": 0.5},
@@ -58,4 +58,10 @@ def check(seed: int) -> bool:
 
 @pytest.mark.parametrize("first", range(0, FAST, BLOCK))
 def test_defaults(first: int) -> None:
+    assert sum(check(seed) for seed in range(first, first + BLOCK)) >= BLOCK // 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(FAST, ALL, BLOCK))
+def test_defaults_at_length(first: int) -> None:
     assert sum(check(seed) for seed in range(first, first + BLOCK)) >= BLOCK // 3
