@@ -95,7 +95,7 @@ def removal_curve(readers: Sequence[Reading], channels: int) -> tuple[np.ndarray
             scale * sum(reader.remove(inputs[chosen].ravel(), group) for group, inputs in places)
             for reader, places, scale in readers
         ]
-        shares = np.sort(alone)[:chunk]
+        shares = np.maximum(np.sort(alone)[:chunk], 0.0)  # rounding may leave a cost below zero
         shares = np.cumsum(shares) / (shares.sum() or 1.0)
         curves.append(curves[-1][:, -1:] + np.outer(lost, shares))
         order.extend(chosen.tolist())

@@ -9,7 +9,8 @@ network's other branch (Y. He et al., 2017).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from graphopt.ir.residual import residual_sum
 from graphopt.solve.holdout import judges
 from graphopt.solve.least_squares import RELATIVE, damping, fit, squared_error
 from graphopt.stats import Frontier, Gram, Patches
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 DEPTHWISE = 1e-2  # damping with few rows for each channel, and nothing to lend weight to each other
 
@@ -46,6 +50,18 @@ class Aim:
         if bias is not None and (bias.constant is None or bias.constant.ndim > 1):
             return "its bias is computed or a matrix"
         return cls(node, patches, *_target(node, final))
+
+    def settled(self, changed: Frontier) -> Self:
+        """Return the same, aimed at the layer's own output where the sum it goes into broadcasts."""
+        if self.branch is None:
+            return self
+        source = self.node.inputs[0].name
+        values = next(changed.stream([source, self.branch]))
+        made = self.patches.result(values[source].shape, self.weight.shape)
+        return self if values[self.branch].shape == made else self._alone()
+
+    def _alone(self) -> Self:
+        return replace(self, target=self.node.output.name, branch=None)
 
     @property
     def biased(self) -> bool:

@@ -93,6 +93,13 @@ class Patches:
 
     # -- activations as rows ------------------------------------------------------------------------------
 
+    def result(self, shape: Sequence[int], weight: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of what the layer makes of an input of this shape, with weights of that shape."""
+        groups, _, outputs = self.shape(weight)
+        if not self.op.startswith("Conv"):
+            return (*shape[:-1], outputs)
+        return (shape[0], groups * outputs, *self._output_sizes(tuple(shape[2:])))
+
     def places(self, values: np.ndarray) -> int:
         """Return how many output positions there are for an input."""
         if not self.op.startswith("Conv"):

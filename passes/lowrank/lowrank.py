@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar
 
 from graphopt import ir
@@ -84,8 +84,22 @@ class LowRank(PlannedPass):
             raise UsageError(
                 f"lowrank takes one goal, not {' and '.join(given)}", hint=f"give one of {', '.join(GOALS)}"
             )
+        self._refuse_unheard(given)
         if self.shared and self.macs is None and self.params is None:
             raise UsageError("lowrank: shared needs a goal to share", hint="give macs or params")
+
+    def _refuse_unheard(self, goals: Sequence[str]) -> None:
+        """Refuse options that others leave without effect."""
+        usual = next(field.default for field in fields(self) if field.name == "max_drop")
+        if goals and self.max_drop != usual:
+            raise UsageError(
+                f"lowrank: max_drop decides how far to go, and so does {goals[0]}", hint="give one of the two"
+            )
+        if self.rank is not None and self.round_to is not None and self.rank % self.round_to:
+            raise UsageError(
+                f"lowrank: rank={self.rank} is no multiple of round_to={self.round_to}",
+                hint="leave round_to out, or give a rank that is",
+            )
 
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose how to split which layers; an item is one layer."""

@@ -93,7 +93,7 @@ class Choice:
             return self.dead_only()
         amount = amount_at(step)
         if not self.adds_up:
-            return self.keep(self._widths_at(amount))
+            return self.keep(self._widths_by(amount) if self.alike else self._widths_at(amount))
         goal = "macs" if predictor.size(self.coupling.keep_all()).macs else "params"
         return self.by_goal(goal, 1.0 - amount, predictor)[0]
 

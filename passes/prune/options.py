@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from graphopt.errors import UsageError
@@ -90,7 +90,31 @@ class Options(PlannedPass):
             raise UsageError(
                 f"prune takes one goal, not {' and '.join(given)}", hint=f"give one of {', '.join(GOALS)}"
             )
+        self._refuse_unheard()
         _ = self.scope  # a wrong ratio is told at once
+
+    def _refuse_unheard(self) -> None:
+        """Refuse options that others leave without effect."""
+        defaults = {field.name: field.default for field in fields(self)}
+        if self.goal and self.max_drop != defaults["max_drop"]:
+            raise UsageError(
+                f"prune: max_drop decides how far to go, and so does {self.goal}", hint="give one of the two"
+            )
+        if self.steps > 1 and not self.goal:
+            raise UsageError(
+                "prune: steps needs a goal to reach",
+                hint=f"give one of {', '.join(GOALS)}, or leave steps out",
+            )
+        if self.steps > 1 and not self.repair:
+            raise UsageError(
+                "prune: steps needs repair, which each step ends with", hint="leave one of them out"
+            )
+        for name in ("reduction", "normaliser"):
+            if self.importance == "obs" and getattr(self, name) != defaults[name]:
+                raise UsageError(
+                    f"prune: {name} is for scores of filters, and importance=obs has none",
+                    hint="give another importance, such as l2",
+                )
 
     @property
     def goal(self) -> str:

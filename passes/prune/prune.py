@@ -127,7 +127,7 @@ class Prune(Options):
 
     def for_trials(self) -> Self:
         """Prune without repair: hundreds of trials are carried out."""
-        return replace(self, repair=False)
+        return replace(self, repair=False, steps=1)
 
     def _block(self, ctx: Context) -> int:
         return ctx.target.block(runtime.machine()["isa"]) if self.round_to is None else self.round_to

@@ -125,9 +125,10 @@ class _Walk:
         if isinstance(task, str):
             self._mask(node)
             return
+        self._pruned.advance(cut)
+        task = task.settled(self._pruned)
         if self._targets is None or self._targets.find(task) is None:
             self._original.advance(cut)
-        self._pruned.advance(cut)
         rows = collect_rows(task, self._original, self._pruned, self._ctx.seed, then, self._targets)
         if rows is None:
             self._unjudged.add(label(node))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from graphopt.ir.residual import goes_into
 from graphopt.solve import Aim, has_affordable_gram
 
 from .slots import Slot
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ANYTHING = (-math.inf, math.inf)
 
@@ -26,6 +30,9 @@ class Task(Aim):
 
     seen: tuple[float, float]
     slots: tuple[Slot, ...]  # along which the weights follow the channels that the layer reads
+
+    def _alone(self) -> Self:
+        return replace(super()._alone(), seen=_seen(self.node.output))
 
     @property
     def is_depthwise(self) -> bool:

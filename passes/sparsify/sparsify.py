@@ -61,6 +61,11 @@ class Sparsify(PlannedPass):
             raise UsageError(f"sparsify takes one of ratio, threshold and pattern, not {' and '.join(given)}")
         if self.pattern is not None:
             Blocks.parse(self.pattern)
+        if self.ranking == "global" and (self.pattern or self.threshold) is not None:
+            raise UsageError(
+                f"sparsify: ranking=global shares out a ratio, and {given[0]} leaves none to share",
+                hint="leave ranking out, or give ratio",
+            )
 
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Decide how sparse each layer becomes; an item is one weight."""

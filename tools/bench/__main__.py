@@ -12,6 +12,7 @@ import click
 
 from tools.bench import corpus as corpus_runs
 from tools.bench import (
+    deep,
     fold,
     fusions,
     lowrank,
@@ -190,6 +191,15 @@ def scale_command(small: int, large: int, peers_only: bool, **shared: Any) -> No
     """Time and memory on generated residual graphs of two sizes."""
     with _session(**shared) as (session, finish):
         finish(scale.bench(session, small, large, not peers_only))
+
+
+@main.command("deep")
+@shared_options
+@click.option("--samples", default=deep.SAMPLES, show_default=True, help="Calibration samples.")
+def deep_command(samples: int, **shared: Any) -> None:
+    """What prune and lowrank take with their defaults on a ResNet-56 of random weights."""
+    with _session(need_peers=False, **shared) as (session, finish):
+        finish(deep.bench(session, samples))
 
 
 @main.command("lowrank")

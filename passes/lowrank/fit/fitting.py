@@ -100,6 +100,7 @@ def fit_all(
             continue
         old.advance(cut)
         new.advance(cut)
+        aim = aim.settled(new)
         sums = aim.collect(old, new, ctx.seed, then)
         if not (sums[0].count and sums[1].count):
             unjudged.add(label(node))

@@ -418,3 +418,12 @@ def test_a_layer_without_finite_values_is_split_by_its_weights_and_named() -> No
     model.check()
     assert {"good.1", "bad.1"} <= {node.name for node in model.graph.nodes}
     assert any("cannot fit 'bad'" in text for text in ctx.warnings)
+
+
+@pytest.mark.parametrize(
+    "options, what",
+    [({"macs": 0.5, "max_drop": 2.0}, "max_drop"), ({"rank": 10, "round_to": 4}, "multiple of round_to")],
+)
+def test_options_that_would_not_be_heard_are_refused(options: dict[str, object], what: str) -> None:
+    with pytest.raises(UsageError, match=what):
+        LowRank(**options)  # type: ignore[arg-type]

@@ -285,3 +285,19 @@ def test_a_goal_for_a_model_without_layers_is_missed() -> None:
     ctx = context(model)
     Prune(macs=0.5).plan(model, ctx)
     assert "prune can leave 1 of the macs at best" in ctx.missed[0]
+
+
+@pytest.mark.parametrize(
+    "options, what",
+    [
+        ({"macs": 0.5, "max_drop": 2.0}, "max_drop"),
+        ({"steps": 3}, "steps needs a goal"),
+        ({"macs": 0.5, "steps": 3, "repair": False}, "steps needs repair"),
+        ({"macs": 0.5, "importance": "obs", "reduction": "max"}, "reduction"),
+        ({"macs": 0.5, "importance": "obs", "normaliser": "none"}, "normaliser"),
+    ],
+)
+def test_options_that_would_not_be_heard_are_refused(options: dict[str, object], what: str) -> None:
+    with pytest.raises(UsageError, match=what):
+        Prune(**options)  # type: ignore[arg-type]
+    assert Prune(macs=0.5, steps=3).for_trials().steps == 1

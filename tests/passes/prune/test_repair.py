@@ -324,3 +324,23 @@ def test_one_sample_fits_nothing_and_proves_no_channel_constant() -> None:
     fresh = samples_of(model, 4, seed=99)
     np.testing.assert_array_equal(outputs(after, fresh), outputs(cut, fresh))
     assert any("fits no weights" in text for text in ctx.warnings)
+
+
+def broadcast(gated: bool) -> ir.Model:
+    """A pooled branch is added to a layer, or with ``gated`` a pooled layer is added to a branch."""
+    net = Net(0)
+    x = net.op("Relu", net.conv(net.input(), (8, 3, 3, 3), bias=True, name="first"))
+    pooled = net.op("GlobalAveragePool", net.conv(x, (6, 8, 1, 1), bias=True, name="pooled"))
+    second = net.conv(pooled if gated else x, (6, 6 if gated else 8, 1, 1), bias=True, name="second")
+    other = net.conv(x, (6, 8, 1, 1), bias=True, name="other") if gated else pooled
+    y = net.op("Relu", net.op("Add", second, other))
+    return load(net.model(net.conv(y, (4, 6, 1, 1), bias=True, name="last")))
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_sum_that_broadcasts_is_no_target(gated: bool) -> None:
+    model = broadcast(gated)
+    cut, _, plan = applied(model, Prune(ratio=0.4, round_to=1, repair=False))
+    after, ctx, _ = applied(model, Prune(ratio=0.4, round_to=1), plan)
+    assert any("fitted anew" in change.what for change in ctx.changes)
+    assert error(after, model) < error(cut, model)

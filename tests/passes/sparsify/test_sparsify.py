@@ -154,7 +154,14 @@ def test_a_name_that_matches_nothing_is_refused(options: dict[str, tuple[str, ..
 
 
 @pytest.mark.parametrize(
-    "options", [{"ratio": 0.5, "threshold": 0.1}, {"pattern": "4of2"}, {"pattern": "2:4"}]
+    "options",
+    [
+        {"ratio": 0.5, "threshold": 0.1},
+        {"pattern": "4of2"},
+        {"pattern": "2:4"},
+        {"pattern": "2of4", "ranking": "global"},
+        {"threshold": 0.1, "ranking": "global"},
+    ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
