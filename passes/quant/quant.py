@@ -143,7 +143,7 @@ class Quant(PlannedPass):
         if self.mode != "static":
             choice = {name: getattr(self, name) for name in ("mode", "bits", "block", "per_channel")}
             return plan_lighter(model, ctx, self.selection.refusal, limit=self.weight_limit(8, ctx), **choice)
-        scheme = resolve(ctx.target, self.activations, self.symmetric, self.per_channel)
+        scheme = self.scheme_of(ctx)
         before = model.snapshot()
         try:
             scheme = raise_opset(model, scheme, ctx.warn)
@@ -193,7 +193,7 @@ class Quant(PlannedPass):
         if self.mode != "static":
             raise UsageError(f"quant: layers are tried alone with mode=static, not with mode={self.mode}")
         self.selection.refuse_unmatched(model)
-        scheme = resolve(ctx.target, self.activations, self.symmetric, self.per_channel)
+        scheme = self.scheme_of(ctx)
         made, calibrator = model.copy(), self.calibrator_of(scheme)
         scheme = raise_opset(made, scheme, ctx.warn)
 
@@ -202,6 +202,10 @@ class Quant(PlannedPass):
             return Drafter(made, scheme, refused, limit, ctx, calibrator, sums=self.sums(ctx))
 
         yield from trials(made, drafter)
+
+    def scheme_of(self, ctx: Context) -> Scheme:
+        """The grids that are asked for; UsageError names what the target allows."""
+        return resolve(ctx.target, self.activations, self.symmetric, self.per_channel)
 
     def calibrator_of(self, scheme: Scheme) -> Calibrator:
         """How ranges follow from values on the grid of a scheme."""

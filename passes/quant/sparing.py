@@ -74,14 +74,14 @@ def _noisiest(drafter: Drafter, floats: dict[str, str], deviation: Deviation) ->
         is_past = noise(layers[middle:]) > whole - HALF
         few, many = (few, middle) if is_past else (middle, many)
     loudest = nodes[few]
-    for together in ((layers[few],), (layers[few], *_readers(loudest, set(layers)))):
+    for together in ((layers[few],), (layers[few], *readers_of(loudest, set(layers)))):
         gain = whole - noise(together)
         if gain >= GAIN:
             return Spared(together, gain)
     return None
 
 
-def _readers(node: Node, layers: set[str]) -> Iterator[str]:
+def readers_of(node: Node, layers: set[str]) -> Iterator[str]:
     """The ids of the layers that read what a layer makes, directly or behind something that is no layer.
 
     Each node is visited once, however many paths lead to it.

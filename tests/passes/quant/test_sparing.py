@@ -110,4 +110,4 @@ def test_every_node_behind_a_layer_is_visited_once() -> None:
     model = ir.from_bytes(net.model(x).SerializeToString())
     layers = [node.output.name for node in model.graph.find("Conv")]
     first = next(model.graph.find("Conv"))
-    assert sorted(sparing._readers(first, set(layers))) == sorted(layers[1:])
+    assert sorted(sparing.readers_of(first, set(layers))) == sorted(layers[1:])
