@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
 
+ALONE = 1.0  # seconds for timing a model that nothing is compared with
 SNR_LIMIT = 300.0  # dB; stands for "equal", which has no number in JSON
 
 
@@ -136,6 +137,11 @@ def decibels(differences: Mapping[str, Difference]) -> dict[str, float]:
 def first_feeds(samples: Samples) -> dict[str, np.ndarray]:
     """The inputs of the first sample, to time a model with."""
     return dict(next(iter(samples)).feeds)
+
+
+def latency(session: Session, samples: Samples) -> float:
+    """Milliseconds a run of one model takes, measured on the first sample."""
+    return runtime.latency(session, first_feeds(samples), seconds=ALONE).median_ms
 
 
 def paired_latency(before: Session, after: Session, samples: Samples) -> tuple[float, float]:

@@ -78,6 +78,7 @@ def details(verdicts: Sequence[Verdict]) -> str:
 @click.option("--passes", "specs", multiple=True, help="Specs to try (default: the exact passes).")
 @click.option("--all", "every", is_flag=True, help="The exact passes and all others.")
 @click.option("--only", default="", help="Only cases whose name holds this text.")
+@click.option("--every", "step", type=click.IntRange(min=1), default=1, help="Only one case in so many.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--limit", type=float, default=60.0, show_default=True, help="Seconds a case may take.")
 @click.option(
@@ -89,6 +90,7 @@ def main(
     specs: Sequence[str],
     every: bool,
     only: str,
+    step: int,
     workers: int,
     limit: float,
     output: Path | None,
@@ -99,7 +101,7 @@ def main(
         cases += [
             made for case in cases if (made := frozen(case)) is not None and has_weights(made.content())
         ]
-    cases = [case for case in cases if only in case.name]
+    cases = [case for case in cases if only in case.name][::step]
     chosen = (EXACT, *LOSSY) if every else tuple(specs) or (EXACT,)
     work = tasks(cases, chosen)
     done = 0
