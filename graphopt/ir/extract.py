@@ -35,7 +35,12 @@ def extract(model: Model, nodes: Sequence[Node], outputs: Sequence[Tensor]) -> b
     return b"".join(attach(proto.SerializeToString(), model.weights.marker, model.weights.payloads))
 
 
-def part(model: Model, known: Mapping[str, np.ndarray], wanted: Sequence[str]) -> ModelProto:
+def part(
+    model: Model,
+    known: Mapping[str, np.ndarray],
+    wanted: Sequence[str],
+    tensors: Mapping[str, Tensor] | None = None,
+) -> ModelProto:
     """Return the weightless proto of what computes ``wanted`` from ``known``, without declared outputs.
 
     ``known`` are values of tensors, the model's inputs among them; only their types and numbers of axes
@@ -46,7 +51,7 @@ def part(model: Model, known: Mapping[str, np.ndarray], wanted: Sequence[str]) -
     proto = ModelProto()
     proto.CopyFrom(model.header)
     proto.graph.CopyFrom(graph.header)
-    nodes = _between(graph, known, wanted)
+    nodes = _between(graph, known, wanted, tensors or {})
     proto.graph.node.extend(exporter.node(node) for node in nodes)
     initializers = set(graph.initializers)
     given: dict[str, np.ndarray] = {}
@@ -71,11 +76,17 @@ def reads(node: Node) -> Iterator[Tensor]:
             yield from inner.inputs
 
 
-def _between(graph: Graph, known: Mapping[str, np.ndarray], wanted: Sequence[str]) -> list[Node]:
+def _between(
+    graph: Graph, known: Mapping[str, np.ndarray], wanted: Sequence[str], tensors: Mapping[str, Tensor]
+) -> list[Node]:
     """The nodes of the main graph that ``wanted`` needs, given ``known``."""
-    names = set(wanted)
-    waiting = [node for node in graph.nodes if any(out.name in names for out in node.outputs)]
+    found = {name: tensors[name].producer for name in wanted if name in tensors}
+    waiting = [node for node in found.values() if node is not None and node.graph is graph]
+    names = {name for name in wanted if found.get(name) not in waiting}
+    if names:
+        waiting += [node for node in graph.nodes if any(out.name in names for out in node.outputs)]
     taken = dict.fromkeys(waiting)
+    waiting = list(taken)
     while waiting:
         for tensor in reads(waiting.pop()):
             maker = tensor.producer

@@ -179,15 +179,21 @@ class Model:
         """Return a model of its own that shares the weights."""
         return Model(self.proto(), self.weights, self.path)
 
-    def part(self, known: Mapping[str, np.ndarray], wanted: Sequence[str]) -> Model:
+    def part(
+        self,
+        known: Mapping[str, np.ndarray],
+        wanted: Sequence[str],
+        tensors: Mapping[str, Tensor] | None = None,
+    ) -> Model:
         """Return the part that computes the tensors ``wanted`` from values of other tensors.
 
         ``known`` holds such values by name; what the part reads of them becomes its inputs, with their type
-        and number of axes.  It declares no outputs: a session asks for them by name.
+        and number of axes.  It declares no outputs: a session asks for them by name.  ``tensors`` are those
+        of the graph by name, for who asks for many parts: without, all nodes are gone through.
         """
         from graphopt.ir.extract import part
 
-        return Model(part(self, known, wanted), self.weights, self.path)
+        return Model(part(self, known, wanted, tensors), self.weights, self.path)
 
     def replace(self, proto: ModelProto) -> None:
         """Become another weightless proto that refers to the same weight store."""

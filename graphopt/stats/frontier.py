@@ -39,6 +39,7 @@ class Frontier:
         self._open = open_session
         self._limit = limit
         self._kept: list[Arrays] | None = None
+        self._tensors = {tensor.name: tensor for node in model.graph.nodes for tensor in node.outputs}
 
     @property
     def samples(self) -> int:
@@ -83,7 +84,9 @@ class Frontier:
         start = self._start()
         example = next(start)
         computed = [name for name in names if name not in example]
-        session = self._open(self._model.part(example, computed), computed) if computed else None
+        session = (
+            self._open(self._model.part(example, computed, self._tensors), computed) if computed else None
+        )
         for known in (example, *start):
             made = {}
             if session is not None:
