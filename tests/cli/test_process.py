@@ -86,7 +86,7 @@ def test_ctrl_c_ends_with_130(tmp_path: Path, tiny: Path) -> None:
         assert process.stderr.readline() == "working\n"
         process.send_signal(signal.SIGINT)
         err = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "interrupted" in err and "Traceback" not in err
 
 
@@ -116,7 +116,7 @@ def test_a_signal_while_writing_leaves_nothing(tmp_path: Path, tiny: Path, numbe
         assert len(list(tmp_path.iterdir())) == 2  # the model and a draft folder
         process.send_signal(number)
         err = process.stderr.read()
-    assert process.returncode == code
+    assert process.returncode == code, err
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == [tiny]
 
