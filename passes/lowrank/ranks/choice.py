@@ -39,6 +39,7 @@ class Chooser:
 
     def spend(self, use: Use, whole: float, fraction: float) -> tuple[Chosen, bool]:
         """Leave ``fraction`` of ``whole``, of which every layer takes its ``use``."""
+        whole = whole or 1.0  # nothing is used: any share is left
         present = np.array([use(offer, None) for offer in self.offers])
         rest = whole - float(present.sum())
         menus = [

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+import graphopt
 from graphopt import ir
 from graphopt.passes.lowrank.ranks.choice import Chosen
 from graphopt.passes.lowrank.ranks.search import FURTHER, most_harmless
+from tests.corpus._net import Net
+from tests.passes.lowrank.nets import load
 from tests.passes.lowrank.test_lowrank import residual
 
 STEPS: list[Chosen] = [(None,) * step for step in range(40)]  # told apart by their length
@@ -52,3 +55,12 @@ def test_where_the_first_step_fails_no_other_is_tried() -> None:
 
 def test_where_the_first_step_passes_only_after_fitting_it_is_taken() -> None:
     assert found(Scale(30.0, 0.9)) == 1
+
+
+@pytest.mark.parametrize("spec", ["lowrank", "lowrank:macs=0.7", "lowrank:params=0.7"])
+def test_a_model_without_layers_stays_as_it_is(spec: str) -> None:
+    """There are no MACs and no parameters to take a share of."""
+    net = Net()
+    model = net.model(net.op("Relu", net.input()))
+    result = graphopt.optimize(load(model), spec, latency=False)
+    assert [node.op for node in result.model.graph.nodes] == ["Relu"]
