@@ -106,7 +106,7 @@ def test_samples_beat_weights_and_fitting_beats_not_fitting() -> None:
 def test_without_samples_it_is_the_singular_value_decomposition_of_the_weights() -> None:
     net = Net(1)
     model = load(net.model(net.gemm(net.input("x", (4, 20)), (30, 20), bias=(30,), transB=1, name="fc")))
-    after, _, plan = run(model, LowRank(rank=6, **SMALL), context(model))
+    after, _, plan = run(model, LowRank(rank=6, min_channels=8), context(model))
     (item,) = plan.items
     weight = next(model.graph.find("Gemm")).inputs[1].constant
     left, values, right = np.linalg.svd(weight, full_matrices=False)
@@ -155,9 +155,9 @@ def test_energy_bounds_the_error_of_every_layer() -> None:
 
 def test_one_rank_for_all() -> None:
     model = residual()
-    _, ctx, plan = run(model, LowRank(rank=7, **SMALL))
+    _, ctx, plan = run(model, LowRank(rank=7, min_channels=8))
     assert {tuple(item["ranks"]) for item in plan.items} <= {(7,), (7, 7)}
-    _, ctx, plan = run(model, LowRank(rank=500, **SMALL))
+    _, ctx, plan = run(model, LowRank(rank=500, min_channels=8))
     assert not plan.items
     assert any("rank=500 is not below the full rank 72 of first" in text for text in ctx.warnings)
 
