@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphopt.pipeline.context import Progress, silent
-from graphopt.pipeline.output import default_output as output_beside
-from graphopt.pipeline.recipe import Recipe, read, turns_of
-from graphopt.pipeline.request import make_request, recipe_flags
+from graphopt.pipeline.contract.context import Progress, silent
+from graphopt.pipeline.run.output import default_output as output_beside
+from graphopt.pipeline.spec.recipe import Recipe, read, turns_of
+from graphopt.pipeline.spec.request import make_request, recipe_flags
 
 if TYPE_CHECKING:
+    from graphopt.analysis.comparison import Comparison, compare
+    from graphopt.analysis.evaluation import Evaluation, evaluate
+    from graphopt.analysis.inspection import Inspection, inspect
+    from graphopt.analysis.sensitivity.study import sensitivity
     from graphopt.data import Samples
     from graphopt.ir import Model
-    from graphopt.pipeline.sensitivity import sensitivity
-    from graphopt.report.comparison import Comparison, compare
-    from graphopt.report.evaluation import Evaluation, evaluate
-    from graphopt.report.inspection import Inspection, inspect
-    from graphopt.report.pages import report
-    from graphopt.report.record import Record
-    from graphopt.report.sensitivity import Sensitivity
+    from graphopt.record.record import Record
+    from graphopt.record.sensitivity import Sensitivity
+    from graphopt.report.export.pages import report
 
 __all__ = [
     "Comparison",
@@ -45,24 +45,23 @@ __all__ = [
 
 
 _ELSEWHERE = {
-    "Comparison": "comparison",
-    "compare": "comparison",
-    "Evaluation": "evaluation",
-    "evaluate": "evaluation",
-    "Inspection": "inspection",
-    "inspect": "inspection",
-    "Sensitivity": "sensitivity",
-    "report": "pages",
+    "Comparison": "analysis.comparison",
+    "compare": "analysis.comparison",
+    "Evaluation": "analysis.evaluation",
+    "evaluate": "analysis.evaluation",
+    "Inspection": "analysis.inspection",
+    "inspect": "analysis.inspection",
+    "Sensitivity": "record.sensitivity",
+    "sensitivity": "analysis.sensitivity.study",
+    "report": "report.export.pages",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import the functions that only look at models when they are used; optimizing needs none of them."""
-    if name == "sensitivity":
-        return importlib.import_module("graphopt.pipeline.sensitivity").sensitivity
     if name not in _ELSEWHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"graphopt.report.{_ELSEWHERE[name]}"), name)
+    return getattr(importlib.import_module(f"graphopt.{_ELSEWHERE[name]}"), name)
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def run(
     if default_output and "output" not in values and "output" not in recipe.flags:
         values["output"] = output_beside(Path(str(model)))
     request = make_request(model, turns, recipe, {**values, **surroundings})
-    from graphopt.pipeline.run import Run
+    from graphopt.pipeline.run.run import Run
 
     finished = Run(request).execute()
     return Result(finished.model, finished.record)

@@ -43,7 +43,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def images_drawn_once() -> Iterator[None]:
     """Draw each synthetic image once a session: it depends on its size and its generator's state alone."""
     module: Any = importlib.import_module(
-        "graphopt.data.synthetic"
+        "graphopt.data.sources.synthetic"
     )  # the package has a function of that name
     drawn: OrderedDict[tuple[object, ...], tuple[np.ndarray, Any]] = OrderedDict()
 
@@ -222,7 +222,7 @@ def fakes() -> SimpleNamespace:
 @pytest.fixture
 def registry() -> Any:
     """A registry of the fake passes alone."""
-    from graphopt.pipeline.registry import Registry
+    from graphopt.pipeline.spec.registry import Registry
 
     def loader(owner: type[Pass]) -> Callable[[], type[Pass]]:
         return lambda: owner
@@ -233,10 +233,10 @@ def registry() -> Any:
 @pytest.fixture
 def installed(registry: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The fake passes as if they were the only installed ones."""
-    import graphopt.pipeline.registry
-    import graphopt.pipeline.run
+    import graphopt.pipeline.run.run
+    import graphopt.pipeline.spec.registry
 
-    for module in (graphopt.pipeline.registry, graphopt.pipeline.run):
+    for module in (graphopt.pipeline.spec.registry, graphopt.pipeline.run.run):
         monkeypatch.setattr(module, "passes", lambda: registry)
     return registry
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import networkx
 import pytest
 
 if sys.version_info >= (3, 11):
@@ -22,16 +23,19 @@ ROOMS = ROOT / "passes"
 # A module imports only what stands left of it.
 ORDER = (
     "errors",
+    "util",
     "ir",
+    "record",
     "data",
     "runtime",
-    "tasks",
-    "stats",
+    "metrics",
+    "calibration",
     "cost",
     "solve",
     "targets",
-    "report",
     "pipeline",
+    "analysis",
+    "report",
     "api",
     "cli",
 )
@@ -177,3 +181,84 @@ def absolute_imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             yield node.module
+
+
+MOST_FILES = 14  # Python files in a folder
+# Files that know each other for types alone: a graph, its nodes and its tensors; a model and its checker.
+INHERENT = (
+    {"graphopt.ir.graph", "graphopt.ir.node", "graphopt.ir.tensor"}
+    | {"graphopt.ir.traversal", "graphopt.ir.io.weights"},
+    {"graphopt.ir.model", "graphopt.ir.analysis.checker"},
+)
+
+
+def modules() -> dict[str, Path]:
+    """Every file of the engine and of the passes by its dotted name."""
+    named = {}
+    for top in (ENGINE, ROOMS):
+        for path in sources(top):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            named[f"graphopt.{name}" if top == ROOMS else name] = path
+    return named
+
+
+def imported_at_once(tree: ast.AST, *, types: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The import statements that run when a file is imported; with ``types`` also those for types alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        elif not isinstance(node, ast.If) or types or ast.unparse(node.test) != "TYPE_CHECKING":
+            yield from imported_at_once(node, types=types)
+
+
+def import_graph(*, types: bool) -> networkx.DiGraph:
+    """Which file imports which."""
+    files, graph = modules(), networkx.DiGraph()
+    for name, path in files.items():
+        package = name if path.stem == "__init__" else name.rpartition(".")[0]
+        for node in imported_at_once(ast.parse(path.read_text(encoding="utf-8")), types=types):
+            if isinstance(node, ast.Import):
+                graph.add_edges_from((name, alias.name) for alias in node.names if alias.name in files)
+                continue
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                target = f"{base}.{alias.name}" if f"{base}.{alias.name}" in files else base
+                if target in files and target != name:
+                    graph.add_edge(name, target)
+    return graph
+
+
+def circles(graph: networkx.DiGraph) -> list[set[str]]:
+    return [part for part in networkx.strongly_connected_components(graph) if len(part) > 1]
+
+
+def test_a_planted_circle_of_files_is_found() -> None:
+    graph = import_graph(types=False)
+    assert graph.has_edge("graphopt.ir", "graphopt.ir.model")
+    graph.add_edge("graphopt.ir.model", "graphopt.ir")
+    assert any(part >= {"graphopt.ir", "graphopt.ir.model"} for part in circles(graph))
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert not circles(import_graph(types=False))
+
+
+def test_files_know_each_other_for_types_only_where_that_is_inherent() -> None:
+    assert [part for part in circles(import_graph(types=True)) if part not in INHERENT] == []
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in modules().values()}), ids=name_of)
+def test_folders_are_small_and_say_what_is_in_them(folder: Path) -> None:
+    files = sorted(folder.glob("*.py"))
+    assert len(files) <= MOST_FILES
+    if folder in (ENGINE, ROOMS) or len(files) < 3:
+        return
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    named = re.findall(r"^- ``(\w+)``: \S", text, re.MULTILINE)
+    inside = {path.stem for path in files if not path.stem.startswith("__")}
+    assert folder.name == "cli" or sorted(named) == sorted(
+        inside | {path.parent.name for path in folder.glob("*/__init__.py")}
+    )

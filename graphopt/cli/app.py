@@ -33,7 +33,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Our own commands, then those that rooms register."""
-        from graphopt.pipeline.registry import commands
+        from graphopt.pipeline.spec.registry import commands
 
         return [*COMMANDS, *(name for name in commands().names if name not in COMMANDS)]
 
@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
         if name in COMMANDS:
             command: click.Command = importlib.import_module(f"graphopt.cli.{name}").command
             return command
-        from graphopt.pipeline.registry import commands
+        from graphopt.pipeline.spec.registry import commands
 
         registry = commands()
         return registry.load(name) if name in registry.names else None
@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        from graphopt.pipeline.registry import commands
+        from graphopt.pipeline.spec.registry import commands
 
         registry = commands()
         rooms = [name for name in registry.names if name not in COMMANDS]

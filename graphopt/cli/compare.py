@@ -26,7 +26,7 @@ from graphopt.cli.console import Console
 def command(a: str, b: str, json: bool | None, quiet: bool | None, **options: Any) -> None:
     """Show how far model B is from model A: its numbers, size, MACs and speed, and where they part."""
     from graphopt import api
-    from graphopt.pipeline.output import check_text
+    from graphopt.pipeline.run.output import check_text
 
     overlay, every = options.pop("overlay"), bool(options["layers"])
     if overlay is not None:
@@ -35,12 +35,12 @@ def command(a: str, b: str, json: bool | None, quiet: bool | None, **options: An
     console = Console(quiet=bool(quiet))
     found = api.compare(a, b, progress=console.progress, announce=console.announce, **flags.looking(options))
     if overlay is not None and found.inner is not None:
-        from graphopt.report.overlay import divergence_overlay, write_overlay
+        from graphopt.report.export.overlay import divergence_overlay, write_overlay
 
         write_overlay(Path(overlay), divergence_overlay(found.inner))
     if json:
         flags.print_json(found.to_json())
         return
-    from graphopt.report.view import print_comparison
+    from graphopt.report.terminal.models import print_comparison
 
     print_comparison(found, every=every)

@@ -55,6 +55,6 @@ def command(model: str, data: str, json: bool | None, quiet: bool | None, **opti
     if json:
         flags.print_json(found.to_json())
         return
-    from graphopt.report.evaluation_view import print_evaluation
+    from graphopt.report.terminal.evaluation import print_evaluation
 
     print_evaluation(found)

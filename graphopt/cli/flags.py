@@ -113,7 +113,7 @@ def texts(values: Sequence[str] | None) -> tuple[str, ...]:
 
 def looking(options: dict[str, Any]) -> dict[str, Any]:
     """The flags of inspect, compare and evaluate as their Python functions take them."""
-    from graphopt.pipeline.request import parse_shapes, usable_processors
+    from graphopt.pipeline.spec.request import parse_shapes, usable_processors
 
     found = given({name: value for name, value in options.items() if name != "debug"})
     if "preprocess" in found and "data" in options and "data" not in found:

@@ -13,7 +13,7 @@ from graphopt.cli import flags
 from graphopt.cli.console import Console
 
 if TYPE_CHECKING:
-    from graphopt.report.inspection import Inspection
+    from graphopt.analysis.inspection import Inspection
 
 
 @click.command("inspect", short_help="Show what is in a model.")
@@ -59,15 +59,15 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
     if json:
         flags.print_json(found.to_json())
         return
-    from graphopt.report.view import print_inspection
+    from graphopt.report.terminal.models import print_inspection
 
     print_inspection(found, every=bool(every))
 
 
 def _overlays(model: Path, texts: Sequence[str]) -> list[tuple[str, Path]]:
     """The values to write and where; wrong names and places are said before the work."""
-    from graphopt.pipeline.output import check_text
-    from graphopt.report.overlay import check_value
+    from graphopt.pipeline.run.output import check_text
+    from graphopt.report.export.overlay import check_value
 
     found = []
     for text in texts:
@@ -82,7 +82,7 @@ def _overlays(model: Path, texts: Sequence[str]) -> list[tuple[str, Path]]:
 def _copy(model: str, file: str | None) -> Path | None:
     if file is None:
         return None
-    from graphopt.pipeline.output import check_output
+    from graphopt.pipeline.run.output import check_output
 
     check_output(Path(file), Path(model), force=False)
     return Path(file)
@@ -92,14 +92,14 @@ def _page(model: Path, file: str | None, copy: Path | None) -> Path | None:
     """Where the page is written; a wrong place is said before the work."""
     if file is None:
         return None
-    from graphopt.pipeline.output import check_text
+    from graphopt.pipeline.run.output import check_text
 
     check_text("--html", Path(file), {"MODEL": model, "--annotate": copy}, (".html",))
     return Path(file)
 
 
 def _write_page(found: Inspection, model: Path, page: Path) -> None:
-    from graphopt.pipeline.output import sha256
+    from graphopt.pipeline.run.output import sha256
 
     found.write(page, command=("graphopt", *sys.argv[1:]), model_sha256=sha256(model))
 
@@ -108,7 +108,7 @@ def _write(found: Inspection, model: str, overlays: Sequence[tuple[str, Path]], 
     if not overlays and copy is None:
         return
     from graphopt import ir
-    from graphopt.report.overlay import annotated, layer_overlay, write_overlay
+    from graphopt.report.export.overlay import annotated, layer_overlay, write_overlay
 
     for value, file in overlays:
         write_overlay(file, layer_overlay(found, value))

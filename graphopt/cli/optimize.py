@@ -119,7 +119,7 @@ def command(model: str, **options: Any) -> int:
         busy=console.busy,
         announce=console.announce,
     )
-    from graphopt.report.table import print_record
+    from graphopt.report.terminal.run import print_record
 
     print_record(result.report, verbose=verbose)
     if result.report.output is not None:

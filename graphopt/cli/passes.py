@@ -10,7 +10,7 @@ from graphopt.cli import flags
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Pass
-    from graphopt.pipeline.registry import Broken
+    from graphopt.pipeline.spec.registry import Broken
 
 
 @click.command("passes", short_help="List the passes, or show one.")
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @flags.switch("--debug", "Show the traceback of an error.")
 def command(name: str | None, json: bool | None, debug: bool | None) -> None:
     """List the installed passes; with NAME, show its options, their defaults and its contract."""
-    from graphopt.pipeline.registry import passes
+    from graphopt.pipeline.spec.registry import passes
 
     registry = passes()
     if json:
@@ -31,8 +31,8 @@ def command(name: str | None, json: bool | None, debug: bool | None) -> None:
 
 
 def _print_all(found: dict[str, Any]) -> None:
-    from graphopt.pipeline.registry import Broken
-    from graphopt.report.text import print_table
+    from graphopt.pipeline.spec.registry import Broken
+    from graphopt.report.terminal.text import print_table
 
     rows = []
     for name, item in found.items():
@@ -44,7 +44,7 @@ def _print_all(found: dict[str, Any]) -> None:
 
 
 def _print_one(owner: type[Pass]) -> None:
-    from graphopt.report.text import print_line, print_table
+    from graphopt.report.terminal.text import print_line, print_table
 
     print_line(f"{owner.name}: {owner.summary()}")
     print_line(f"contract: {owner.contract.value}")
@@ -61,7 +61,7 @@ def _print_one(owner: type[Pass]) -> None:
 def _print_json(owners: list[Any]) -> None:
     import json
 
-    from graphopt.pipeline.registry import Broken
+    from graphopt.pipeline.spec.registry import Broken
 
     click.echo(json.dumps([_broken(o) if isinstance(o, Broken) else _as_json(o) for o in owners], indent=1))
 
@@ -84,7 +84,7 @@ def _as_json(owner: type[Pass]) -> dict[str, Any]:
 
 
 def _default(value: object) -> str:
-    from graphopt.pipeline.options import to_text
+    from graphopt.pipeline.contract.options import to_text
 
     text = to_text(value)
     return text if isinstance(text, str) else "|".join(text) or "empty"

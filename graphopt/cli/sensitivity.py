@@ -11,7 +11,7 @@ from graphopt.cli import flags
 from graphopt.cli.console import Console
 
 if TYPE_CHECKING:
-    from graphopt.report.sensitivity import Sensitivity
+    from graphopt.record.sensitivity import Sensitivity
 
 _EXAMPLES = """\b
 Examples:
@@ -59,8 +59,8 @@ Examples:
 def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -> None:
     """Carry out each thing a pass can do to MODEL alone, and show what it does to the outputs."""
     from graphopt import api
-    from graphopt.pipeline.request import usable_processors
-    from graphopt.report.lineplot import write_plot
+    from graphopt.pipeline.spec.request import usable_processors
+    from graphopt.report.html.charts.sensitivity import write_plot
 
     csv, plot, overlay = (_file(options.pop(name)) for name in ("csv", "plot", "overlay"))
     _check_files(Path(model), csv, plot, overlay)
@@ -85,7 +85,7 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
     if json:
         flags.print_json(found.to_json())
         return
-    from graphopt.report.sensitivity_view import print_sensitivity
+    from graphopt.report.terminal.sensitivity import print_sensitivity
 
     print_sensitivity(found)
 
@@ -96,7 +96,7 @@ def _file(name: str | None) -> Path | None:
 
 def _check_files(model: Path, csv: Path | None, plot: Path | None, overlay: Path | None) -> None:
     """Say before the work that a result could not be written."""
-    from graphopt.pipeline.output import check_text
+    from graphopt.pipeline.run.output import check_text
 
     if csv is not None:
         check_text("--csv", csv, {"MODEL": model, "--plot": plot}, (".csv",))
@@ -108,6 +108,6 @@ def _check_files(model: Path, csv: Path | None, plot: Path | None, overlay: Path
 
 def _write_overlay(file: Path, found: Sensitivity, model: str) -> None:
     from graphopt import ir
-    from graphopt.report.overlay import sensitivity_overlay, write_overlay
+    from graphopt.report.export.overlay import sensitivity_overlay, write_overlay
 
     write_overlay(file, sensitivity_overlay(found, ir.load(Path(model))))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
-    from graphopt.report.record import Record
+    from graphopt.record.record import Record
 
 _PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",

@@ -1,13 +1,17 @@
-"""What models cost: nodes, parameters, multiply-accumulates and time, in total and by layer."""
+"""What models cost: nodes, parameters, multiply-accumulates and time, in total and by layer.
 
-from graphopt.cost.layer_shape import LayerShape
-from graphopt.cost.layers import Layer, layers
-from graphopt.cost.measure import Cost, measure
-from graphopt.cost.predict import predict
-from graphopt.cost.ratios import Ratios
-from graphopt.cost.roofline import Peaks, moved_bytes, peaks
-from graphopt.cost.staircase import Staircase, staircases
-from graphopt.cost.table import LatencyTable, user_cache
+- ``latency``: What has to be measured: the time of layers on this machine, kept in a table, and models of it.
+- ``static``: What can be counted: multiply-accumulates, parameters, bytes.
+"""
+
+from graphopt.cost.latency.layer_shape import LayerShape
+from graphopt.cost.latency.predict import predict
+from graphopt.cost.latency.ratios import Ratios
+from graphopt.cost.latency.roofline import Peaks, moved_bytes, peaks
+from graphopt.cost.latency.surface import Staircase, staircases
+from graphopt.cost.latency.table import LatencyTable, user_cache
+from graphopt.cost.static.layers import Layer, layers
+from graphopt.cost.static.totals import Cost, measure
 
 __all__ = [
     "Cost",

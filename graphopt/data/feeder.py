@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from graphopt.data.placement import Placement
+    from graphopt.data.preprocess.geometry import Placement
 
 
 @dataclass(frozen=True, eq=False)

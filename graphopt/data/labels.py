@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from graphopt.data.ports import shape_text
-from graphopt.data.rows import Rows, read_all
+from graphopt.data.sources.rows import Rows, read_all
 from graphopt.errors import DataError
 
 TABLE = "labels.csv"

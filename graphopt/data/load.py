@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphopt.data.arrays import ArrayFeeder, array_feeder
 from graphopt.data.feeder import Feeder
-from graphopt.data.files import ARCHIVES, SUFFIXES, open_images
-from graphopt.data.images import ImageFeeder, image_feeder
 from graphopt.data.ports import Batching, Dims, batching, known_dims
-from graphopt.data.preprocess import Preprocess
-from graphopt.data.rows import ArrayRows, Rows, open_npy, open_npz
+from graphopt.data.preprocess.config import Preprocess
+from graphopt.data.preprocess.transform import UNSCALED
 from graphopt.data.samples import Samples
+from graphopt.data.sources.arrays import ArrayFeeder, array_feeder
+from graphopt.data.sources.files import ARCHIVES, SUFFIXES, open_images
+from graphopt.data.sources.images import ImageFeeder, image_feeder
+from graphopt.data.sources.rows import ArrayRows, Rows, open_npy, open_npz
 from graphopt.data.spec import DataSpec, exists, parse_spec, shuffled
-from graphopt.data.transform import UNSCALED
 from graphopt.errors import DataError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphopt.data.ports import looks_like_images
-from graphopt.data.transform import looks_unnormalised
+from graphopt.data.preprocess.transform import looks_unnormalised
 
 if TYPE_CHECKING:
     from graphopt.data.samples import Samples

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from graphopt.data.feeder import Feeder, Row
-from graphopt.data.placement import Placement
-from graphopt.data.preprocess import Preprocess
+from graphopt.data.preprocess.config import Preprocess
+from graphopt.data.preprocess.geometry import Placement
 from graphopt.errors import DataError
 
 

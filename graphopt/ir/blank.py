@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onnx import ModelProto, OperatorSetIdProto
 
+from graphopt.ir.io.weights import Weights
 from graphopt.ir.model import Model
-from graphopt.ir.weights import Weights
 
 
 def blank(opset: int = 17, *, ir_version: int = 8) -> Model:

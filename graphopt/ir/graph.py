@@ -9,11 +9,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import GraphProto, NodeProto, ValueInfoProto
 
+from graphopt.ir.io.weights import Array
 from graphopt.ir.names import Names
 from graphopt.ir.node import STANDARD_DOMAINS, Node
-from graphopt.ir.order import reads, sorted_nodes
 from graphopt.ir.tensor import Constant, Tensor, Variable
-from graphopt.ir.weights import Array
+from graphopt.ir.traversal import reads, sorted_nodes
 
 __all__ = ["STANDARD_DOMAINS", "Graph", "Node"]
 

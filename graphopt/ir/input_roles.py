@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graphopt.ir.facts import Facts, gather_facts
+from graphopt.ir.analysis.facts import Facts, gather_facts
 from graphopt.ir.node import Node
 
 if TYPE_CHECKING:

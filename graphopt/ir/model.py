@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, OperatorSetIdProto
 
-from graphopt.ir.check import check_model, is_defined
+from graphopt.ir.analysis.checker import check_model, is_defined
 from graphopt.ir.declared import Shape
-from graphopt.ir.exporter import GraphExporter
 from graphopt.ir.graph import STANDARD_DOMAINS, Graph
-from graphopt.ir.importer import OVERRIDABLE_SINCE, GraphImporter, collector_paused
+from graphopt.ir.io.exporter import GraphExporter
+from graphopt.ir.io.importer import OVERRIDABLE_SINCE, GraphImporter, collector_paused
+from graphopt.ir.io.weights import Weights
 from graphopt.ir.names import Names
 from graphopt.ir.tensor import Constant, Tensor, Variable
-from graphopt.ir.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Model:
         and number of axes.  It declares no outputs: a session asks for them by name.  ``tensors`` are those
         of the graph by name, for who asks for many parts: without, all nodes are gone through.
         """
-        from graphopt.ir.extract import part
+        from graphopt.ir.analysis.subgraph import part
 
         return Model(part(self, known, wanted, tensors), self.weights, self.path)
 
@@ -208,14 +208,14 @@ class Model:
 
         ``outputs`` names tensors to hand out in addition.  Raises ModelError above 2 GB.
         """
-        from graphopt.ir.save import complete_bytes
+        from graphopt.ir.io.save import complete_bytes
 
         return complete_bytes(self, outputs or ())
 
     @property
     def file_bytes(self) -> int:
         """Size in bytes of the model's files, external weights included; found without writing them."""
-        from graphopt.ir.save import file_bytes
+        from graphopt.ir.io.save import file_bytes
 
         return file_bytes(self)
 
@@ -224,13 +224,13 @@ class Model:
 
         Weights go into a data file beside it when the input had one or 2 GB would be exceeded.
         """
-        from graphopt.ir.save import write_model
+        from graphopt.ir.io.save import write_model
 
         return write_model(self, Path(path), outputs or ())
 
     def save(self, path: Path, *, force: bool = False) -> list[Path]:
         """Write the model so that ``path`` appears only when complete; raises OutputError."""
-        from graphopt.ir.save import save_model
+        from graphopt.ir.io.save import save_model
 
         return save_model(self, Path(path), force)
 

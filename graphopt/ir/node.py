@@ -9,8 +9,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import NodeProto, numpy_helper
 
-from graphopt.ir.attributes import Attributes
-from graphopt.ir.links import Links
+from graphopt.ir.edges import Links
+from graphopt.ir.io.attributes import Attributes
 from graphopt.ir.tensor import Constant, Tensor
 
 if TYPE_CHECKING:

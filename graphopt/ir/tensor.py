@@ -11,8 +11,8 @@ import onnx_graphsurgeon as gs
 from onnx import TensorProto, ValueInfoProto
 
 from graphopt.ir.declared import Shape, as_dtype, declared_dtype, declared_shape
-from graphopt.ir.links import Consumers, Links
-from graphopt.ir.weights import Array, Weights
+from graphopt.ir.edges import Consumers, Links
+from graphopt.ir.io.weights import Array, Weights
 
 if TYPE_CHECKING:
     from graphopt.ir.graph import Graph, Node

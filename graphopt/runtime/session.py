@@ -9,13 +9,13 @@ import numpy as np
 
 from graphopt.errors import UsageError
 from graphopt.runtime.failures import library_error, load_error, run_error, runtime_errors
+from graphopt.runtime.model_source import Source
 from graphopt.runtime.ort_values import from_ort_value, is_narrow_type, to_ort_values
-from graphopt.runtime.source import Source
 
 if TYPE_CHECKING:
     import onnxruntime as ort  # type: ignore[import-untyped]
 
-    from graphopt.runtime.source import ModelLike
+    from graphopt.runtime.model_source import ModelLike
 
 Optimization = Literal["all", "extended", "basic", "disabled"]
 Provider = Literal["cpu", "cuda"]

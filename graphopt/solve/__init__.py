@@ -1,24 +1,26 @@
-"""The mathematics that passes share: least squares, low rank, leaving inputs out, spending a budget."""
+"""The mathematics that passes share: least squares, leaving inputs out, spending a budget.
 
-from graphopt.solve.allocate import Curve, Slopes, Spending, Use, fill, spend
+- ``allocation``: Spend a budget over groups so that all pay the same price for the last unit saved.
+- ``amounts``: The steps of a search for how much a model can lose: where nobody says, trials find out.
+- ``budget_search``: Reach a goal that can only be measured, such as a network's time, with plans made by
+  prediction.
+- ``elimination``: What it costs to leave inputs of a least-squares problem out: Optimal Brain Surgeon on
+  whole blocks.
+- ``holdout``: Which calibration samples only judge a fit, and what is said where none could.
+- ``layer_regression``: Fit one layer of a changed network to what the original computed: what to aim at, and
+  what decides.
+- ``least_squares``: Damped least squares from sums of products, for many small problems at once.
+- ``limits``: How much of a layer is looked at to fit it: one answer for every pass that fits layers.
+"""
+
+from graphopt.solve.allocation import Curve, Slopes, Spending, Use, fill, spend
 from graphopt.solve.amounts import STEPS, amount_at
+from graphopt.solve.budget_search import Reached, reach
 from graphopt.solve.elimination import Elimination, removal_curve
 from graphopt.solve.holdout import Unjudged, judges
+from graphopt.solve.layer_regression import Aim
 from graphopt.solve.least_squares import Fit, damping, fit, shrunk, squared_error
 from graphopt.solve.limits import SAMPLES, gram_bytes, has_affordable_gram
-from graphopt.solve.polyadic import canonical, khatri_rao
-from graphopt.solve.reach import Reached, reach
-from graphopt.solve.reconstruct import Aim
-from graphopt.solve.splitting import Reduction, Splitting
-from graphopt.solve.whiten import (
-    Inputs,
-    Responses,
-    lower_factor,
-    response_svd,
-    solve_lower,
-    solve_upper,
-    whitened_svd,
-)
 
 __all__ = [
     "SAMPLES",
@@ -27,32 +29,21 @@ __all__ = [
     "Curve",
     "Elimination",
     "Fit",
-    "Inputs",
     "Reached",
-    "Reduction",
-    "Responses",
     "Slopes",
     "Spending",
-    "Splitting",
     "Unjudged",
     "Use",
     "amount_at",
-    "canonical",
     "damping",
     "fill",
     "fit",
     "gram_bytes",
     "has_affordable_gram",
     "judges",
-    "khatri_rao",
-    "lower_factor",
     "reach",
     "removal_curve",
-    "response_svd",
     "shrunk",
-    "solve_lower",
-    "solve_upper",
     "spend",
     "squared_error",
-    "whitened_svd",
 ]

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from graphopt import stats
+from graphopt import calibration
 from graphopt.errors import PassError, UsageError
 from graphopt.ir import Model, Node
 from graphopt.pipeline import Context, Contract, Plan, PlannedPass, option
-from graphopt.pipeline.patterns import matches_name, refuse_unmatched
+from graphopt.pipeline.contract.patterns import matches_name, refuse_unmatched
 
 from .rules import KEPT, LARGEST, constant_refusal, model_refusal, node_key, type_refusal
 from .surgery import convert
@@ -118,7 +118,7 @@ class Cast(PlannedPass):
             for tensor in node.outputs
             if types.is_float(tensor) and node_key(node) not in kept
         }
-        requests = {name: [stats.Range] for name in makers}
+        requests = {name: [calibration.Range] for name in makers}
         ranges = ctx.collect(model, requests, allow_nonfinite=True) if requests else {}
         large: dict[str, str] = {}
         for name, (extremes,) in ranges.items():

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphopt.errors import GraphoptError
 from graphopt.ir import Model, Node, Tensor
-from graphopt.ir.facts import gather_facts
+from graphopt.ir.analysis.facts import gather_facts
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context

@@ -8,19 +8,19 @@ from itertools import chain
 from typing import ClassVar, TypeAlias
 
 from graphopt.ir import Graph, Model, Node, convert_opset
-from graphopt.passes.clean.affine import AFFINE_RULES
-from graphopt.passes.clean.branches import inline_constant_branches
-from graphopt.passes.clean.budget import FileBudget
-from graphopt.passes.clean.constants import fold_constants, lift_constants
-from graphopt.passes.clean.defaults import freeze_defaults
-from graphopt.passes.clean.duplicates import merge_equal_initializers, merge_equal_nodes
-from graphopt.passes.clean.fused import fused_nodes
-from graphopt.passes.clean.merges import MERGE_RULES
-from graphopt.passes.clean.noops import NOOP_RULES
-from graphopt.passes.clean.normalization import NORM_RULES
-from graphopt.passes.clean.padding import PADDING_RULES
-from graphopt.passes.clean.patterns import PATTERN_RULES
-from graphopt.passes.clean.rules import Rule, View
+from graphopt.passes.clean.folding.budget import FileBudget
+from graphopt.passes.clean.folding.constants import fold_constants, lift_constants
+from graphopt.passes.clean.folding.defaults import freeze_defaults
+from graphopt.passes.clean.rules.affine import AFFINE_RULES
+from graphopt.passes.clean.rules.base import Rule, View
+from graphopt.passes.clean.rules.branches import inline_constant_branches
+from graphopt.passes.clean.rules.duplicates import merge_equal_initializers, merge_equal_nodes
+from graphopt.passes.clean.rules.fused import fused_nodes
+from graphopt.passes.clean.rules.merges import MERGE_RULES
+from graphopt.passes.clean.rules.noops import NOOP_RULES
+from graphopt.passes.clean.rules.normalization import NORM_RULES
+from graphopt.passes.clean.rules.padding import PADDING_RULES
+from graphopt.passes.clean.rules.patterns import PATTERN_RULES
 from graphopt.pipeline import Context, Contract, Pass, option
 
 MAX_ROUNDS = 8  # time: two or three are the rule; each is linear in the nodes

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import UsageError
-from graphopt.pipeline.options import nearest, to_text
-from graphopt.pipeline.recipe import Recipe, Turn
-from graphopt.pipeline.request import Request, make_request
-from graphopt.pipeline.spec import Step
+from graphopt.pipeline.contract.options import nearest, to_text
+from graphopt.pipeline.spec.recipe import Recipe, Turn
+from graphopt.pipeline.spec.request import Request, make_request
+from graphopt.pipeline.spec.spec import Step
 
 from .distill import Distill
 
@@ -48,7 +48,7 @@ def train(
 ) -> Result:
     """The same with the surroundings that a command line brings: progress, busy, announce, command."""
     from graphopt.api import Result
-    from graphopt.pipeline.run import Run
+    from graphopt.pipeline.run.run import Run
 
     own = {option.name for option in Distill.describe()} - {"threads"}
     for name, value in (("teacher", teacher), ("student", student)):

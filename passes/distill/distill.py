@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, ClassVar
 from graphopt.errors import UsageError
 from graphopt.pipeline import Contract, Pass, option
 
-from .prepare.masks import SPARSE
-from .prepare.select import Choice
-from .spec import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Settings
+from .graph.masks import SPARSE
+from .graph.select import Choice
+from .spec.settings import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Settings
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
     from graphopt.pipeline import Context
 
-    from .request import Request
-    from .run import Outcome
+    from .job.run import Outcome
+    from .spec.request import Request
 
 FEW_MACS = 25_000_000  # of one sample: below, threads cost a trainer more than they bring
 SAVE_EVERY = 60.0  # time: seconds between checkpoints where they are kept
@@ -84,7 +84,7 @@ class Distill(Pass):
         self._make_ready(backend, ctx)
         if self.alpha:
             self._check_labels(ctx)
-        from .run import Distillation
+        from .job.run import Distillation
 
         ctx.used_training()
         teacher = self._teacher(ctx)
@@ -93,7 +93,7 @@ class Distill(Pass):
 
     def request(self, model: Model, ctx: Context) -> Request:
         """What the options ask for, for this model and run."""
-        from .request import Request
+        from .spec.request import Request
 
         settings = Settings(
             epochs=self.epochs,
@@ -119,7 +119,7 @@ class Distill(Pass):
         return Request(settings, choice, self.losses, self.hints, self.hint_weight, self.sparse)
 
     def _make_ready(self, backend: object, ctx: Context) -> None:
-        from .trainer import install_if_missing
+        from .trainer.environment import install_if_missing
 
         if self.install_trainer and self.backend == "ort":
             install_if_missing(ctx.progress)

@@ -20,9 +20,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphopt.ir import Array, Model, Node, Tensor
-from graphopt.ir.affine import OPERATORS, absorb_into_layer_before
-from graphopt.ir.facts import Facts, gather_facts
-from graphopt.ir.linear import (
+from graphopt.ir.analysis.facts import Facts, gather_facts
+from graphopt.ir.transform.affine import OPERATORS, absorb_into_layer_before
+from graphopt.ir.transform.linear import (
     LinearLayer,
     absorb_after,
     absorb_before,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 from graphopt import ir
 from graphopt.errors import UsageError
 from graphopt.pipeline import Contract, Plan, PlannedPass, Trial, option
-from graphopt.pipeline.harm import trial_samples
-from graphopt.pipeline.patterns import refuse_unmatched_layers, selects_layer
+from graphopt.pipeline.contract.patterns import refuse_unmatched_layers, selects_layer
+from graphopt.pipeline.search.degradation import trial_samples
 
-from .fit.carry import carry_out
+from .fit.apply import carry_out
 from .layers.layer import OPS, Layer, narrow
 from .layers.survey import Survey, survey
 from .plan import read_items, write_items

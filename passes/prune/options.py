@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from graphopt.errors import UsageError
 from graphopt.pipeline import Contract, PlannedPass, option
 
-from .criteria import CRITERIA, NORMALISERS, REDUCTIONS
+from .importance.criteria import CRITERIA, NORMALISERS, REDUCTIONS
 from .scope import Scope
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ import numpy as np
 
 from graphopt.errors import PassError
 
-from .cells import Cell
-from .choice import Choice
-from .coupling import Coupling
-from .ledger import FIXED
-from .predict import Keep, Predictor
+from .coupling.builder import label
+from .coupling.coupling import Coupling
+from .coupling.groups import Cell
+from .coupling.ids import FIXED
 from .report import why_whole
-from .usage import Usage
-from .walk import label
+from .selection.choice import Choice
+from .selection.cost_model import Usage
+from .selection.predict import Keep, Predictor
 
 
 def group_name(coupling: Coupling, cell: Cell) -> str:

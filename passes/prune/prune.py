@@ -12,30 +12,30 @@ import numpy as np
 from graphopt import ir, runtime
 from graphopt.errors import UsageError
 from graphopt.pipeline import Plan, Trial
-from graphopt.pipeline.harm import Harm, last_harmless, trial_samples
-from graphopt.pipeline.tried import Tried
+from graphopt.pipeline.search.degradation import Harm, last_harmless, trial_samples
+from graphopt.pipeline.search.search_trace import Tried
 from graphopt.solve import STEPS
 
-from .carry import carry_out
-from .cells import find_cells
-from .choice import Choice
-from .constant import absorb_constants, without_constants
-from .coupling import Coupling, couple
-from .criteria import Known, members, scores
-from .curves import obs_rankings
-from .expected import Notes
-from .facts import Facts, gather_facts
-from .foretold import NOTE, can_foretell, foretold_rankings
-from .importance import dead_classes
-from .latency import reach_latency
+from .coupling.coupling import Coupling, couple
+from .coupling.facts import Facts, gather_facts
+from .coupling.groups import find_cells
+from .fingerprint import state_of
+from .importance.criteria import Known, members, scores
+from .importance.data_free import NOTE, can_foretell, foretold_rankings
+from .importance.dead_channels import dead_classes
+from .importance.moment_propagation import Notes
+from .importance.obs import obs_rankings
+from .importance.ranking import score_rankings
 from .options import Options
 from .plan import group_name, read_items, write_items
-from .predict import Keep, Predictor, Size
-from .ranking import score_rankings
+from .repair.constant_channels import absorb_constants, without_constants
+from .repair.rows import Targets
 from .report import report
-from .rows import Targets
-from .state import state_of
-from .steps import Planner
+from .selection.choice import Choice
+from .selection.latency_goal import reach_latency
+from .selection.predict import Keep, Predictor, Size
+from .selection.steps import Planner
+from .surgery.apply import carry_out
 
 if TYPE_CHECKING:
     from typing_extensions import Self

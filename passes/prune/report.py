@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .cells import find_cells
-from .coupling import Coupling
-from .ledger import FIXED
-from .predict import Keep
-from .walk import Layer
+from .coupling.builder import Layer
+from .coupling.coupling import Coupling
+from .coupling.groups import find_cells
+from .coupling.ids import FIXED
+from .selection.predict import Keep
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from graphopt.errors import UsageError
-from graphopt.pipeline.patterns import matches_layer, refuse_unmatched_layers
+from graphopt.pipeline.contract.patterns import matches_layer, refuse_unmatched_layers
 
-from .cells import Cell
-from .coupling import Coupling
-from .walk import Layer, label
+from .coupling.builder import Layer, label
+from .coupling.coupling import Coupling
+from .coupling.groups import Cell
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from graphopt.errors import PassError
 from graphopt.ir import Graph, Node
 from graphopt.pipeline import Plan
 
-from .parameters import Parameters, scaled
+from .calibration.parameters import Parameters, scaled
 
 
 @dataclass(frozen=True)

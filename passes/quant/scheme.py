@@ -11,7 +11,7 @@ from graphopt.ir import Model, Node
 from graphopt.targets import Grid, Target
 
 from .items import Item, TensorItem, WallItem, WeightItem
-from .rules import scale_axis
+from .placement.rules import scale_axis
 
 FIRST_OPSET, OPSET, WIDE_OPSET = 10, 13, 21  # fixed: of pairs, of scales by channel, of 16-bit integers
 WIDE = ("uint16", "int16")

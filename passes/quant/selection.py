@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphopt.ir import Model, Node
-from graphopt.pipeline.patterns import matches_name, refuse_unmatched
+from graphopt.pipeline.contract.patterns import matches_name, refuse_unmatched
 
-from .rules import LAYERS
+from .placement.rules import LAYERS
 
 QUANTIZED_OPS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}

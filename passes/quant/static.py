@@ -16,34 +16,34 @@ from typing import TYPE_CHECKING
 from graphopt import runtime
 from graphopt.pipeline import Plan
 
-from .choice import choose
-from .draft import Drafter
-from .equalisation import MODES
-from .figures import show_storing
+from .calibration.calibration_cache import Kept, read, write, write_tensorrt
+from .calibration.ranges import Calibrator
+from .channels.equalisation import MODES
+from .channels.prepare import prepare
 from .items import TensorItem, to_plan
-from .kept_ranges import Kept, read, write, write_tensorrt
-from .ladder import climb
-from .prepare import prepare
-from .ranges import Calibrator
+from .plan_builder import Drafter
+from .plots import show_storing
+from .report import tell_limits
 from .scheme import Scheme, raise_opset
-from .searching import Budget, Found, choose_absorption, choose_equalisation
-from .sessions import runs_here
-from .sparing import spare
-from .telling import tell_limits
+from .search.fallbacks import climb
+from .search.model_choice import choose
+from .search.noise_bisection import spare
+from .search.search import Budget, Found, choose_absorption, choose_equalisation
+from .verify.sessions import runs_here
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
     from graphopt.pipeline import Context
 
-    from .quant import Quant
+    from .options import Options
 
 
 @dataclass
 class StaticPlanner:
     """Plans for one model, whose channels it changes on the way; ``scheme`` is what the opset allows."""
 
-    options: Quant
+    options: Options
     model: Model
     scheme: Scheme
     ctx: Context

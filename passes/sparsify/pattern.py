@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt.errors import UsageError
-from graphopt.solve.sparse import BLOCK, Chooser
+from graphopt.passes.sparsify.elimination import BLOCK, Chooser
 
 _TEXT = re.compile(r"(\d+)of(\d+)")
 

@@ -11,11 +11,11 @@ import numpy as np
 from graphopt import ir
 from graphopt.errors import PassError, UsageError
 from graphopt.pipeline import Contract, Plan, PlannedPass, option
-from graphopt.pipeline.patterns import refuse_unmatched_layers, selects_layer
+from graphopt.pipeline.contract.patterns import refuse_unmatched_layers, selects_layer
 
+from .layerwise import sparsify_fitted, zero
 from .pattern import Blocks, Pattern, Share
 from .size import compressed_bytes
-from .walk import sparsify_fitted, zero
 from .weights import Layer, find_layers
 
 if TYPE_CHECKING:

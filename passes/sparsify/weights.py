@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt import ir
+from graphopt.calibration import Patches
 from graphopt.solve import has_affordable_gram
-from graphopt.stats import Patches
 
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphopt.ir import Constant, Model, Node, Port, Signature
-from graphopt.ir.attributes import GRAPH_KINDS
-from graphopt.ir.exporter import GraphExporter
+from graphopt.ir.io.attributes import GRAPH_KINDS
+from graphopt.ir.io.exporter import GraphExporter
 
 FIELDS = {"op_type": "operator", "name": "name", "domain": "domain", "input": "inputs", "output": "outputs"}
 

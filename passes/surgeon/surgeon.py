@@ -21,8 +21,9 @@ from typing import ClassVar
 
 from graphopt.errors import ModelError, PassError
 from graphopt.ir import Model
-from graphopt.ir.adopt import Before, adopt, is_graph
-from graphopt.ir.surgery import open_graph
+from graphopt.ir.graphsurgeon.adopt import adopt, is_graph
+from graphopt.ir.graphsurgeon.before import Before
+from graphopt.ir.graphsurgeon.graph_proxy import open_graph
 from graphopt.pipeline import Context, Contract, Pass, option
 
 from .changes import State, changes

@@ -84,7 +84,7 @@ def test_an_output_in_a_locked_folder(fails: Fails, tiny: Path, tmp_path: Path) 
 def test_a_folder_without_write_permission_is_told_before_the_work(
     fails: Fails, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("graphopt.pipeline.output.os.access", lambda *_: False)
+    monkeypatch.setattr("graphopt.pipeline.run.output.os.access", lambda *_: False)
     assert "cannot be written to" in fails(7, "optimize", tiny, "--passes", "misbehave")
 
 
@@ -264,7 +264,7 @@ def test_memory_that_does_not_suffice(fails: Fails, tiny: Path, monkeypatch: pyt
     def no_memory(*_: object) -> None:
         raise MemoryError("Unable to allocate 4 TiB")
 
-    monkeypatch.setattr("graphopt.pipeline.run.machine", no_memory)
+    monkeypatch.setattr("graphopt.pipeline.run.run.machine", no_memory)
     assert "4 TiB" in fails(3, "optimize", tiny, "--passes", "nothing", "--dry-run")
 
 

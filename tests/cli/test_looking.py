@@ -164,7 +164,7 @@ def test_passes_are_listed_and_explained(call: Callable[..., str]) -> None:
 def test_a_broken_pass_is_listed_with_its_reason(
     call: Callable[..., str], fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from graphopt.pipeline import registry
+    from graphopt.pipeline.spec import registry
 
     def load() -> None:
         import no_such_package  # noqa: F401

@@ -306,7 +306,7 @@ def test_ctrl_c_while_measuring_leaves_nothing_behind(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("graphopt.report.measure.paired_latency", interrupt)
+    monkeypatch.setattr("graphopt.pipeline.results.measure.paired_latency", interrupt)
     assert optimize("--passes", "drop-identity").code == 130
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.onnx"]
 
@@ -332,7 +332,7 @@ def test_our_own_bug_asks_to_be_reported(
     def broken(*_: object) -> None:
         raise KeyError("oops")
 
-    monkeypatch.setattr("graphopt.pipeline.run.machine", broken)
+    monkeypatch.setattr("graphopt.pipeline.run.run.machine", broken)
     call = optimize("--passes", "drop-identity")
     assert call.code == 1
     assert "please report" in call.err and "Traceback" not in call.err

@@ -72,7 +72,7 @@ FOREGROUND = "import signal; signal.signal(signal.SIGINT, signal.default_int_han
 @pytest.mark.skipif(os.name == "nt", reason="signals are another thing there")
 def test_ctrl_c_ends_with_130(tmp_path: Path, tiny: Path) -> None:
     code = FOREGROUND + (
-        "import sys, time, graphopt.pipeline.run as run\n"
+        "import sys, time, graphopt.pipeline.run.run as run\n"
         "def slow(*_):\n"
         "    print('working', file=sys.stderr, flush=True)\n"
         "    time.sleep(60)\n"
@@ -93,7 +93,7 @@ def test_ctrl_c_ends_with_130(tmp_path: Path, tiny: Path) -> None:
 # Stops for a minute inside the draft's write, when half of it is on the disk.
 SLOW_WRITE = """
 import sys, time
-import graphopt.ir.save as save
+import graphopt.ir.io.save as save
 def slowly(file, payload, *rest):
     file.write(bytes(payload)[: len(payload) // 2])
     file.flush()

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from graphopt.cli import app
-from graphopt.report.lineplot import draw
-from graphopt.report.sensitivity import Point, Sensitivity
-from graphopt.report.sensitivity_view import print_sensitivity
+from graphopt.record.sensitivity import Point, Sensitivity
+from graphopt.report.html.charts.sensitivity import draw
+from graphopt.report.terminal.sensitivity import print_sensitivity
 
 
 @pytest.fixture

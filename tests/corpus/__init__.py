@@ -10,31 +10,19 @@ from __future__ import annotations
 
 from itertools import chain
 
-from . import (
-    activations,
-    affine,
-    attachments,
-    bn_after,
-    bn_before,
-    bn_stays,
-    control,
-    elimination,
-    folding,
-    networks,
-    noops,
-    padding,
-    storage,
-    structure,
-)
-from ._case import Case, count_ops, graphs, random_feeds, unmet
-from .external import inline_model, write_external, write_large_external
-from .random_cnn import random_cnn
+from tests.corpus import activations, affine, control, elimination, folding, noops, padding, structure
+from tests.corpus._case import Case, count_ops, graphs, random_feeds, unmet
+from tests.corpus.files import attachments, storage
+from tests.corpus.files.external import inline_model, write_external, write_large_external
+from tests.corpus.networks import networks
+from tests.corpus.networks.random_cnn import random_cnn
+from tests.corpus.normalisation import after, before, stays
 
 _ROUND_TRIP_THEMES = (attachments, storage, structure)
 _NUMERIC_THEMES = (
-    bn_after,
-    bn_before,
-    bn_stays,
+    after,
+    before,
+    stays,
     affine,
     padding,
     elimination,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ._case import Catalogue, could, left
-from ._net import Net
+from tests.corpus._case import Catalogue, could, left
+from tests.corpus._net import Net
 
 cases = Catalogue()
 FOLDED = left(Conv=1, Mul=0, Add=0, Sub=0, Div=0)

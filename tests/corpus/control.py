@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import onnx
 
-from ._case import Catalogue, could, left
-from ._net import Net
+from tests.corpus._case import Catalogue, could, left
+from tests.corpus._net import Net
 
 cases = Catalogue()
 Branch = Callable[[Net, str], str]

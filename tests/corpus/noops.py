@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ._case import Catalogue, could, left
-from ._net import Net, floats, ints
+from tests.corpus._case import Catalogue, could, left
+from tests.corpus._net import Net, floats, ints
 
 cases = Catalogue()
 Middle = Callable[[Net, str], str]

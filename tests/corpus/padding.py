@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ._case import Catalogue, Feeds, could, left
-from ._net import Net, ints
+from tests.corpus._case import Catalogue, Feeds, could, left
+from tests.corpus._net import Net, ints
 
 cases = Catalogue()
 FOLDED, STAYS = left(Pad=0, Conv=1), left(Pad=1, Conv=1)

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from . import control
-from ._case import Catalogue
-from ._net import Net
-from .attachments import CUSTOM, base
+from tests.corpus import control
+from tests.corpus._case import Catalogue
+from tests.corpus._net import Net
+from tests.corpus.files.attachments import CUSTOM, base
 
 cases = Catalogue()
 SORTED = {"round_trip": "sorted"}

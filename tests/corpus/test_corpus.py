@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from . import (
+from tests.corpus import (
     NUMERIC,
     ROUND_TRIP,
     Case,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from graphopt.pipeline.registry import passes
+from graphopt.pipeline.spec.registry import passes
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"

@@ -18,7 +18,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from graphopt import ir
 from graphopt.errors import ModelError
-from graphopt.ir.facts import gather_facts
+from graphopt.ir.analysis.facts import gather_facts
 from tests.corpus import case
 
 

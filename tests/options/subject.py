@@ -14,7 +14,7 @@ import onnx
 
 import graphopt
 from graphopt.errors import GraphoptError
-from graphopt.pipeline.options import to_text
+from graphopt.pipeline.contract.options import to_text
 from tests.corpus._net import Net, ints
 
 Values = Mapping[str, Any]

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from graphopt.errors import UsageError
-from graphopt.pipeline.registry import passes
+from graphopt.pipeline.spec.registry import passes
 from tests.options.covering import pairs, rows
 from tests.options.subject import Left, run, write
 from tests.options.values import options

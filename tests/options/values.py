@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphopt.pipeline.options import Option
-from graphopt.pipeline.registry import passes
+from graphopt.pipeline.contract.options import Option
+from graphopt.pipeline.spec.registry import passes
 
 # What no declaration says: texts.  Layers are those of the subject.
 TEXTS: dict[str, tuple[Any, ...]] = {

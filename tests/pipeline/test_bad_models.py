@@ -13,11 +13,11 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 import graphopt
 from graphopt import ir
 from graphopt.errors import GraphoptError, ModelError
-from graphopt.pipeline.arrange import arrange
-from graphopt.pipeline.inputs import Inputs
-from graphopt.pipeline.manager import Manager
-from graphopt.pipeline.recipe import turns_of
-from graphopt.pipeline.registry import passes
+from graphopt.pipeline.run.inputs import Inputs
+from graphopt.pipeline.run.manager import Manager
+from graphopt.pipeline.spec.arrange import arrange
+from graphopt.pipeline.spec.recipe import turns_of
+from graphopt.pipeline.spec.registry import passes
 
 EVERY_PASS = (
     *("clean,fold-bn", "prune:ratio=0.5", "quant", "lowrank:energy=0.99", "sparsify", "cast"),

@@ -12,8 +12,8 @@ import pytest
 import graphopt
 from graphopt.errors import DataError, ModelError
 from graphopt.pipeline import Context
-from graphopt.pipeline.inputs import Inputs
-from graphopt.pipeline.reference import Reference
+from graphopt.pipeline.run.inputs import Inputs
+from graphopt.pipeline.verify.reference import Reference
 from graphopt.runtime import Session
 
 IR8 = '<ir_version: 8, opset_import: ["" : 17]>'
@@ -161,7 +161,7 @@ def _samples(*feeds: dict[str, np.ndarray]) -> Any:
 def test_the_model_before_answers_each_sample_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless its answers are large: then it is run again, and nothing is kept."""
     from graphopt import ir
-    from graphopt.pipeline import reference
+    from graphopt.pipeline.verify import reference
 
     text = f"{IR8} g (float[3,4] x) => (float[3,4] y) {{ y = Relu (x) }}"
     model = ir.from_bytes(parse(text).SerializeToString())

@@ -13,7 +13,7 @@ import pytest
 import graphopt
 from graphopt import ir
 from graphopt.errors import ModelError, VerificationError
-from graphopt.ir.check import is_defined
+from graphopt.ir.analysis.checker import is_defined
 
 OLD_NORM = """<ir_version: 7, opset_import: ["" : 13]> g (float[2,3,8] x, float[8] s) => (float[2,3,8] y)
     <float[8,8] w = {WEIGHTS}> { i = Identity (x)  m = MatMul (i, w)

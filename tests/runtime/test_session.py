@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 from graphopt import ir, runtime
 from graphopt.errors import DataError, ModelError, UsageError
 from graphopt.ir import Port
-from graphopt.runtime import source
+from graphopt.passes.clean.folding.evaluation import evaluate
+from graphopt.runtime import model_source
 
 
 def f32(values: list[Any]) -> np.ndarray:
@@ -67,7 +68,7 @@ def test_inner_tensors_are_returned_on_request(tmp_path: Path) -> None:
 def test_a_model_too_large_for_memory_goes_through_a_file_that_is_removed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(source, "INLINE_LIMIT", 0)
+    monkeypatch.setattr(model_source, "INLINE_LIMIT", 0)
     session = runtime.Session(ir.from_bytes(conv_relu()), outputs=["c"])
     path = Path(str(session._source.content))
     assert path.exists()
@@ -168,7 +169,7 @@ def test_evaluate_computes_constant_nodes() -> None:
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    result = runtime.evaluate(model.SerializeToString())
+    result = evaluate(model.SerializeToString())
     np.testing.assert_array_equal(result["sum"], f32([2, 4, 6]))
     np.testing.assert_array_equal(result["shape"], [3])
 

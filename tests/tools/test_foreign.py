@@ -15,11 +15,11 @@ from click.testing import CliRunner
 
 from graphopt import api
 from graphopt.errors import ModelError, PassError, VerificationError
-from tools.bench import foreign, foreign_pool, foreign_trial
-from tools.bench.foreign_cases import Case, folder, node_cases, suite
-from tools.bench.foreign_pool import try_all
-from tools.bench.foreign_runner import Runner, difference
-from tools.bench.foreign_trial import EXACT, Verdict, try_case
+from tools.bench.foreign import __main__, pool, trial
+from tools.bench.foreign.cases import Case, folder, node_cases, suite
+from tools.bench.foreign.pool import try_all
+from tools.bench.foreign.runner import Runner, difference
+from tools.bench.foreign.trial import EXACT, Verdict, try_case
 
 MODULES = (
     "expand",
@@ -50,18 +50,18 @@ def sliced() -> list[Case]:
 
 def test_a_slice_of_the_backend_suite_keeps_its_answers() -> None:
     verdicts = [try_case(case, EXACT) for case in sliced()]
-    bad = [(v.case, v.word, v.sentence) for v in verdicts if v.loads and v.word in foreign.BAD]
-    assert not bad, foreign.table(verdicts)
+    bad = [(v.case, v.word, v.sentence) for v in verdicts if v.loads and v.word in __main__.BAD]
+    assert not bad, __main__.table(verdicts)
     loaded = [v for v in verdicts if v.loads]
-    assert len(loaded) > 60 and sum(v.word == foreign_trial.SAME for v in loaded) > 0.9 * len(loaded)
+    assert len(loaded) > 60 and sum(v.word == trial.SAME for v in loaded) > 0.9 * len(loaded)
 
 
-@pytest.mark.parametrize("passes", foreign.LOSSY)
+@pytest.mark.parametrize("passes", __main__.LOSSY)
 def test_other_passes_leave_a_valid_model_or_say_why_not(passes: str) -> None:
-    cases = [c for c in suite(["pytorch-operator"]) if foreign_trial.has_weights(c.content())]
+    cases = [c for c in suite(["pytorch-operator"]) if trial.has_weights(c.content())]
     verdicts = [try_case(c, passes) for c in cases[::2]]
     assert verdicts
-    assert not [(v.case, v.word, v.sentence) for v in verdicts if v.loads and v.word in foreign.BAD]
+    assert not [(v.case, v.word, v.sentence) for v in verdicts if v.loads and v.word in __main__.BAD]
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[onnx.ModelProto], None]) -> Verdict:
@@ -85,28 +85,28 @@ def test_a_planted_wrong_number_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
         values = onnx.numpy_helper.to_array(weight) * np.float32(1.001)
         weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
 
-    assert planted(monkeypatch, scale).word == foreign_trial.WRONG
+    assert planted(monkeypatch, scale).word == trial.WRONG
 
 
 def test_a_planted_new_signature_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def rename(proto: onnx.ModelProto) -> None:
         proto.graph.node[-1].output[0] = proto.graph.output[0].name = "z"
 
-    assert planted(monkeypatch, rename).word == foreign_trial.INVALID
+    assert planted(monkeypatch, rename).word == trial.INVALID
 
 
 def test_a_planted_broken_file_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def break_op(proto: onnx.ModelProto) -> None:
         proto.graph.node[-1].op_type = "NoSuchOperator"
 
-    assert planted(monkeypatch, break_op).word == foreign_trial.INVALID
+    assert planted(monkeypatch, break_op).word == trial.INVALID
 
 
 def test_planted_growth_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def grow(proto: onnx.ModelProto) -> None:
         proto.doc_string = "x" * 5000
 
-    assert planted(monkeypatch, grow).word == foreign_trial.LARGER
+    assert planted(monkeypatch, grow).word == trial.LARGER
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -117,11 +117,11 @@ def caused(error: Exception, cause: Exception) -> Exception:
 @pytest.mark.parametrize(
     ("error", "word"),
     [
-        (RuntimeError("own bug"), foreign_trial.TRACEBACK),
-        (caused(PassError("it failed"), TypeError("own bug")), foreign_trial.TRACEBACK),
-        (PassError("it cannot"), foreign_trial.REFUSED),
-        (VerificationError("it moved"), foreign_trial.BLAMED),
-        (ModelError("no model"), foreign_trial.REFUSED),
+        (RuntimeError("own bug"), trial.TRACEBACK),
+        (caused(PassError("it failed"), TypeError("own bug")), trial.TRACEBACK),
+        (PassError("it cannot"), trial.REFUSED),
+        (VerificationError("it moved"), trial.BLAMED),
+        (ModelError("no model"), trial.REFUSED),
     ],
     ids=lambda value: str(value),
 )
@@ -134,7 +134,7 @@ def test_failures_are_told_apart(error: Exception, word: str, monkeypatch: pytes
 
 
 def test_a_crash_takes_one_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    give = foreign_pool._Worker.give
+    give = pool._Worker.give
 
     def deadly(self: Any, task: Any, limit: float) -> None:
         if task is not None and task[1][0].name == "dies":
@@ -142,17 +142,17 @@ def test_a_crash_takes_one_case(monkeypatch: pytest.MonkeyPatch) -> None:
             self.process.join()
         give(self, task, limit)
 
-    monkeypatch.setattr(foreign_pool._Worker, "give", deadly)
+    monkeypatch.setattr(pool._Worker, "give", deadly)
     good, bad = case(), dataclasses.replace(case(), name="dies")
     words = [
         verdict.word for verdict in try_all([(good, EXACT), (bad, EXACT), (good, EXACT)], 1, limit=300.0)
     ]
-    assert words == [foreign_trial.SAME, foreign_trial.CRASH, foreign_trial.SAME]
+    assert words == [trial.SAME, trial.CRASH, trial.SAME]
 
 
 def test_a_time_out_takes_one_case() -> None:
     (verdict,) = try_all([(case(), EXACT)], 1, limit=0.0)
-    assert verdict.word == foreign_trial.TIMEOUT
+    assert verdict.word == trial.TIMEOUT
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_folder_is_tried_and_written_as_json(tmp_path: Path) -> None:
     assert [c.name for c in folder(tmp_path)] == ["b.onnx", "inner/a.onnx"]
     output = tmp_path / "out.json"
     arguments = ["--folder", str(tmp_path), "--workers", "1", "--json", str(output)]
-    result = CliRunner().invoke(foreign.main, arguments)
+    result = CliRunner().invoke(__main__.main, arguments)
     assert result.exit_code == 0, result.output
     assert [(v["case"], v["word"], v["loads"]) for v in json.loads(output.read_text())] == [
         ("b.onnx", "refused", False),

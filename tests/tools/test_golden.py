@@ -23,7 +23,7 @@ def record() -> dict[str, golden.Entry]:
 
 
 def test_there_are_forty_runs_and_every_pass_is_in_one() -> None:
-    from graphopt.pipeline.registry import passes
+    from graphopt.pipeline.spec.registry import passes
 
     optimized = [case for case in golden.cases().values() if isinstance(case, golden.Case)]
     used = {step.split(":")[0] for case in optimized for step in case.passes.split(",")}

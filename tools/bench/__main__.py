@@ -10,25 +10,16 @@ from typing import Any
 
 import click
 
-from tools.bench import corpus as corpus_runs
-from tools.bench import (
-    deep,
-    fold,
-    fusions,
-    lowrank,
-    memory,
-    prune,
-    prune_families,
-    quant,
-    scale,
-    startup,
-    subject,
-    synthetic,
-)
-from tools.bench.measure import Limits
-from tools.bench.peers import DEFAULT_ENVIRONMENT, Environment
-from tools.bench.session import Session
-from tools.bench.tables import Record
+from tools.bench import deep, fold, fusions, memory, scale, startup, synthetic
+from tools.bench.lowrank import lowrank
+from tools.bench.prune import families, prune
+from tools.bench.quant import quant
+from tools.bench.support import corpus as corpus_runs
+from tools.bench.support import subject
+from tools.bench.support.measure import Limits
+from tools.bench.support.peers import DEFAULT_ENVIRONMENT, Environment
+from tools.bench.support.session import Session
+from tools.bench.support.tables import Record
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CORPUS = CHECKOUT.parent / "shared" / "corpus"
@@ -152,7 +143,7 @@ def corpus_command(corpus: Path, **shared: Any) -> None:
 @click.option(
     "--exports",
     type=FOLDER,
-    default=prune_families.DEFAULT_EXPORTS,
+    default=families.DEFAULT_EXPORTS,
     show_default=True,
     help="Exported networks are kept here.",
 )

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tools.bench import subject
-from tools.bench.measure import interleaved
-from tools.bench.session import Session, cost_row
-from tools.bench.tables import MEGA, Goal, Record, show, show_goals
+from tools.bench.support import subject
+from tools.bench.support.measure import interleaved
+from tools.bench.support.session import Session, cost_row
+from tools.bench.support.tables import MEGA, Goal, Record, show, show_goals
 
 BLOCKS = 9  # in each stage: 6 * 9 + 2 = 56 layers, 55 of them convolutions
 WIDTHS = (16, 32, 64)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.bench import peers, subject
-from tools.bench.compare_outputs import Reference, load_error
-from tools.bench.facts import Facts, facts
-from tools.bench.measure import Least, interleaved
-from tools.bench.session import Session
-from tools.bench.tables import MEGA, Goal, Record, figure, show, show_goals
+from tools.bench.support import peers, subject
+from tools.bench.support.compare_outputs import Reference, load_error
+from tools.bench.support.facts import Facts, facts
+from tools.bench.support.measure import Least, interleaved
+from tools.bench.support.session import Session
+from tools.bench.support.tables import MEGA, Goal, Record, figure, show, show_goals
 
 MODELS = (
     "ppocr_v4_det",

@@ -14,10 +14,10 @@ import onnx
 
 from graphopt import ir
 from graphopt.runtime import Session as Runtime
-from graphopt.runtime.fusion import optimized
-from tools.bench import subject
-from tools.bench.session import Session
-from tools.bench.tables import Goal, Record, show, show_goals
+from graphopt.runtime.optimizer import optimized
+from tools.bench.support import subject
+from tools.bench.support.session import Session
+from tools.bench.support.tables import Goal, Record, show, show_goals
 
 PASSES = "clean,fold-bn"
 SLOWDOWN, TOLERANCE = 1.02, 1e-4

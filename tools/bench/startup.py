@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tools.bench.measure import interleaved
-from tools.bench.session import Session, cost_row
-from tools.bench.tables import MEGA, Goal, Record, show, show_goals
+from tools.bench.support.measure import interleaved
+from tools.bench.support.session import Session, cost_row
+from tools.bench.support.tables import MEGA, Goal, Record, show, show_goals
 
 SECONDS = 0.4
 FLAGS = ("--help", "--version")

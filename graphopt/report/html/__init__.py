@@ -1,6 +1,21 @@
-"""Reports as one self-contained page: every text escaped, every plot drawn, nothing loaded from elsewhere."""
+"""Reports as one self-contained page: every text escaped, every plot drawn, nothing loaded from elsewhere.
 
-from graphopt.report.html.inspecting import render_inspection
-from graphopt.report.html.page import read_report, render_comparison, render_report
+- ``charts``: Drawings on the pages: plots, curves and the graph of a model, as SVG.
+- ``comparison_page``: Several runs side by side: their numbers, which of them no other beats, and what they
+  did to each layer.
+- ``costs``: The layers of an inspection as rows of a table and nodes of a drawing, shaded by what they cost.
+- ``environment``: Templates of pages: every text escaped, every name known, and no script but ours.
+- ``inspection_page``: What is in a model, as a page: its numbers, operators and layers, and where its work or
+  time goes.
+- ``markup``: Elements of HTML and SVG as escaped text: names in a model are never trusted.
+- ``rows``: The layers of a report file as rows of a table, each with what the passes decided about it.
+- ``run_page``: Report files become pages: one run with everything about it, or several runs side by side.
+- ``summary``: What a run won and what it cost: the cards at the head of a report, and the size after each
+  pass.
+- ``tables``: What tables of layers share: which rows are shown of too many, and what rows can be filtered by.
+"""
+
+from graphopt.report.html.inspection_page import render_inspection
+from graphopt.report.html.run_page import read_report, render_comparison, render_report
 
 __all__ = ["read_report", "render_comparison", "render_inspection", "render_report"]

@@ -6,13 +6,13 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphopt.report.html.graph import MOST_DRAWN
+from graphopt.report.html.charts.drawn_layers import telling
+from graphopt.report.html.charts.graph import MOST_DRAWN
 from graphopt.report.html.tables import shape_text
-from graphopt.report.html.telling import telling
-from graphopt.report.table import amount
+from graphopt.report.terminal.run import amount
 
 if TYPE_CHECKING:
-    from graphopt.report.layer_costs import LayerCost
+    from graphopt.analysis.layer_costs import LayerCost
 
 SHADES = 5  # steps between cheap and dear
 LONGEST_SUB = 26  # letters of small print that fit a node

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from graphopt.report.html.rows import pair_text
-from graphopt.report.table import amount, decibel_text
+from graphopt.report.terminal.run import amount, decibel_text
 
 
 def render(template: str, view: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphopt.report.html.tables import shape_text
-from graphopt.report.table import amount
+from graphopt.report.terminal.run import amount
 
 COLOURS = 6  # that passes are told apart by
 HELPERS = ("clean", "fold-bn")  # their work is housekeeping: one quiet colour for both

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphopt.report.html.rows import pass_colours
-from graphopt.report.table import amount, decibel_text
+from graphopt.report.terminal.run import amount, decibel_text
 
 NOTICEABLE = 0.03  # of a latency; less is what measurements differ by
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from graphopt.pipeline.registry import Registry
+from graphopt.pipeline.spec.registry import Registry
 
 GROUP = "graphopt.trainers"
 OnEvent = Callable[[Mapping[str, Any]], None]

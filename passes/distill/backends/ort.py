@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..trainer import require, trainer_path
+from ..trainer.environment import require, trainer_path
 from .worker import WorkerBackend
 
 

@@ -13,7 +13,7 @@ from graphopt.cli import flags
 from graphopt.cli.console import Console
 from graphopt.errors import GoalError
 from graphopt.passes.distill.distill import Distill
-from graphopt.pipeline.options import Option
+from graphopt.pipeline.contract.options import Option
 
 F = TypeVar("F", bound=Callable[..., Any])
 OWN = ("teacher", "threads")  # options of the pass that the command has in another form
@@ -88,7 +88,7 @@ def command(teacher: str, student: str, data: str, **options: Any) -> int:
         announce=console.announce,
         **_lists(flags.given(options)),
     )
-    from graphopt.report.table import print_record
+    from graphopt.report.terminal.run import print_record
 
     print_record(result.report, verbose=verbose)
     if result.missed:

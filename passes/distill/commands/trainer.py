@@ -11,7 +11,7 @@ from graphopt.cli import flags
 from graphopt.cli.console import Console
 
 if TYPE_CHECKING:
-    from graphopt.passes.distill.trainer import Status
+    from graphopt.passes.distill.trainer.environment import Status
 
 _path = flags.value(
     "--path", metavar="DIR", help="Where it is. [default: GRAPHOPT_TRAINER, else the user's data folder]"
@@ -40,11 +40,11 @@ def install(
     debug: bool | None,
 ) -> None:
     """Install the trainer, try it, and say what it is."""
-    from graphopt.passes.distill import trainer
+    from graphopt.passes.distill.trainer import environment
 
     place = _place(path)
     with Console(quiet=bool(quiet)).busy("installing the trainer"):
-        found = trainer.install(place, python=python, using=using, force=bool(force))
+        found = environment.install(place, python=python, using=using, force=bool(force))
     _print(found)
 
 
@@ -54,9 +54,9 @@ def install(
 @flags.switch("--debug", "Show the traceback of an error.")
 def status(path: str | None, json: bool | None, debug: bool | None) -> None:
     """Say what is installed, after it has trained two steps of a tiny model."""
-    from graphopt.passes.distill import trainer
+    from graphopt.passes.distill.trainer import environment
 
-    found = trainer.status(_place(path))
+    found = environment.status(_place(path))
     if json:
         document = {"path": str(found.path), "python": found.python, "versions": dict(found.versions)}
         flags.print_json({**document, "bytes": found.bytes})
@@ -69,15 +69,15 @@ def status(path: str | None, json: bool | None, debug: bool | None) -> None:
 @flags.switch("--debug", "Show the traceback of an error.")
 def remove(path: str | None, debug: bool | None) -> None:
     """Delete the trainer."""
-    from graphopt.passes.distill import trainer
+    from graphopt.passes.distill.trainer import environment
 
     place = _place(path)
-    trainer.remove(place)
+    environment.remove(place)
     click.echo(f"removed {place}")
 
 
 def _place(path: str | None) -> Path:
-    from graphopt.passes.distill.trainer import trainer_path
+    from graphopt.passes.distill.trainer.environment import trainer_path
 
     return trainer_path() if path is None else Path(path).absolute()
 

@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 
 from .events import Failure, Job
-from .kernels import use_faster_kernels
+from .layout.kernels import use_faster_kernels
 
 LARGEST_IR = 10  # fixed: what onnxruntime 1.19 reads
 TRAINING, EVALUATION = "training_model.onnx", "eval_model.onnx"  # what the library calls its graphs

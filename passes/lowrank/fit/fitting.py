@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.ir.extract import reads
-from graphopt.solve import SAMPLES, Aim, Inputs, Unjudged, has_affordable_gram
+from graphopt.calibration import Frontier, Gram, walk_cuts
+from graphopt.ir.analysis.subgraph import reads
+from graphopt.passes.lowrank.solve.whitening import Inputs
+from graphopt.solve import SAMPLES, Aim, Unjudged, has_affordable_gram
 from graphopt.solve.limits import NOTHING
-from graphopt.stats import Frontier, Gram, walk_cuts
 
 from ..layers.layer import OPS, Layer, label
 from ..layers.study import Studied, blind

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt import ir
+from graphopt.calibration import Patches
 from graphopt.solve import has_affordable_gram
-from graphopt.stats import Patches
 
 from .stage import Stage
 

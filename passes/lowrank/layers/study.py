@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt import ir
-from graphopt.ir.residual import goes_into
-from graphopt.solve import SAMPLES, Inputs, Responses, gram_bytes
-from graphopt.stats import ChannelMoments, Gram, Patches
+from graphopt.calibration import ChannelMoments, Gram, Patches
+from graphopt.ir.transform.residual import goes_into
+from graphopt.passes.lowrank.solve.whitening import Inputs, Responses
+from graphopt.solve import SAMPLES, gram_bytes
 
 from .layer import Layer
 

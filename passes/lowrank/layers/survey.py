@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphopt import ir
-from graphopt.cost.shapes import known_shapes
+from graphopt.cost.static.shapes import known_shapes
 from graphopt.errors import DataError, ModelError
 
 from .layer import OPS, Layer, label, read_layer

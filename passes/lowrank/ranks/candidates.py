@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import gcd
 
-from graphopt.solve import Responses
+from graphopt.passes.lowrank.solve.whitening import Responses
 
 from ..layers.layer import Layer
 from ..layers.stage import macs

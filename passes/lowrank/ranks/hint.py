@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from graphopt.solve.vbmf import signal_rank
+from graphopt.passes.lowrank.solve.vbmf import signal_rank
 
 from ..layers.layer import Layer
 from .candidates import Offer

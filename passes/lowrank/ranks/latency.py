@@ -15,9 +15,9 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.cost import LatencyTable, LayerShape
-from graphopt.pipeline.relative_time import relative_time
+from graphopt.pipeline.search.relative_time import relative_time
 from graphopt.solve import Reached, reach
-from graphopt.solve.reach import CLOSE, TRIES
+from graphopt.solve.budget_search import CLOSE, TRIES
 
 from ..fit.surgery import replace_layer
 from ..layers.layer import Layer

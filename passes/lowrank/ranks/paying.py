@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.solve import Elimination, Inputs
+from graphopt.passes.lowrank.solve.whitening import Inputs
+from graphopt.solve import Elimination
 
 from ..layers.layer import Layer
 from ..layers.study import Studied

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from graphopt.pipeline.harm import Harm, trial_samples
-from graphopt.pipeline.tried import Tried
+from graphopt.pipeline.search.degradation import Harm, trial_samples
+from graphopt.pipeline.search.search_trace import Tried
 
-from ..fit.carry import on, split_quickly, split_thoroughly
+from ..fit.apply import on, split_quickly, split_thoroughly
 from ..fit.fitting import Task
 from ..layers.survey import Survey
 from ..ways import KINDS

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from graphopt import ir
-from graphopt.pipeline.harm import Harm, last_harmless
+from graphopt.pipeline.search.degradation import Harm, last_harmless
 
 from .choice import Chosen
 

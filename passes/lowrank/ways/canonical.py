@@ -12,7 +12,8 @@ from math import prod
 
 import numpy as np
 
-from graphopt.solve import Inputs, Responses, canonical, lower_factor, solve_lower, solve_upper
+from graphopt.passes.lowrank.solve.polyadic import canonical
+from graphopt.passes.lowrank.solve.whitening import Inputs, Responses, lower_factor, solve_lower, solve_upper
 
 from ..layers.layer import Layer
 from ..layers.stage import Stage

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from graphopt.solve import Inputs, Responses
+from graphopt.passes.lowrank.solve.whitening import Inputs, Responses
 
 from ..layers.layer import Layer
 from ..layers.stage import Stage

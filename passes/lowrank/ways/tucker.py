@@ -12,7 +12,8 @@ from math import prod
 
 import numpy as np
 
-from graphopt.solve import Inputs, Reduction, Responses, Splitting
+from graphopt.passes.lowrank.solve.splitting import Reduction, Splitting
+from graphopt.passes.lowrank.solve.whitening import Inputs, Responses
 
 from ..layers.layer import Layer
 from ..layers.stage import Stage

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphopt.solve import Inputs, Responses, Splitting
+from graphopt.passes.lowrank.solve.splitting import Splitting
+from graphopt.passes.lowrank.solve.whitening import Inputs, Responses
 
 from ..layers.layer import Layer
 from ..layers.stage import Stage

@@ -2,6 +2,12 @@
 
 A rewrite keeps the float function: exactly, or within the rounding of one float32 operation.  It is found
 while planning, becomes an item of the plan, and is carried out before anything is stored.
+
+- ``arithmetic``: Operators without integer kernels, as others that have one.
+- ``blocks``: Channels of zeros, so that depthwise kernels find whole blocks.
+- ``channels``: Constants by channel, as layers: a product or sum with one number a channel is a depthwise 1x1
+  Conv.
+- ``shortcut``: The parameter-free shortcut of residual nets (He et al. 2015, option A), as a Conv.
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ import numpy as np
 
 from graphopt.errors import PassError
 from graphopt.ir import Graph, Model, Node, Shape, Tensor, infer_shapes
-from graphopt.ir.facts import gather_facts
+from graphopt.ir.analysis.facts import gather_facts
 from graphopt.targets import Target
 
 from ..items import Item, RewriteItem, node_id

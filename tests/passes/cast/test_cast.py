@@ -13,7 +13,7 @@ from graphopt import data, ir, runtime
 from graphopt.errors import PassError, UsageError
 from graphopt.passes.cast import Cast
 from graphopt.pipeline import Context, Plan
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus import NUMERIC, Case, random_cnn
 from tests.corpus._net import Net
 from tests.passes.quant.small import corpus_model, feeds, prepared, snr

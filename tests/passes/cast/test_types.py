@@ -13,7 +13,7 @@ from graphopt import ir, runtime
 from graphopt.passes.cast import Cast
 from graphopt.passes.cast import types as cast_types
 from graphopt.pipeline import Context
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus import count_ops, random_feeds
 from tests.corpus._net import Net
 

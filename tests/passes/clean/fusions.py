@@ -11,9 +11,9 @@ from graphopt import ir
 from graphopt.passes.clean import Clean
 from graphopt.passes.fold_bn import FoldBN
 from graphopt.pipeline import Context
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from graphopt.runtime import Session
-from graphopt.runtime.fusion import optimized
+from graphopt.runtime.optimizer import optimized
 from tests.corpus import count_ops, random_feeds
 
 FUSED = (

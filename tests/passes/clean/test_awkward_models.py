@@ -11,7 +11,7 @@ from graphopt import ir
 from graphopt.passes.clean import Clean
 from graphopt.passes.fold_bn import FoldBN
 from graphopt.pipeline import Context
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus import NUMERIC, Case, random_cnn, random_feeds, unmet
 
 LEVELS = {

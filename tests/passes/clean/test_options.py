@@ -11,7 +11,7 @@ from graphopt import ir
 from graphopt.errors import UsageError
 from graphopt.passes.clean import Clean
 from graphopt.pipeline import Context
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 
 
 def model_of(

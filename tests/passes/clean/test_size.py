@@ -9,7 +9,7 @@ import pytest
 from graphopt import ir
 from graphopt.passes.clean import Clean
 from graphopt.pipeline import Context
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus import count_ops
 from tests.corpus._net import Net, ints
 

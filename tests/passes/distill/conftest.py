@@ -13,10 +13,10 @@ from graphopt import data, ir
 from graphopt.data import Samples
 from graphopt.errors import GraphoptError
 from graphopt.passes.distill.backends.base import Job, OnEvent, Tuned
-from graphopt.passes.distill.prepare.fake_quant import spelled_out
-from graphopt.passes.distill.trainer import MARKER, trainer_path
-from graphopt.pipeline.context import Context, Settings
-from graphopt.pipeline.inputs import Inputs
+from graphopt.passes.distill.qat.fake_quant import spelled_out
+from graphopt.passes.distill.trainer.environment import MARKER, trainer_path
+from graphopt.pipeline.contract.context import Context, Settings
+from graphopt.pipeline.run.inputs import Inputs
 from graphopt.runtime import Session
 
 

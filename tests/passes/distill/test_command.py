@@ -12,9 +12,8 @@ from graphopt import ir
 from graphopt.cli import app
 from graphopt.errors import UsageError
 from graphopt.passes.distill import distill
-
-from .conftest import FakeTrainer
-from .nets import CHANNELS, SIDE, classifier, weights_of
+from tests.passes.distill.conftest import FakeTrainer
+from tests.passes.distill.nets import CHANNELS, SIDE, classifier, weights_of
 
 
 @pytest.fixture

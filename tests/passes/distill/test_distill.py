@@ -12,10 +12,9 @@ from graphopt import ir
 from graphopt.errors import DataError, ModelError, PassError, UsageError
 from graphopt.passes.distill import Distill
 from graphopt.passes.distill.backends.base import backends
-from graphopt.pipeline.context import Settings
-
-from .conftest import FakeTrainer, make_context, make_samples
-from .nets import CHANNELS, around, classifier, one, weights_of
+from graphopt.pipeline.contract.context import Settings
+from tests.passes.distill.conftest import FakeTrainer, make_context, make_samples
+from tests.passes.distill.nets import CHANNELS, around, classifier, one, weights_of
 
 
 def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> set[str]:
@@ -106,7 +105,7 @@ def test_augmentation_makes_parts(fake: FakeTrainer) -> None:
 def test_answers_that_are_too_many_to_keep_are_made_when_needed(
     fake: FakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("graphopt.passes.distill.build.LARGEST_CACHE", 100)
+    monkeypatch.setattr("graphopt.passes.distill.job.build.LARGEST_CACHE", 100)
     distilled(fake, classifier(noise=0.1))
     assert fake.jobs[0]["parts"] == 1
 

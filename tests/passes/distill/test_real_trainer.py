@@ -17,12 +17,11 @@ from graphopt.passes.distill.backends.base import Job, Tuned
 from graphopt.passes.distill.backends.ort import OrtBackend
 from graphopt.passes.distill.backends.torch import PLACE, TorchBackend
 from graphopt.passes.distill.backends.worker import Worker, WorkerBackend
-from graphopt.passes.distill.prepare import rewrites
-from graphopt.passes.distill.run import Distillation, Outcome
-from graphopt.pipeline.context import Settings
-
-from .conftest import make_context, make_samples
-from .nets import REWRITTEN, around, classifier, one, weights_of
+from graphopt.passes.distill.gradients import rewrites
+from graphopt.passes.distill.job.run import Distillation, Outcome
+from graphopt.pipeline.contract.context import Settings
+from tests.passes.distill.conftest import make_context, make_samples
+from tests.passes.distill.nets import REWRITTEN, around, classifier, one, weights_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trainer")]
 
@@ -70,7 +69,7 @@ def test_the_direction_check_finds_the_garbage_of_auto_pad(monkeypatch: pytest.M
 
 def test_the_self_loss_finds_a_normalisation_that_is_trained_live(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rewrites, "batch_norm", lambda node, to: None)
-    monkeypatch.setattr("graphopt.passes.distill.prepare.prepare.problems", lambda *a, **k: [])
+    monkeypatch.setattr("graphopt.passes.distill.graph.prepare.problems", lambda *a, **k: [])
     body, opset = REWRITTEN["BatchNormalization"]
     with pytest.raises(PassError, match="behaves otherwise in training"):
         run(around(body, opset=opset), around(body, opset=opset), Checked(), batch=4, count=16)
@@ -78,7 +77,7 @@ def test_the_self_loss_finds_a_normalisation_that_is_trained_live(monkeypatch: p
 
 def test_an_operator_without_gradient_that_the_table_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(rewrites.REWRITES, "Softplus")
-    monkeypatch.setattr("graphopt.passes.distill.prepare.prepare.problems", lambda *a, **k: [])
+    monkeypatch.setattr("graphopt.passes.distill.graph.prepare.problems", lambda *a, **k: [])
     with pytest.raises(PassError, match="no gradient for Softplus"):
         run(around(one("Softplus")), around(one("Softplus")), Checked(), batch=4, count=16)
 

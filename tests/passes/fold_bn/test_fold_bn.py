@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 from graphopt import ir
 from graphopt.passes.fold_bn import FoldBN
 from graphopt.pipeline import Context
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from graphopt.runtime import Session
 from tests.corpus import case
 

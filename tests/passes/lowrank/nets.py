@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from graphopt import data, ir
 from graphopt.pipeline import Context
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from graphopt.runtime import Session
 from tests.corpus._net import Net
 

@@ -10,13 +10,13 @@ import onnx
 
 from graphopt import ir
 from graphopt.passes.prune import Prune
-from graphopt.passes.prune.constant import absorb_constants
-from graphopt.passes.prune.coupling import Coupling, couple
-from graphopt.passes.prune.facts import Facts, gather_facts
+from graphopt.passes.prune.coupling.coupling import Coupling, couple
+from graphopt.passes.prune.coupling.facts import Facts, gather_facts
 from graphopt.passes.prune.plan import read_items
-from graphopt.passes.prune.predict import Keep
+from graphopt.passes.prune.repair.constant_channels import absorb_constants
+from graphopt.passes.prune.selection.predict import Keep
 from graphopt.pipeline import Context, Plan
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from graphopt.runtime import Session
 
 TOLERANCE = 1e-4  # of the largest value

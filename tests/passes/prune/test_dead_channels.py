@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 from graphopt.passes.prune import Prune
-from graphopt.passes.prune.expected import Moments, expected_moments
-from graphopt.passes.prune.task import task_of
+from graphopt.passes.prune.importance.moment_propagation import Moments, expected_moments
+from graphopt.passes.prune.repair.layer_task import task_of
 from tests.corpus._net import Net, floats, ints
 from tests.passes.prune.oracle import context, copy, largest_difference, load
 

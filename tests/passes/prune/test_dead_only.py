@@ -8,10 +8,11 @@ import pytest
 
 from graphopt import ir
 from graphopt.errors import GraphoptError
-from graphopt.passes.prune import Prune, builder, operators
-from graphopt.passes.prune.walk import Travel
+from graphopt.passes.prune import Prune
+from graphopt.passes.prune.coupling import operators, step
+from graphopt.passes.prune.coupling.builder import Travel
 from tests.corpus import random_cnn
-from tests.corpus.random_topology import random_topology
+from tests.corpus.networks.random_topology import random_topology
 from tests.passes.prune.oracle import context, copy, largest_difference, load
 from tests.passes.prune.wide_networks import plant, wide_network
 
@@ -87,14 +88,14 @@ def is_noticed() -> bool:
 def test_a_wrong_claim_about_zeros_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Layer normalisation over another axis said to keep zeros, as it was for long."""
     operator = operators.OPERATORS["LayerNormalization"]
-    planted = builder.Operator(operator.rule, Travel.KEEPS, operator.outputs)
+    planted = step.Operator(operator.rule, Travel.KEEPS, operator.outputs)
     monkeypatch.setitem(operators.OPERATORS, "LayerNormalization", planted)
     assert is_noticed()
 
 
 def test_a_wrong_claim_about_constants_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sigmoid said to keep zeros."""
-    planted = builder.Operator(operators.OPERATORS["Sigmoid"].rule, Travel.KEEPS)
+    planted = step.Operator(operators.OPERATORS["Sigmoid"].rule, Travel.KEEPS)
     for op in ("Sigmoid", "Softplus", "HardSigmoid", "Cos", "Exp"):
         monkeypatch.setitem(operators.OPERATORS, op, planted)
     assert is_noticed()

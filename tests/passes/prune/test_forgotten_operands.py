@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 from graphopt.passes.prune import Prune
-from graphopt.passes.prune.coupling import couple
-from graphopt.passes.prune.facts import gather_facts
+from graphopt.passes.prune.coupling.coupling import couple
+from graphopt.passes.prune.coupling.facts import gather_facts
 from tests.corpus._net import Net, ints
 from tests.passes.prune.oracle import Pruned, assert_twin, context, load, prune
 

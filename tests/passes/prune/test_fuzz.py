@@ -10,14 +10,14 @@ import pytest
 
 from graphopt import ir
 from graphopt.errors import GraphoptError
-from graphopt.passes.prune.cells import find_cells
-from graphopt.passes.prune.coupling import Coupling, couple
-from graphopt.passes.prune.facts import Facts, gather_facts
-from graphopt.passes.prune.predict import Keep
-from graphopt.passes.prune.slots import Slot
-from graphopt.passes.prune.surgery import remove_channels
+from graphopt.passes.prune.coupling.coupling import Coupling, couple
+from graphopt.passes.prune.coupling.facts import Facts, gather_facts
+from graphopt.passes.prune.coupling.groups import find_cells
+from graphopt.passes.prune.coupling.parameter_axes import Slot
+from graphopt.passes.prune.selection.predict import Keep
+from graphopt.passes.prune.surgery.cut import remove_channels
 from tests.corpus._net import Net, ints
-from tests.corpus.random_topology import random_topology
+from tests.corpus.networks.random_topology import random_topology
 from tests.passes.prune.oracle import context, copy, largest_difference, load
 
 BLOCKS, GRAPHS = 25, 42  # every one with its own seed

@@ -11,8 +11,8 @@ import pytest
 from graphopt import cost, data, ir
 from graphopt.errors import PassError, UsageError
 from graphopt.passes.prune import Prune
-from graphopt.passes.prune.coupling import couple
-from graphopt.passes.prune.predict import Predictor
+from graphopt.passes.prune.coupling.coupling import couple
+from graphopt.passes.prune.selection.predict import Predictor
 from graphopt.pipeline import Plan
 from graphopt.runtime import Session
 from tests.corpus._net import Net

@@ -12,13 +12,13 @@ import pytest
 
 from graphopt import ir
 from graphopt.cost import LayerShape, Staircase
-from graphopt.passes.prune.cells import Cell, find_cells
-from graphopt.passes.prune.coupling import Coupling, couple
-from graphopt.passes.prune.curves import readers_by_cell
-from graphopt.passes.prune.facts import Facts
-from graphopt.passes.prune.stairs import Stairs, Step
-from graphopt.passes.prune.tables import table_of
-from graphopt.passes.prune.usage import Usage
+from graphopt.passes.prune.coupling.coupling import Coupling, couple
+from graphopt.passes.prune.coupling.facts import Facts
+from graphopt.passes.prune.coupling.groups import Cell, find_cells
+from graphopt.passes.prune.coupling.rules.tables import table_of
+from graphopt.passes.prune.importance.obs import readers_by_cell
+from graphopt.passes.prune.selection.cost_model import Usage
+from graphopt.passes.prune.selection.latency_model import Stairs, Step
 from tests.corpus._net import Net
 from tests.passes.prune.oracle import load
 

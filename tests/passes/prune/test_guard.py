@@ -9,10 +9,11 @@ import pytest
 
 from graphopt import ir
 from graphopt.errors import GraphoptError
-from graphopt.passes.prune import Prune, builder, operators
-from graphopt.passes.prune.builder import Operator
-from graphopt.passes.prune.facts import gather_facts
-from graphopt.passes.prune.walk import DATA, Settled, Travel, Walk
+from graphopt.passes.prune import Prune
+from graphopt.passes.prune.coupling import operators, step
+from graphopt.passes.prune.coupling.builder import DATA, Settled, Travel, Walk
+from graphopt.passes.prune.coupling.facts import gather_facts
+from graphopt.passes.prune.coupling.step import Operator
 from graphopt.runtime import Session
 from tests.corpus._net import Net, ints
 from tests.passes.prune.oracle import (
@@ -84,9 +85,9 @@ def test_what_a_rule_forgets_is_pinned(
 ) -> None:
     monkeypatch.setitem(operators.OPERATORS, "Mul", Operator(rule, Travel.KEEPS, inputs=2))
     pruned = prune(two_branches(), HALF)
-    assert any(builder.UNHANDLED in reason for reason in pruned.coupling.walls.values())
+    assert any(step.UNHANDLED in reason for reason in pruned.coupling.walls.values())
     assert_twin(pruned)
-    monkeypatch.setattr(builder, "_pin_forgotten", lambda *_: None)
+    monkeypatch.setattr(step, "_pin_forgotten", lambda *_: None)
     assert not holds(two_branches())  # without the guard the same rule breaks the model
 
 
@@ -130,8 +131,8 @@ def test_counts_that_a_rule_does_not_check_are_pinned(monkeypatch: pytest.Monkey
     total = net.op("ReduceSum", net.op("Expand", net.array(1.0), size), keepdims=0)
     model = load(net.model(net.op("Mul", net.conv(x, (2, 8, 1, 1), name="last"), total)))
     monkeypatch.setitem(operators.OPERATORS, "Expand", Operator(forgets_an_operand, Travel.KEEPS, inputs=2))
-    assert builder.COUNTED in prune(model, HALF).skipped["first"]
-    monkeypatch.setattr(builder, "_pin_counted", lambda *_: None)
+    assert step.COUNTED in prune(model, HALF).skipped["first"]
+    monkeypatch.setattr(step, "_pin_counted", lambda *_: None)
     assert not holds(model)
 
 
@@ -159,7 +160,7 @@ def moved() -> float:
 def test_zeros_break_where_nothing_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(operators.OPERATORS, "Exp", Operator(operators.OPERATORS["Exp"].rule))
     assert moved() <= 1e-5
-    monkeypatch.setattr(builder, "_break_zeros", lambda *_: None)
+    monkeypatch.setattr(step, "_break_zeros", lambda *_: None)
     assert moved() > 1e-3
 
 

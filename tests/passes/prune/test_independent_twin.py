@@ -20,7 +20,7 @@ from graphopt import ir
 from graphopt.passes.prune import Prune
 from graphopt.pipeline import Plan
 from graphopt.runtime import Session
-from tests.corpus.random_topology import random_topology
+from tests.corpus.networks.random_topology import random_topology
 from tests.passes.prune.oracle import context, largest_difference, load
 from tests.passes.prune.wide_networks import wide_network
 

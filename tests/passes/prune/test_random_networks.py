@@ -11,8 +11,8 @@ import pytest
 from graphopt import ir
 from graphopt.passes.fold_bn import FoldBN
 from graphopt.passes.prune import Prune
-from graphopt.passes.prune.coupling import couple
-from graphopt.passes.prune.surgery import remove_channels
+from graphopt.passes.prune.coupling.coupling import couple
+from graphopt.passes.prune.surgery.cut import remove_channels
 from graphopt.pipeline import Plan
 from graphopt.runtime import Session
 from tests.corpus import NUMERIC, Case, random_cnn

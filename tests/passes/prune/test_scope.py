@@ -6,7 +6,7 @@ import pytest
 
 from graphopt.errors import UsageError
 from graphopt.passes.prune import Prune
-from graphopt.pipeline.spec import parse
+from graphopt.pipeline.spec.spec import parse
 from tests.passes.prune.oracle import assert_twin, prune
 from tests.passes.prune.test_goals import chained, widths
 

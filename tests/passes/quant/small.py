@@ -15,8 +15,8 @@ from graphopt.passes.clean import Clean
 from graphopt.passes.fold_bn import FoldBN
 from graphopt.passes.quant import Quant
 from graphopt.pipeline import Context
-from graphopt.pipeline.context import Settings
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.contract.context import Settings
+from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus._net import Net
 
 SAMPLES = 8

@@ -12,11 +12,11 @@ from graphopt import data, ir, targets
 from graphopt.errors import UsageError
 from graphopt.passes.quant import Quant, static
 from graphopt.pipeline import Context
-from graphopt.pipeline.harm import Harm
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
+from graphopt.pipeline.search.degradation import Harm
+from tests.passes.quant.rounding.test_tuning import network
+from tests.passes.quant.search.test_noise_bisection import chain
 from tests.passes.quant.small import PLAIN, quantized
-from tests.passes.quant.test_sparing import chain
-from tests.passes.quant.test_tuning import network
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,15 @@ def test_a_budget_is_timed_too(limit: float | None, monkeypatch: pytest.MonkeyPa
 
 def test_what_the_clock_leaves_float_keeps_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mixed model is taken only when it loses no more than the budget allows."""
-    from graphopt.passes.quant import choice
+    from graphopt.passes.quant.search import model_choice
 
     class Clock:
         def milliseconds(self, models: list[Any]) -> list[float]:
             return [1.0, 0.9, 0.1][: len(models)]
 
-    monkeypatch.setattr(choice, "_timer", lambda ctx: Clock())
-    monkeypatch.setattr(choice, "slow_nodes", lambda placement, *others: placement.layers[:1])
-    monkeypatch.setattr(choice, "growth", lambda before, after: "")
+    monkeypatch.setattr(model_choice, "_timer", lambda ctx: Clock())
+    monkeypatch.setattr(model_choice, "slow_nodes", lambda placement, *others: placement.layers[:1])
+    monkeypatch.setattr(model_choice, "growth", lambda before, after: "")
     tried = iter([0.0, 5.0, 0.0])
     monkeypatch.setattr(Harm, "of", lambda self, model: next(tried, 5.0))
     items, ctx = planned(network(), max_drop=1.0, measure=True)

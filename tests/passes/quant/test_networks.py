@@ -12,7 +12,7 @@ from graphopt import data, ir, runtime, targets
 from graphopt.passes.quant import Quant
 from graphopt.passes.quant.items import TensorItem, WeightItem, from_plan
 from graphopt.pipeline import Context
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus import NUMERIC, Case, random_cnn
 from tests.passes.quant.small import (
     CORPUS,

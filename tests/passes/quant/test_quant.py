@@ -12,9 +12,9 @@ from onnx import numpy_helper
 
 from graphopt import ir, runtime, targets
 from graphopt.errors import PassError, UsageError
-from graphopt.passes.quant import Quant, draft
+from graphopt.passes.quant import Quant, plan_builder
 from graphopt.pipeline import Context, Plan
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus import case
 from tests.corpus._net import Net
 from tests.passes.quant.small import PLAIN, between_convs, feeds, first_conv, fused, ops, quantized, snr
@@ -281,13 +281,13 @@ def test_weights_heed_how_the_processor_adds(
 
 def test_ranges_come_from_the_planned_tensors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    collect = draft.measure_ranges
+    collect = plan_builder.measure_ranges
 
     def spy(model: ir.Model, tensors: Any, *others: Any) -> Any:
         asked.extend(tensors)
         return collect(model, tensors, *others)
 
-    monkeypatch.setattr(draft, "measure_ranges", spy)
+    monkeypatch.setattr(plan_builder, "measure_ranges", spy)
     plan, ctx = make_plan(small())
     stored = [item["tensor"] for item in plan.items if "tensor" in item]
     assert set(asked) < set(stored), "a Flatten has the range of what it reads"

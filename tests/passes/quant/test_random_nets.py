@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from graphopt import data, ir, runtime, targets
-from graphopt.passes.quant import Quant, speed
+from graphopt.passes.quant import Quant
+from graphopt.passes.quant.search import speed
+from graphopt.passes.quant.verify.validator import violations
 from graphopt.pipeline import Context
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from tests.passes.quant.random_nets import random_net
 from tests.passes.quant.small import prepared, snr
 
@@ -49,7 +51,7 @@ def test_defaults(seed: int) -> None:
     assert model.signature == signature
     assert ctx.changes or ctx.skips
     if "mode" not in options:  # the rules are those of static quantization
-        assert targets.violations(model, targets.load(target)) == []
+        assert violations(model, targets.load(target)) == []
     session = runtime.Session(model)
     pairs = [(before.run(sample.feeds), session.run(sample.feeds)) for sample in samples]
     for name, value in pairs[0][0].items():

@@ -15,7 +15,7 @@ from graphopt.passes.quant import Quant
 from graphopt.passes.quant.items import RewriteItem
 from graphopt.passes.quant.rewrites import carry_out, find_rewrites
 from graphopt.pipeline import Context, Plan
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus._net import Net
 from tests.passes.quant.small import PLAIN, between_convs, feeds, first_conv, fused, ops, quantized, snr
 

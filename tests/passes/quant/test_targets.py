@@ -12,8 +12,9 @@ import pytest
 from graphopt import ir, runtime, targets
 from graphopt.errors import PassError, UsageError
 from graphopt.passes.quant import Quant
+from graphopt.passes.quant.verify.validator import violations
 from graphopt.pipeline import Context, Plan
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus import case
 from tests.corpus._net import Net
 from tests.passes.quant.small import PLAIN, corpus_model, feeds, prepared, quantized, snr
@@ -52,7 +53,7 @@ def agreement(proto: Any, model: ir.Model, ctx: Context) -> float:
 def test_every_target_gives_a_sound_model_that_stays_close(target: str) -> None:
     proto = residual()
     model, ctx = quantized(proto, target)
-    assert targets.violations(model, targets.load(target)) == []
+    assert violations(model, targets.load(target)) == []
     assert agreement(proto, model, ctx) > 22
 
 
@@ -210,7 +211,7 @@ def test_real_models_are_sound_for_every_target(target: str, name: str) -> None:
     model = prepared(corpus_model(name))
     before = model.to_bytes()
     model, ctx = quantized(model, target)
-    assert targets.violations(model, targets.load(target)) == []
+    assert violations(model, targets.load(target)) == []
     assert ctx.changes
     assert agreement(before, model, ctx) > 8
 

@@ -9,11 +9,10 @@ import pytest
 
 from graphopt import data, targets
 from graphopt.passes.quant import Quant
-from graphopt.passes.quant.deviation import Deviation
+from graphopt.passes.quant.search.output_sqnr import Deviation
 from graphopt.pipeline import Context
-from graphopt.pipeline.inputs import Inputs
-
-from .zoo import BODIES, network
+from graphopt.pipeline.run.inputs import Inputs
+from tests.passes.quant.zoo import BODIES, network
 
 CHANCE = 0.5  # dB
 QUICK = {"measure": False, "equalise": "none", "absorb": False, "spare": False}

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from graphopt import ir
 from tests.corpus._net import Net
-
-from .small import between_convs, first_conv
+from tests.passes.quant.small import between_convs, first_conv
 
 PAD = {"pads": [1, 1, 1, 1]}
 

@@ -8,10 +8,10 @@ import pytest
 from graphopt import data, ir
 from graphopt.errors import PassError, UsageError
 from graphopt.passes.sparsify import Sparsify
+from graphopt.passes.sparsify.elimination import sparse_fit
 from graphopt.pipeline import Context, Plan
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 from graphopt.runtime import Session
-from graphopt.solve.sparse import sparse_fit
 from tests.corpus import random_cnn
 from tests.corpus._net import Net
 

@@ -12,7 +12,7 @@ import pytest
 from graphopt import ir
 from graphopt.passes.surgeon import Surgeon
 from graphopt.pipeline import Context
-from graphopt.pipeline.inputs import Inputs
+from graphopt.pipeline.run.inputs import Inputs
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ import onnxruntime
 import pytest
 
 from graphopt import ir
-from graphopt.ir.adopt import Before, adopt
-from graphopt.ir.surgery import open_graph
+from graphopt.ir.graphsurgeon.adopt import adopt
+from graphopt.ir.graphsurgeon.before import Before
+from graphopt.ir.graphsurgeon.graph_proxy import open_graph
 from tests.corpus import NUMERIC, ROUND_TRIP, Case
 
 # What graphsurgeon itself gets wrong, so that it is no measure; ours must still be valid or say why not.

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from graphopt.analysis.inspection import Inspection
+from graphopt.analysis.layer_costs import LayerCost, Timing
 from graphopt.ir import Port
-from graphopt.report.inspection import Inspection
-from graphopt.report.layer_costs import LayerCost, Timing
-from graphopt.report.record import Measures
+from graphopt.record.record import Measures
 
 Document = dict[str, Any]
 

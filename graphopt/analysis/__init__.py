@@ -1,0 +1,12 @@
+"""Functions that run models and return plain values: inspect, compare, evaluate, sensitivity.
+
+- ``comparison``: Two models side by side.
+- ``divergence``: Where two models part: their inner tensors matched by name and compared, in the order they
+  compute.
+- ``evaluation``: How well a model does on samples.
+- ``inspection``: What is in a model.
+- ``layer_costs``: What each layer takes on this machine, what bounds it, and whether compressing it is worth
+  the while.
+- ``loaded_model``: A model opened to be looked at, with the samples and sizes to run it with.
+- ``sensitivity``: What each item of a plan costs alone.
+"""

@@ -1,0 +1,110 @@
+"""Two models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphopt import runtime
+from graphopt.analysis.divergence import SAMPLES, Divergence, divergence
+from graphopt.analysis.loaded_model import Opened
+from graphopt.errors import ModelError
+from graphopt.pipeline.results import measure
+from graphopt.runtime import Verdict
+from graphopt.util.files import plain
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.record.record import Measures
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models side by side; ``outputs`` has max_abs, relative and snr_db of each output of A against B.
+
+    ``latency_ratio`` is the time of B divided by that of A; ``inner`` tells where inner tensors begin to
+    differ, when that was asked for or outputs differ.
+    """
+
+    a: Measures
+    b: Measures
+    outputs: Mapping[str, Mapping[str, Any]]
+    agreement: Mapping[str, Any]
+    samples: int
+    source: str
+    latency_ratio: float | None = None
+    inner: Divergence | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as plain values."""
+        document: dict[str, Any] = plain(vars(self))
+        return document
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    *,
+    data: str | None = None,
+    preprocess: str | None = None,
+    shape: Mapping[str, Sequence[int]] | None = None,
+    latency: bool = True,
+    layers: bool = False,
+    session: Mapping[str, Any] | None = None,
+    announce: Callable[[str], None] | None = None,
+    progress: Any = None,
+) -> Comparison:
+    """Compare model B with model A: outputs on samples (synthetic without ``data``), size, MACs, speed.
+
+    Where outputs differ by more than rounding, or with ``layers``, inner tensors are compared as well, on a
+    few of the samples.
+    Raises ModelError when one of them does not run, or when they have no output in common.
+    """
+
+    first = Opened(a, data, preprocess, shape, session, announce)
+    second = Opened(b, None, None, shape, session)
+    samples = first.samples if first.samples is not None else first.synthetic()
+    sessions = first.open(), second.open()
+    if set(sessions[0].input_names) != set(sessions[1].input_names):
+        raise ModelError(f"{a} and {b} have different inputs and cannot be run on the same samples")
+    if not set(sessions[0].output_names) & set(sessions[1].output_names):
+        raise ModelError(f"{a} and {b} have no output in common")
+    watched = samples if progress is None else progress("comparing", samples, len(samples))
+    scores = measure.answer(sessions[1], watched, sessions[0])
+    if scores.skipped == len(samples):
+        raise ModelError(f"{a} runs on none of the samples: {scores.failure}")
+    if scores.skipped:
+        first.warn(
+            f"{scores.skipped} of {len(samples)} samples were left out, because {a} does not run on them: "
+            f"{scores.failure}"
+        )
+    differs = any(found.verdict() is Verdict.DIFFERENT for found in scores.differences.values())
+    inner = _inner(first, second, samples) if layers or differs else None
+    paired = runtime.paired_latency(*sessions, measure.first_feeds(samples)) if latency else None
+    return Comparison(
+        a=first.measures(paired.a.median_ms if paired else None),
+        b=second.measures(paired.b.median_ms if paired else None),
+        outputs={name: _difference(found) for name, found in scores.differences.items()},
+        agreement=scores.to_agreement(),
+        samples=scores.samples,
+        source=first.source,
+        latency_ratio=paired.ratio if paired else None,
+        inner=inner,
+        warnings=tuple(dict.fromkeys([*first.warnings, *second.warnings])),
+    )
+
+
+def _inner(first: Opened, second: Opened, samples: Samples) -> Divergence | None:
+    try:
+        return divergence(first.model, second.model, samples.take(SAMPLES), first.shapes, **first.session)
+    except ModelError as error:  # a model may not hand out its inner tensors and be fine all the same
+        first.warn(f"inner tensors were not compared: {error}")
+        return None
+
+
+def _difference(found: Any) -> dict[str, Any]:
+    keys = ("max_abs", "relative", "snr_db", "unequal", "elements", "nonfinite", "mismatch")
+    return {key: getattr(found, key) for key in keys}

@@ -1,0 +1,108 @@
+"""A model opened to be looked at, with the samples and sizes to run it with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphopt import data, ir, runtime
+from graphopt.errors import ModelError
+from graphopt.pipeline.results import measure
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.record.record import Measures
+    from graphopt.runtime import Session
+
+SYNTHETIC_SAMPLES = 8  # for looking at a model without data
+
+
+class Opened:
+    """A model with the samples and sizes to look at it with."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        spec: str | None,
+        preprocess: str | None,
+        shape: Mapping[str, Sequence[int]] | None,
+        session: Mapping[str, Any] | None,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
+        self._announce = announce or (lambda text: None)
+        self._session = dict(session or {})
+        self._overrides = {name: tuple(sizes) for name, sizes in (shape or {}).items()}
+        self.path = Path(path)
+        runtime.check_session(self._session.get("provider", "cpu"), self._session.get("custom_ops", ()))
+        self.model = ir.load(self.path)
+        self.warnings: list[str] = []
+        self.samples: Samples | None = None if spec is None else self._load(spec, preprocess)
+        self.source = "synthetic" if self.samples is None else self.samples.source
+        self.shapes = self._find_shapes()
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The preprocessing of the samples, resolved."""
+        found = None if self.samples is None else self.samples.preprocess
+        return {} if found is None else found.as_dict()
+
+    def synthetic(self) -> Samples:
+        """A few synthetic samples that the model takes; DataError when none fit."""
+        return self._synthetic
+
+    @cached_property
+    def _synthetic(self) -> Samples:
+        session = runtime.Session(self.model, optimization="disabled", **self._session)
+        return runtime.fit_samples(self.model, self.shapes, session.run, count=SYNTHETIC_SAMPLES)
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """What sessions of the model are opened with."""
+        return dict(self._session)
+
+    @property
+    def threads(self) -> int:
+        """Threads of its sessions."""
+        return int(self._session.get("threads", 1))
+
+    def first_feeds(self) -> dict[str, Any]:
+        """Inputs to time the model with."""
+        return measure.first_feeds(self.samples if self.samples is not None else self.synthetic())
+
+    def open(self) -> Session:
+        """A session of the file."""
+        return runtime.Session(self.path, **self._session)
+
+    def latency(self) -> float:
+        """Milliseconds one run takes."""
+        return runtime.latency(self.open(), self.first_feeds()).median_ms
+
+    def measures(self, latency_ms: float | None) -> Measures:
+        """Everything countable of the model."""
+        found = measure.contents(self.model, self.shapes, measure.input_bytes(self.model), self.warn)
+        return dataclasses.replace(found, latency_ms=latency_ms)
+
+    def _load(self, spec: str, preprocess: str | None) -> Samples:
+        recipe = None if preprocess is None else data.parse_preprocess(preprocess)
+        samples = data.load(spec, self.model.signature.inputs, recipe, shapes=self._overrides)
+        for text in (*samples.warnings, *data.pixel_warnings(self.model, samples)):
+            self.warn(text)
+        return samples
+
+    def _find_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        try:
+            found = runtime.trial_shapes(self.model, self._overrides, self.samples, **self._session)
+        except ModelError as error:
+            self.warn(f"sizes to run at were not found: {error}")
+            return {}
+        if found.announcement:
+            self._announce(found.announcement)
+        return found.shapes
+
+    def warn(self, text: str) -> None:
+        """Tell the user something, and keep it for the record."""
+        self.warnings.append(text)
+        self._announce(f"warning: {text}")

@@ -1,0 +1,306 @@
+"""What each item of a pass's plan costs: every one is carried out alone and measured on held-out samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphopt import cost, runtime
+from graphopt.analysis.sensitivity.trial_evaluator import Layers, Tried, timed_layers
+from graphopt.analysis.sensitivity.trial_latency import with_latency
+from graphopt.analysis.sensitivity.trial_log import TrialLog
+from graphopt.analysis.sensitivity.workers import Source, Task, by_item, carry_out, split
+from graphopt.cost import LatencyTable, user_cache
+from graphopt.errors import UsageError
+from graphopt.pipeline.contract.base import PlannedPass, Trial
+from graphopt.pipeline.contract.context import Context, Progress, Settings, silent
+from graphopt.pipeline.results import measure
+from graphopt.pipeline.run.inputs import Inputs
+from graphopt.pipeline.run.manager import Manager
+from graphopt.pipeline.spec.arrange import Stage, arrange, as_step
+from graphopt.pipeline.spec.recipe import turns_of
+from graphopt.pipeline.spec.registry import passes
+from graphopt.pipeline.spec.request import parse_shapes, usable_processors
+from graphopt.record.sensitivity import Point, Sensitivity
+from graphopt.runtime import machine
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.ir import Model
+
+SAMPLES = 128  # measured on, when there are twice as many
+
+
+def sensitivity(
+    model: str | Path,
+    step: str,
+    calibration: str | Samples,
+    *,
+    evaluation: str | Samples | None = None,
+    preprocess: str | None = None,
+    shape: Mapping[str, Sequence[int]] | None = None,
+    samples: int = SAMPLES,
+    target: str = "ort-cpu",
+    latency: bool = False,
+    jobs: int = 1,
+    seed: int = 0,
+    threads: int | None = None,
+    provider: str = "cpu",
+    custom_ops: Sequence[str] = (),
+    cache: str | Path | None = None,
+    progress: Progress = silent,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Sensitivity:
+    """Carry out each thing a pass can do alone, at several levels, and measure what it does to the outputs.
+
+    Args:
+        model: an ONNX file.
+        step: a pass that plans, with options if need be, such as ``"prune:round_to=1"``; passes before it,
+            separated by commas, and those it needs are applied first.
+        calibration: samples to plan with; unless there is ``evaluation``, the last ``samples`` of them (at
+            most half) are held out and measured on.
+        samples: how many samples to measure on at most.
+        latency: also predict the latency of every trial from the measured times of its layers.
+        jobs: processes that work at the same time, each with its share of ``threads``; samples that are
+            given as objects stay in one.
+        cache: folder for results, so that a run that was stopped goes on where it was, and for layer times;
+            the user's cache folder when None, nothing is kept for ``"off"``.
+
+    Raises:
+        UsageError: an unknown pass, or one that makes no plans.
+        GraphoptError: the model or the data cannot be read, or a pass before ``step`` failed.
+    """
+    request = _Request(
+        Path(model),
+        _stages(step),
+        step,
+        samples,
+        jobs,
+        user_cache() if cache is None else None if cache == "off" else Path(cache),
+        latency,
+        target,
+    )
+    if samples < 1 or jobs < 1:
+        raise UsageError("sensitivity takes at least one sample and one process")
+    settings = Settings(
+        seed,
+        threads or usable_processors(),
+        provider,
+        tuple(custom_ops),
+        request.cache,
+        progress,
+        times=request.cache,
+    )
+    return _Study(request, settings, calibration, evaluation, preprocess, shape, announce).carry_out()
+
+
+@dataclass(frozen=True)
+class _Request:
+    model: Path
+    stages: tuple[Stage, ...]
+    text: str
+    samples: int
+    jobs: int
+    cache: Path | None
+    latency: bool
+    target: str
+
+    @property
+    def step(self) -> PlannedPass:
+        """The pass that is looked at."""
+        step = self.stages[-1].step
+        assert isinstance(step, PlannedPass)
+        return step
+
+
+def _stages(step: str) -> tuple[Stage, ...]:
+    stages = arrange(turns_of(step), passes())
+    if not stages:
+        raise UsageError("no pass is named", hint="graphopt passes lists them all")
+    last = stages[-1].step
+    if not isinstance(last, PlannedPass):
+        able = ", ".join(_planned())
+        raise UsageError(f"{last.name} makes no plans whose items could be tried", hint=f"these do: {able}")
+    return stages
+
+
+def _planned() -> list[str]:
+    """The names of installed passes that make plans."""
+    found = ((name, passes().find(name)) for name in passes().names)
+    return [name for name, made in found if isinstance(made, type) and issubclass(made, PlannedPass)]
+
+
+class _Study:
+    """One run of ``sensitivity``; made for it and used once."""
+
+    def __init__(
+        self,
+        request: _Request,
+        settings: Settings,
+        calibration: str | Samples,
+        evaluation: str | Samples | None,
+        preprocess: str | None,
+        shape: Mapping[str, Sequence[int]] | None,
+        announce: Callable[[str], None],
+    ) -> None:
+        from graphopt import ir, targets
+
+        self._ask, self._settings, self._announce = request, settings, announce
+        self._target = targets.load(request.target)
+        runtime.check_session(settings.session["provider"], settings.custom_ops)
+        self._model: Model = ir.load(request.model)
+        given = Inputs(
+            self._model,
+            calibration=calibration,
+            evaluation=evaluation,
+            preprocess=preprocess,
+            shapes=parse_shapes(shape or {}),
+            seed=settings.seed,
+            session=settings.session,
+        )
+        self._warnings: list[str] = []
+        for text in given.warnings:
+            self._warn(text)
+        self._planning, self._held_out = split(given, request.samples)
+        self._texts = calibration, calibration if evaluation is None else evaluation, preprocess
+        self._recipe = given.preprocess
+        self._inputs = Inputs(
+            self._model,
+            calibration=self._planning,
+            shapes=given.shapes,
+            seed=settings.seed,
+            session=settings.session,
+        )
+
+    def carry_out(self) -> Sensitivity:
+        """Prepare the model, plan the trials, carry out those that are not known and put them together."""
+        ask, model = self._ask, self._model
+        model.check()
+        self._prepare()
+        context = Context(self._inputs, self._settings, self._target)
+        trials = list(ask.step.trials(model, context))
+        for text in context.warnings:
+            self._warn(text)
+        if not trials:
+            self._warn(f"{ask.step.name} finds nothing to try in this model")
+        before = timed_layers(model, self._inputs.shapes)
+        with tempfile.TemporaryDirectory(prefix="graphopt-") as folder:
+            path = Path(folder, "model.onnx")
+            model.write(path)
+            task = self._task(path)
+            tried = self._try(trials, task)
+            whole = self._latency(path) if ask.latency else None
+            top1 = self._top1(task)
+        found = cost.measure(model, self._inputs.shapes, custom_ops=self._settings.custom_ops)
+        return Sensitivity(
+            model=str(ask.model),
+            step=str(as_step(ask.step)),
+            samples=len(self._held_out),
+            source=self._held_out.source,
+            points=self._points(tried, before, whole),
+            macs=found.macs,
+            parameters=found.parameters,
+            top1=top1,
+            latency_ms=whole,
+            machine=dict(machine(self._settings.threads)),
+            warnings=tuple(self._warnings),
+        )
+
+    def _prepare(self) -> None:
+        """Apply the passes before the one that is looked at."""
+        for stage in (stages := self._ask.stages[:-1]):
+            if stage.added:
+                self._announce(f"{stage.step.name} is added, because {self._ask.step.name} needs it")
+        if stages:
+            manager = Manager(stages, self._inputs, self._settings, target=self._target, verify="structure")
+            for text in manager.run(self._model).warnings:
+                self._warn(text)
+
+    def _task(self, path: Path) -> Task:
+        threads = max(1, self._settings.threads // self._jobs)
+        settings = dataclasses.replace(self._settings, threads=threads, progress=silent)
+        shapes = dict(self._inputs.shapes)
+        planning, held_out, preprocess = self._texts
+        seed = self._settings.seed
+        return Task(
+            path,
+            self._ask.step,
+            Source(planning, self._planning.rows, preprocess, seed),
+            Source(held_out, self._held_out.rows, preprocess, seed),
+            shapes,
+            settings,
+            self._ask.target,
+        )
+
+    @property
+    def _jobs(self) -> int:
+        """Processes; samples that are objects stay in this one."""
+        return self._ask.jobs if all(isinstance(given, str) for given in self._texts[:2]) else 1
+
+    def _try(self, trials: Sequence[Trial], task: Task) -> list[Tried]:
+        """The results of all trials, in their order; those of an earlier run are read back."""
+        log = TrialLog.open(self._ask.cache, self._identity())
+        results: dict[int, Tried] = {}
+        places = {id(trial): number for number, trial in enumerate(trials)}
+        for number, trial in enumerate(trials):
+            if (known := log.find(trial)) is not None:
+                results[number] = known
+        if results:
+            self._announce(f"{len(results)} of {len(trials)} trials were carried out before: {log.path}")
+        todo = by_item(trial for number, trial in enumerate(trials) if number not in results)
+        count = len(todo) if self._jobs > 1 else len(trials) - len(results)
+        work = carry_out(task, todo, self._jobs) if todo else iter(())
+        try:
+            for group, found in self._settings.progress(f"trying {self._ask.step.name}", work, count):
+                for trial, tried in zip(group, found, strict=True):
+                    log.keep(trial, tried)
+                    results[places[id(trial)]] = tried
+        except KeyboardInterrupt:
+            if log.path is not None:
+                self._announce(f"{len(results)} of {len(trials)} trials are kept: the same command goes on")
+            raise
+        return [results[number] for number in range(len(trials))]
+
+    def _identity(self) -> dict[str, Any]:
+        """What results depend on, as plain values."""
+        from graphopt import __version__
+
+        host = machine(self._settings.threads)
+        return {
+            "graphopt": __version__,
+            "model": runtime.fingerprint(self._model),
+            "step": str(as_step(self._ask.step)),
+            "target": self._ask.target,
+            "seed": self._settings.seed,
+            "shapes": {name: list(dims) for name, dims in self._inputs.shapes.items()},
+            "preprocess": self._recipe,
+            "planning": list(self._planning.content_keys()),
+            "held_out": list(self._held_out.content_keys()),
+            "onnxruntime": host["onnxruntime"],
+            "isa": host["isa"],
+        }
+
+    def _top1(self, task: Task) -> float | None:
+        return task.bench().top1() if self._held_out.labelled else None
+
+    def _latency(self, path: Path) -> float:
+        session = runtime.Session(path, **self._settings.session)
+        return runtime.latency(session, measure.first_feeds(self._held_out)).minimum_ms
+
+    def _points(self, tried: Sequence[Tried], before: Layers, whole: float | None) -> tuple[Point, ...]:
+        if whole is None:
+            return tuple(result.point for result in tried)
+        settings = self._settings
+        table = LatencyTable.open(self._ask.cache, settings.threads, progress=settings.progress)
+        if not all(result.is_timed for result in tried):
+            self._warn("latency is not predicted where layers compute on integers")
+        return with_latency(tried, before, whole, table)
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warnings:
+            self._warnings.append(text)
+            self._announce(f"warning: {text}")

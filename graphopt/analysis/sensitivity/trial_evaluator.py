@@ -1,0 +1,187 @@
+"""Carry out trials on a model, each on the model as it was, and measure what they do to its outputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphopt import cost
+from graphopt.calibration import Frontier
+from graphopt.cost import LayerShape
+from graphopt.errors import GraphoptError
+from graphopt.ir.analysis.diff import unchanged
+from graphopt.ir.analysis.subgraph import reads
+from graphopt.pipeline.contract.context import Context
+from graphopt.pipeline.results.measure import decibels
+from graphopt.record.sensitivity import Point
+from graphopt.runtime import Accuracy, Agreement, Comparison, classifier_output
+
+if TYPE_CHECKING:
+    from graphopt import ir
+    from graphopt.data import Samples
+    from graphopt.pipeline.contract.base import PlannedPass, Trial
+    from graphopt.pipeline.contract.context import Settings
+    from graphopt.pipeline.run.inputs import Inputs
+    from graphopt.targets import Target
+
+Layers = Counter[LayerShape]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A trial that was carried out: what was measured, and the layers that went and came.
+
+    ``is_timed`` tells whether the time of the changed model follows from those layers: not where layers
+    compute on integers now.
+    """
+
+    point: Point
+    gone: tuple[LayerShape, ...] = ()
+    come: tuple[LayerShape, ...] = ()
+    is_timed: bool = True
+
+
+class Bench:
+    """A model, the samples it is measured on, and what of it trials do not change.
+
+    What the original answers is computed once.  Of each changed model only what lies behind the change runs,
+    on activations kept at the cut before it; neighbouring trials share them.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        step: PlannedPass,
+        inputs: Inputs,
+        settings: Settings,
+        target: Target,
+        samples: Samples,
+    ) -> None:
+        self._model, self._step = model, step.for_trials()
+        self._inputs, self._settings, self._target = inputs, settings, target
+        self._samples = samples
+        self._open = Context(inputs, settings, target).session
+        self._outputs = tuple(port.name for port in model.signature.outputs)
+        self._answers = Frontier(model, samples, self._open)
+        self._answers.advance(self._outputs)
+        self._frontier = self._at_inputs()
+        self._labels = [sample.labels for sample in samples] if samples.labelled else []
+        self._layers = timed_layers(model, inputs.shapes)
+
+    def carry_out(self, trial: Trial) -> Tried:
+        """Apply one trial to a copy of the model and measure it; what fails is told in ``point.error``."""
+        changed = self._model.copy()
+        try:
+            self._step.apply(changed, trial.plan, Context(self._inputs, self._settings, self._target))
+            scores = self._compare(changed)
+        except GraphoptError as error:
+            return Tried(Point(trial.item, trial.level, error=str(error)))
+        found = cost.measure(changed, self._inputs.shapes, custom_ops=self._settings.custom_ops)
+        layers = timed_layers(changed, self._inputs.shapes)
+        return Tried(
+            Point(trial.item, trial.level, **scores, macs=found.macs, parameters=found.parameters),
+            gone=tuple((self._layers - layers).elements()),
+            come=tuple((layers - self._layers).elements()),
+            is_timed=not any(_is_on_integers(node) for node in changed.graph.nodes),
+        )
+
+    def top1(self) -> float | None:
+        """Accuracy of the untouched model; None without labels or class scores."""
+        accuracy = Accuracy()
+        for answer, labels in zip(self._answers.stream(self._outputs), self._labels, strict=False):
+            _count_labels(accuracy, answer, labels)
+        return accuracy.top1
+
+    def _compare(self, changed: ir.Model) -> dict[str, Any]:
+        comparison, agreement, accuracy = Comparison(), Agreement(), Accuracy()
+        labels = iter(self._labels)
+        answers = self._answers.stream(self._outputs)
+        for was, now in zip(answers, self._run(changed), strict=True):
+            comparison.update(was, now)
+            name = classifier_output(was)
+            if name is not None and was[name].shape == now[name].shape:
+                agreement.update(was[name], now[name])
+            _count_labels(accuracy, now, next(labels, None))
+        snr = decibels(comparison.result())
+        rate = agreement.rate
+        return {
+            "snr_db": min(snr.values(), default=None),
+            "disagreement": None if rate is None else 100 * (1 - rate),
+            "top1": accuracy.top1,
+        }
+
+    def _run(self, changed: ir.Model) -> Iterator[dict[str, Any]]:
+        """Outputs of the changed model for each sample."""
+        same = unchanged(self._model, changed)
+        wanted = [name for name in self._outputs if name not in same]
+        kept = [name for name in self._outputs if name in same]
+        if not wanted:
+            yield from self._answers.stream(self._outputs)
+            return
+        cut = cut_of(changed.graph, same)
+        if not self._reaches(cut):
+            self._frontier = self._at_inputs()
+        self._frontier.advance(cut)
+        session = None
+        for known, answer in zip(
+            self._frontier.stream(cut), self._answers.stream(self._outputs), strict=True
+        ):
+            if session is None:
+                session = self._open(changed.part(known, wanted), wanted)
+            made = session.run({name: known[name] for name in session.input_names})
+            yield {**{name: answer[name] for name in kept}, **made}
+
+    def _at_inputs(self) -> Frontier:
+        """A walk that stands at the model's inputs, with the samples decoded once."""
+        made = Frontier(self._model, self._samples, self._open)
+        made.advance([port.name for port in self._model.signature.inputs])
+        return made
+
+    def _reaches(self, names: Sequence[str]) -> bool:
+        """Whether tensors follow from where the frontier stands."""
+        known = set(self._frontier.known)
+        makers = {t.name: node for node in self._model.graph.nodes for t in node.outputs}
+        ports = {port.name for port in self._model.signature.inputs}
+        waiting, seen = [name for name in names if name not in known], set(known)
+        while waiting:
+            name = waiting.pop()
+            if name in ports:
+                return not known
+            for tensor in reads(makers[name]) if name in makers else ():
+                if tensor.name not in seen:
+                    seen.add(tensor.name)
+                    waiting.append(tensor.name)
+        return True
+
+
+def cut_of(graph: ir.Graph, same: set[str]) -> list[str]:
+    """The unchanged tensors that changed nodes read."""
+    found: dict[str, None] = {}
+    for node in graph.nodes:
+        if not all(tensor.name in same for tensor in node.outputs if tensor.name):
+            names = (t.name for t in reads(node) if t.constant is None)
+            found.update((name, None) for name in names if name in same)
+    return list(found)
+
+
+def timed_layers(model: ir.Model, shapes: Any) -> Layers:
+    """The layers of a model whose times a table knows, with how often each stands there."""
+    from graphopt import ir
+
+    inferred = ir.infer_shapes(model, dict(shapes))
+    found = (LayerShape.of(node, inferred) for node in model.graph.nodes)
+    return Counter(layer for layer in found if layer is not None)
+
+
+def _count_labels(accuracy: Accuracy, outputs: dict[str, Any], labels: Sequence[int] | None) -> None:
+    name = classifier_output(outputs)
+    if labels and name is not None and len(labels) == len(outputs[name]):
+        accuracy.update(outputs[name], np.asarray(labels))
+
+
+def _is_on_integers(node: ir.Node) -> bool:
+    return node.op in ("QuantizeLinear", "DequantizeLinear") or node.op.startswith("QLinear")

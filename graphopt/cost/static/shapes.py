@@ -1,0 +1,53 @@
+"""Shapes of the tensors around the layers of a model: inferred, and measured where inference cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from graphopt import ir
+from graphopt.cost.static.macs import Dims, counts_macs
+from graphopt.errors import DataError, ModelError
+from graphopt.runtime import plausible_samples, tensor_shapes
+
+if TYPE_CHECKING:
+    from graphopt.ir import Model
+
+_LARGEST_COPY = 2**30  # memory: weight bytes up to which a model is copied to ask it for shapes
+
+
+def known_shapes(model: Model, shapes: Mapping[str, Dims], custom_ops: Sequence[str]) -> dict[str, ir.Shape]:
+    """Shapes by tensor name; ``shapes`` are the dims of the inputs."""
+    inferred = ir.infer_shapes(model, dict(shapes))
+    missing = _missing(model, inferred)
+    if not missing or any(not _is_fixed(shapes.get(p.name, p.shape)) for p in model.signature.inputs):
+        return inferred
+    if model.weight_bytes > _LARGEST_COPY:
+        return inferred
+    try:
+        return {**inferred, **_measured(model, missing, shapes, custom_ops)}
+    except (ModelError, DataError):
+        return inferred  # a model that does not run here still has layers; their cost is told as unknown
+
+
+def _missing(model: Model, inferred: Mapping[str, ir.Shape]) -> list[str]:
+    """Tensors around counted layers whose shape inference left open."""
+    around = (
+        tensor.name
+        for node in model.graph.nodes
+        if counts_macs(node)
+        for tensor in (*node.inputs, *node.outputs)
+        if tensor.name and not isinstance(tensor, ir.Constant)
+    )
+    return [name for name in dict.fromkeys(around) if not _is_fixed(inferred.get(name))]
+
+
+def _measured(
+    model: Model, names: Sequence[str], shapes: Mapping[str, Dims], custom_ops: Sequence[str]
+) -> dict[str, Dims]:
+    samples = plausible_samples(model, shapes, count=1)
+    return tensor_shapes(model, names, next(iter(samples)).feeds, custom_ops=custom_ops)
+
+
+def _is_fixed(dims: ir.Shape | None) -> bool:
+    return dims is not None and all(isinstance(dim, int) for dim in dims)

@@ -1,0 +1,11 @@
+"""What is known of a model without running it: types, shapes, values, what is valid, what an edit left alone.
+
+- ``checker``: Is this still a valid model: our own structure check, then ONNX's checker.
+- ``constants``: Values of small tensors, known fully or in part: the arithmetic that exporters do on shapes.
+- ``diff``: Find what an edit left as it was.
+- ``facts``: What can be told about every tensor without running the model: type, shape, and values of small
+  ones.
+- ``node_inference``: ONNX's own type and shape inference, one node at a time.
+- ``shape_inference``: Shape inference as advice: what it cannot tell is simply not told.
+- ``subgraph``: Cut a part of a model out as a model of its own.
+"""

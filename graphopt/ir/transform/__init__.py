@@ -1,0 +1,9 @@
+"""Rewrites that several passes share.
+
+- ``affine``: Constant multiplications and additions, absorbed by the linear layer before or after them.
+- ``annotate``: Write values into the metadata of nodes, where viewers such as Netron show them.
+- ``linear``: Linear layers and the affine maps, one scale and shift per channel, that they can absorb.
+- ``opset``: Move a model to a newer version of the standard operators.
+- ``residual``: The residual addition behind a layer: where its output is only one summand of what the network
+  reads.
+"""

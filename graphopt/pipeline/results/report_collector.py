@@ -1,0 +1,112 @@
+"""What a report shows besides totals: the size after each pass, and what became of each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphopt import cost, ir
+from graphopt.errors import GraphoptError
+from graphopt.pipeline.results.kernel_matching import time_nodes
+from graphopt.pipeline.results.layers import PAIRS, Seen, layer_records, survey
+from graphopt.pipeline.results.measure import first_feeds
+from graphopt.pipeline.results.tensor_matching import read_back, twins
+from graphopt.pipeline.results.tensor_sqnr import signals
+from graphopt.pipeline.run.instruments import size
+from graphopt.record.layers import LayerRecord
+from graphopt.record.record import PassRecord, Stage
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.ir import Model
+
+SAMPLES = 4  # that the signals of layers are measured on
+SECONDS = 1.0  # time: for timing the layers of a model
+
+
+class Evidence:
+    """Watches a run for its report; an instrument.  Made before the passes, of the model as it came."""
+
+    def __init__(
+        self, model: Model, shapes: Mapping[str, tuple[int, ...]], warn: Callable[[str], None]
+    ) -> None:
+        self._shapes = shapes
+        self._warn = warn
+        self._before = survey(model, shapes)
+        self._records: list[PassRecord] = []
+        self._stages = [self._stage("input", model)]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """How large the model was at first and after each pass."""
+        return tuple(self._stages)
+
+    def after(self, index: int, record: PassRecord, model: Model) -> None:
+        """Note how large the model is after a pass."""
+        self._records.append(record)
+        self._stages.append(self._stage(record.name, model))
+
+    def layers(
+        self,
+        model: Model,
+        original: Path | bytes,
+        samples: Samples | None,
+        session: Mapping[str, Any],
+        *,
+        timed: bool = False,
+    ) -> tuple[LayerRecord, ...]:
+        """Every layer before and after; with ``samples`` how far it moved, and ``timed`` what it takes."""
+        now = survey(model, self._shapes)
+        if not now:
+            return ()
+        if samples is None:
+            return layer_records(self._before, now)
+        try:
+            moved = self._signals(model, now, original, samples, session)
+            times = self._times(model, now, original, samples, session) if timed else ({}, {})
+        except GraphoptError as error:  # a model may not hand out its inner tensors and be fine all the same
+            self._warn(f"what became of each layer was not measured: {error}")
+            return layer_records(self._before, now)
+        return layer_records(self._before, now, moved, times)
+
+    def _signals(
+        self,
+        model: Model,
+        now: Sequence[Seen],
+        original: Path | bytes,
+        samples: Samples,
+        session: Mapping[str, Any],
+    ) -> dict[str, float]:
+        """Ratios by the name of the layer that makes the tensor."""
+        items = [record.plan or () for record in self._records]
+        rescaled = {name for record in self._records for name in record.details.get("rescaled", ())}
+        pairs = twins(items, self._before, now, rescaled)
+        found = signals(original, model, pairs, samples.take(SAMPLES), **session)
+        stored = read_back(now)
+        own = (seen for seen in now if seen.layer.op not in PAIRS)
+        makers = {stored.get(seen.tensor, seen.tensor): seen.layer.name for seen in own}
+        return {makers[tensor]: ratio for tensor, ratio in found.items()}
+
+    def _times(
+        self,
+        model: Model,
+        now: Sequence[Seen],
+        original: Path | bytes,
+        samples: Samples,
+        session: Mapping[str, Any],
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Milliseconds by the name of a layer, in the original and in the result."""
+        feeds = first_feeds(samples)
+        source = ir.from_bytes(original) if isinstance(original, bytes) else ir.load(original)
+        before = time_nodes(source, feeds, seconds=SECONDS, **session).milliseconds
+        after = time_nodes(model, feeds, seconds=SECONDS, **session).milliseconds
+        return (
+            {seen.layer.name: before[i] for i, seen in enumerate(self._before) if i in before},
+            {seen.layer.name: after[i] for i, seen in enumerate(now) if i in after},
+        )
+
+    def _stage(self, name: str, model: Model) -> Stage:
+        found = size(model)
+        macs = cost.measure(model, self._shapes).macs
+        return Stage(name, found.nodes, found.parameters, found.bytes, macs)

@@ -1,0 +1,232 @@
+"""What a run achieved: the model as written is measured against the input, and the goals are judged."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphopt.errors import DataError, GraphoptError, ModelError, UsageError, VerificationError
+from graphopt.pipeline.results import measure
+from graphopt.pipeline.run.inputs import Inputs
+from graphopt.pipeline.run.output import write_draft
+from graphopt.pipeline.spec.request import Request
+from graphopt.pipeline.verify.discontinuities import find_walls
+from graphopt.record.record import JudgedOn, Measures, PassRecord
+from graphopt.runtime import Accuracy, Session
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.ir import Model
+
+
+FASTER = 0.98  # times the input's latency: what a speedup has to be below
+SLOWER, NOTICEABLE = 1.05, 0.05  # times the input's latency, and ms; less is what measurements differ by
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A model before and after a run, and how far both agree."""
+
+    before: Measures
+    after: Measures
+    agreement: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()  # the draft: the model, then its data file if there is one
+    judged_on: JudgedOn | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The session of a result: where it fails although its input ran, passes are to blame."""
+
+    session: Session
+    is_input: bool = False  # whether its file is the input's, byte for byte
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """The outputs; raises VerificationError."""
+        try:
+            return self.session.run(feeds)
+        except (ModelError, DataError) as error:
+            raise _does_not_run(error) from error
+
+
+class Assessor:
+    """Measures the result of a run against its input, the model file or bytes ``original``."""
+
+    def __init__(
+        self, request: Request, original: Path | bytes, inputs: Inputs, warn: Callable[[str], None]
+    ) -> None:
+        self._ask = request
+        self._original = original
+        self._inputs = inputs
+        self._warn = warn
+        self._outputs = inputs.output_ports
+
+    def assess(
+        self, model: Model, draft: Path, before: Measures, shapes: Mapping[str, tuple[int, ...]]
+    ) -> Assessment:
+        """Write ``model`` to ``draft`` and measure that file.
+
+        Raises VerificationError when it does not run although the input did, OutputError for a full disk.
+        """
+        files = write_draft(model, draft)
+        after = measure.contents(model, shapes, measure.files_bytes(files))
+        if after.bytes > before.bytes:
+            self._warn(_growth(before, after))
+        return dataclasses.replace(self._compare(model, draft, before, after), files=tuple(files))
+
+    def _compare(self, model: Model, draft: Path, before: Measures, after: Measures) -> Assessment:
+        if not self._ask.runs_models:
+            return Assessment(before, after)
+        if not self._has_same_ports(model):
+            self._warn("inputs or outputs were changed on purpose: agreement was not measured")
+            return Assessment(before, after)
+        try:
+            reference = Session(self._original, **self._ask.session)
+            samples = self._samples()
+            reference.run(measure.first_feeds(samples))
+        except (ModelError, DataError) as error:
+            if isinstance(error, DataError) and self._inputs.given is not None:
+                raise  # the user's own samples do not fit
+            self._warn(f"latency and agreement were not measured: {error}")
+            self._check_loads(draft)
+            return Assessment(before, after)
+        return self._run(model, reference, self._opened(draft), samples, before, after)
+
+    def _opened(self, draft: Path) -> Result:
+        """The result in a session, whose failures are the passes' and not the samples'."""
+        try:
+            return Result(Session(draft, **self._ask.session), _same_bytes(self._original, draft))
+        except ModelError as error:
+            raise _does_not_run(error) from error
+
+    def _check_loads(self, draft: Path) -> None:
+        """Raise VerificationError when onnxruntime loads the input and not the result."""
+        try:
+            Session(self._original, **self._ask.session)
+        except ModelError:
+            return
+        self._opened(draft)
+
+    def _run(
+        self,
+        model: Model,
+        reference: Session,
+        candidate: Result,
+        samples: Samples,
+        before: Measures,
+        after: Measures,
+    ) -> Assessment:
+        watched = self._ask.progress("comparing with the original", samples, len(samples))
+        scores = measure.answer(
+            candidate,
+            watched,
+            reference,
+            labelled=self._inputs.evaluation,
+            without=find_walls(model).random,
+        )
+        if scores.skipped:
+            self._warn(
+                f"{scores.skipped} of {len(samples)} samples were left out: the input does not run on them: "
+                f"{scores.failure}"
+            )
+        times: tuple[float, float] | tuple[None, None] = (None, None)
+        if self._ask.times_models:
+            with self._ask.busy("timing both models"):
+                times = self._times(reference, candidate, samples)
+            self._warn_if_slower(*times)
+        return Assessment(
+            dataclasses.replace(before, latency_ms=times[0], metrics=self._metrics(scores.reference)),
+            dataclasses.replace(after, latency_ms=times[1], metrics=self._metrics(scores.candidate)),
+            {**scores.to_agreement(), "samples": scores.samples},
+            judged_on=_judged_on(samples),
+        )
+
+    def _times(self, reference: Session, candidate: Result, samples: Samples) -> tuple[float, float]:
+        """Milliseconds before and after; a result with the bytes of the input is as fast, and timed once."""
+        if candidate.is_input:
+            time = measure.latency(reference, samples)
+            return time, time
+        return measure.paired_latency(reference, candidate.session, samples)
+
+    def _warn_if_slower(self, before: float, after: float) -> None:
+        if after > SLOWER * before and after - before > NOTICEABLE:
+            self._warn(f"the result is slower here than the input: {after:.3g} ms instead of {before:.3g} ms")
+
+    def _has_same_ports(self, model: Model) -> bool:
+        """Whether the samples of the input model fit the result, and the results can be compared."""
+        now = model.signature
+        return self._ask.fix_shape or (now.inputs, now.outputs) == (self._inputs.ports, self._outputs)
+
+    def _samples(self) -> Samples:
+        return self._inputs.check if self._inputs.given is None else self._inputs.given
+
+    def _metrics(self, accuracy: Accuracy) -> dict[str, float]:
+        """Metrics count on evaluation samples alone: calibration samples have been looked at."""
+        return measure.metrics(accuracy) if self._inputs.evaluation is not None else {}
+
+
+def _same_bytes(original: Path | bytes, draft: Path) -> bool:
+    size = len(original) if isinstance(original, bytes) else original.stat().st_size
+    if size != draft.stat().st_size:
+        return False
+    return draft.read_bytes() == (original if isinstance(original, bytes) else original.read_bytes())
+
+
+def _judged_on(samples: Samples) -> JudgedOn:
+    """The samples by their content: runs judged on others say nothing about each other."""
+    digest = hashlib.sha256()
+    for key in sorted(samples.content_keys()):
+        digest.update(f"{key}\n".encode())
+    return JudgedOn(samples.source, len(samples), digest.hexdigest())
+
+
+def _growth(before: Measures, after: Measures) -> str:
+    """Say that the result is larger than the input, and what of it grew."""
+    grown = [
+        f"{count} {what} more"
+        for what in ("parameters", "constants", "nodes")
+        if (count := getattr(after, what) - getattr(before, what)) > 0
+    ]
+    why = f": it holds {' and '.join(grown)}" if grown else ": names and notes take more than was saved"
+    return f"the result is larger than the input, {after.bytes} bytes instead of {before.bytes}{why}"
+
+
+def _does_not_run(error: GraphoptError) -> VerificationError:
+    return VerificationError(f"the optimized model does not run: {error}", hint=error.hint)
+
+
+def missed_goals(request: Request, records: Sequence[PassRecord], found: Assessment) -> list[str]:
+    """The goals of the request that were not reached, in words."""
+    missed = []
+    if request.max_drop is not None:
+        drop = _drop(found)
+        if drop > request.max_drop:
+            missed.append(f"the accuracy dropped by {drop:.2f} points, more than {request.max_drop:g}")
+    if request.require_speedup:
+        missed += _slowness(found)
+    if request.strict and not any(record.changes for record in records):
+        missed.append("no pass changed anything")
+    return missed
+
+
+def _slowness(found: Assessment) -> list[str]:
+    """What --require-speedup misses: nothing when the result is faster beyond what measurements differ by."""
+    before, after = found.before.latency_ms, found.after.latency_ms
+    if before is None or after is None:
+        return ["whether the result is faster could not be measured"]
+    if after < FASTER * before:
+        return []
+    return [f"the result is not faster than the input: {after:.3g} ms against {before:.3g} ms"]
+
+
+def _drop(found: Assessment) -> float:
+    """Points of top-1 lost: measured with labels, else the share of answers that changed."""
+    if "top1" in found.before.metrics:
+        return 100 * (found.before.metrics["top1"] - found.after.metrics["top1"])
+    if "top1" in found.agreement:
+        return 100 * (1 - float(found.agreement["top1"]))
+    raise UsageError("--max-drop cannot be judged: the model has no output of class scores")

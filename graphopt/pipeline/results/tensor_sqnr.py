@@ -1,0 +1,107 @@
+"""How far each inner tensor of a model moved: the signal-to-noise ratio of original against result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphopt.pipeline.results.measure import decibels
+from graphopt.runtime import Comparison, Difference, Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from graphopt.ir import Model
+
+BUDGET = 2**25  # elements that one run hands out; 128 MB in float32, for each of two models
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The entries of one axis that are left."""
+
+    axis: int
+    kept: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A tensor of the original and the one of the result that stands for it.
+
+    ``size`` is the number of elements in the original; ``kept`` the channels that are left where some went.
+    """
+
+    original: str
+    result: str
+    size: int
+    kept: Channels | None = None
+
+    def narrowed(self, array: np.ndarray) -> np.ndarray:
+        """The original's values in the channels that are left."""
+        return array if self.kept is None else np.take(array, self.kept.kept, axis=self.kept.axis)
+
+
+def signals(
+    original: Model | str | Path | bytes,
+    result: Model | str | Path | bytes,
+    twins: Sequence[Twin],
+    samples: Iterable[Any],
+    **session: Any,
+) -> dict[str, float]:
+    """Signal-to-noise ratio in dB (within +-300) of the result's tensors over some samples, by their names.
+
+    Of several originals for one tensor the nearest counts.  The samples run as often as memory for the
+    tensors asks for.  Pairs of other shapes or types are left out.  Raises ModelError when a model does not
+    run.
+    """
+    found: dict[str, float] = {}
+    for twin, difference in compared(original, result, twins, samples, **session):
+        for ratio in decibels({"": difference}).values():
+            found[twin.result] = max(ratio, found.get(twin.result, ratio))
+    return found
+
+
+def compared(
+    original: Model | str | Path | bytes,
+    result: Model | str | Path | bytes,
+    twins: Sequence[Twin],
+    samples: Iterable[Any],
+    **session: Any,
+) -> Iterator[tuple[Twin, Difference]]:
+    """Yield how far each pair of tensors is apart over some samples, in their order.
+
+    The samples run as often as memory for the tensors asks for.  Pairs whose original is a sequence or a
+    map are left out.  Raises ModelError when a model does not run.
+    """
+    repeated = list(samples)
+    for group in _groups(twins):
+        a = Session(original, outputs=list(dict.fromkeys(t.original for t in group)), **session)
+        b = Session(result, outputs=list(dict.fromkeys(t.result for t in group)), **session)
+        sums = Comparison()
+        for sample in repeated:
+            reference, candidate = a.run(sample.feeds), b.run(sample.feeds)
+            known = [
+                (str(i), t) for i, t in enumerate(group) if isinstance(reference[t.original], np.ndarray)
+            ]
+            sums.update(
+                {key: twin.narrowed(reference[twin.original]) for key, twin in known},
+                {key: candidate[twin.result] for key, twin in known},
+            )
+        yield from ((group[int(key)], found) for key, found in sums.result().items())
+
+
+def _groups(twins: Sequence[Twin]) -> Iterator[list[Twin]]:
+    """Pairs to look at together."""
+    group: list[Twin] = []
+    total = 0
+    for twin in twins:
+        if group and total + twin.size > BUDGET:
+            yield group
+            group, total = [], 0
+        group.append(twin)
+        total += twin.size
+    if group:
+        yield group

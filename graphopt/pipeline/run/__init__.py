@@ -1,0 +1,13 @@
+"""The loop of a run, from the request to the written file.
+
+- ``fix_shape``: Declares the sizes a model runs at as its only ones.
+- ``inputs``: The samples and sizes of one run, worked out when first asked for and then kept.
+- ``instruments``: What is observed around each pass of a run: how large the model is, and the model itself on
+  request.
+- ``manager``: The loop of a run: each pass is planned, applied, checked and recorded; a failure leaves a
+  reproducer.
+- ``output``: Where a run writes: checked before the work starts, and drafted beside before it appears.
+- ``reproducer``: A folder that shows a failure again: the model before the pass, and the command that runs
+  the rest.
+- ``run``: One optimize run, from the request to the written and measured file.
+"""

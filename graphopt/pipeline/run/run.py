@@ -1,0 +1,341 @@
+"""One optimize run, from the request to the written and measured file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphopt.errors import GoalError, ModelError, OutputError, VerificationError
+from graphopt.ir import CheckerError
+from graphopt.pipeline.contract.context import Settings
+from graphopt.pipeline.contract.plan_files import Plans, read_plans, write_plans
+from graphopt.pipeline.results import measure
+from graphopt.pipeline.results.report_collector import Evidence
+from graphopt.pipeline.results.result_measurer import Assessment, Assessor, missed_goals
+from graphopt.pipeline.run.fix_shape import fix_shapes
+from graphopt.pipeline.run.inputs import Inputs
+from graphopt.pipeline.run.instruments import Dump, Instrument
+from graphopt.pipeline.run.manager import Manager, Outcome
+from graphopt.pipeline.run.output import (
+    check_cache,
+    check_output,
+    check_text,
+    draft_folder,
+    publish,
+    sha256,
+    write_draft,
+)
+from graphopt.pipeline.run.reproducer import Reproducer, failure_flags
+from graphopt.pipeline.spec.arrange import arrange
+from graphopt.pipeline.spec.registry import Registry, passes
+from graphopt.pipeline.spec.request import Request
+from graphopt.record.record import Calibration, Record
+from graphopt.runtime import Session, check_session, machine
+
+if TYPE_CHECKING:
+    from graphopt.ir import Model
+    from graphopt.targets import Target
+
+
+CALIBRATION = "graphopt.calibration"  # the key under which a file says that its samples were synthetic
+_SPARED = (
+    "comparing numbers and timing are skipped, because the weights take {:.1f} GB and running both models "
+    "several times that: --verify full and --latency do it all the same"
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that came to its end: the model, what it wrote and what there is to report."""
+
+    model: Model
+    record: Record
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The input as sessions open it, and its hash."""
+
+    name: str
+    path: Path | None
+    content: Path | bytes
+    sha256: str
+
+
+class Run:
+    """Carries out one request; made for it and used once."""
+
+    def __init__(self, request: Request, registry: Registry | None = None) -> None:
+        from graphopt import targets
+
+        self._stages = arrange(request.turns, registry or passes(), as_written=request.as_written)
+        self._target: Target = targets.load(request.target)
+        self._source, self._model = _open(request)
+        self._ask = request.sparing(self._model.weight_bytes)
+        self._is_spared = self._ask != request
+        check_session(request.provider, request.custom_ops)
+        _check_writable(request, self._source.path)
+        self._inputs = Inputs(
+            self._model,
+            calibration=request.calibration,
+            evaluation=request.evaluation,
+            preprocess=request.preprocess,
+            shapes=request.shape,
+            seed=request.seed,
+            session=request.session,
+            try_sizes=self._ask.runs_models,
+        )
+        self._warnings: list[str] = []
+        self._complaint = ""  # of ONNX's checker about the input, which onnxruntime loads all the same
+
+    def execute(self) -> Finished:
+        """Run the passes, write the output unless it is a dry run, and measure it."""
+        ask, model = self._ask, self._model
+        plans = Plans() if ask.plan is None else read_plans(ask.plan, self._source.sha256)
+        self._announce_stages()
+        self._check_input()
+        if self._is_spared:
+            self._warn(_SPARED.format(self._model.weight_bytes / 1e9))
+        shapes = self._settle_shapes()
+        before = measure.contents(model, shapes, measure.input_bytes(model), self._warn)
+        evidence = Evidence(model, shapes, self._warn) if ask.report else None
+        outcome = self._manager(plans, evidence).run(model)
+        self._finish_model(plans)
+        with draft_folder(None if ask.dry_run else ask.output) as folder:
+            assessor = Assessor(ask, self._source.content, self._inputs, self._warn)
+            found = assessor.assess(model, folder / _name(ask.output), before, shapes)
+            self._settle_goals(outcome, found)
+            files = self._publish(outcome, found.files)
+        record = self._record(outcome, found, shapes, files)
+        if evidence is not None:
+            record = self._with_evidence(record, evidence)
+        self._write_json(record)
+        return Finished(model, record, files)
+
+    # -- before the passes --------------------------------------------------------------------------------
+
+    def _check_input(self) -> None:
+        """Refuse a model that is broken; one that only the checker dislikes is for onnxruntime to judge."""
+        from graphopt import ir
+
+        for text in ir.lapses(self._model):
+            self._warn(f"{text}; the model is taken all the same")
+        try:
+            self._model.check()
+        except ir.CheckerError as error:
+            if not self._loads():
+                raise
+            self._complaint = str(error)
+            self._warn(f"{error}; onnxruntime loads it, so what it complains of is left as it is")
+        self._warn_of_nan()
+
+    def _warn_of_nan(self) -> None:
+        from graphopt import ir
+
+        for name, count in ir.nan_weights(self._model).items() if not self._is_spared else ():
+            self._warn(
+                f"the weight '{name}' holds {count} NaN: what depends on it cannot be judged; export it again"
+            )
+
+    def _loads(self) -> bool:
+        """Whether onnxruntime opens the input."""
+        try:
+            Session(self._source.content, optimization="disabled", **self._ask.session)
+        except ModelError:
+            return False
+        return True
+
+    def _announce_stages(self) -> None:
+        for stage in self._stages:
+            if stage.added:
+                self._ask.announce(f"{stage.step.name} is added, because a later pass needs it")
+
+    def _settle_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Load the data and find sizes to run at; a model that runs at none is still worth a try."""
+        inputs = self._inputs
+        _ = inputs.given, inputs.source  # unreadable data is said before the work
+        for text in inputs.warnings:
+            self._warn(text)
+        inputs.check_labels()
+        try:
+            shapes = inputs.shapes
+        except ModelError as error:
+            if self._ask.fix_shape:
+                raise
+            self._warn(
+                f"sizes to run at were not found: {error}" + (f" ({error.hint})" if error.hint else "")
+            )
+            return {}
+        if inputs.announcement:
+            self._ask.announce(inputs.announcement)
+        if self._ask.fix_shape:
+            fix_shapes(self._model, shapes)
+        return shapes
+
+    def _manager(self, plans: Plans, evidence: Evidence | None) -> Manager:
+        ask = self._ask
+        instruments: list[Instrument] = [] if evidence is None else [evidence]
+        if ask.dump is not None:
+            instruments.append(Dump(ask.dump))
+        output = None if ask.dry_run else ask.output
+        settings = Settings(ask.seed, cache=ask.cache, times=ask.times, progress=ask.progress, **ask.session)
+        return Manager(
+            self._stages,
+            self._inputs,
+            settings,
+            target=self._target,
+            verify=ask.verify,
+            tolerance=ask.tolerance,
+            plans=plans,
+            instruments=instruments,
+            reproducer=Reproducer(output, failure_flags(ask)) if output is not None else None,
+            announce=ask.announce,
+            busy=ask.busy,
+        )
+
+    # -- after the passes ---------------------------------------------------------------------------------
+
+    def _finish_model(self, plans: Plans) -> None:
+        """Say in the file what its user must know, and check it as a whole."""
+        inputs, model = self._inputs, self._model
+        calibration = plans.calibration
+        if inputs.calibration_used and inputs.is_synthetic:
+            calibration = f"synthetic, {inputs.count()} samples, seed {inputs.seed}"
+        if calibration:
+            model.metadata[CALIBRATION] = calibration
+            self._warn("calibration used synthetic samples: give --calibration for numbers to rely on")
+        if not inputs.calibration_used and not inputs.is_synthetic:
+            self._warn("no pass looked at the calibration samples")
+        if self._ask.verify == "off":
+            return
+        try:
+            model.check()
+        except ModelError as error:
+            if isinstance(error, CheckerError) and self._complaint:
+                return  # as it did before; that the result loads is seen when it is measured
+            raise VerificationError(f"the optimized model is not valid: {error}") from error
+
+    def _settle_goals(self, outcome: Outcome, found: Assessment) -> None:
+        """Raise GoalError with --strict; otherwise say in the file what was missed."""
+        ask = self._ask
+        outcome.missed += missed_goals(ask, outcome.records, found)
+        if outcome.missed and ask.strict:
+            raise GoalError(f"{'; '.join(outcome.missed)}; nothing was written")
+        if outcome.missed:
+            self._model.metadata["graphopt.missed"] = "; ".join(outcome.missed)
+
+    def _publish(self, outcome: Outcome, draft: Sequence[Path]) -> tuple[Path, ...]:
+        """Put the measured draft in its place."""
+        ask, model = self._ask, self._model
+        if ask.dry_run or ask.output is None:
+            return ()
+        if outcome.missed:  # the file says so, which the draft did not yet
+            draft = write_draft(model, draft[0])
+        return tuple(publish(draft, ask.output, force=ask.force, used=model.weights.paths))
+
+    def _write_json(self, record: Record) -> None:
+        """Write the plans and the reports that were asked for."""
+        ask = self._ask
+        try:
+            if ask.plan_out is not None:
+                write_plans(
+                    ask.plan_out,
+                    self._source.sha256,
+                    record.passes,
+                    self._model.metadata.get(CALIBRATION, ""),
+                )
+            for path in ask.report:
+                record.write(path)
+        except OutputError as error:
+            error.hint = f"the model was written to {record.output} all the same" if record.output else ""
+            raise
+
+    def _record(
+        self,
+        outcome: Outcome,
+        found: Assessment,
+        shapes: Mapping[str, tuple[int, ...]],
+        files: tuple[Path, ...],
+    ) -> Record:
+        from graphopt import __version__
+
+        ask, inputs, after = self._ask, self._inputs, found.after
+        if files:
+            after = dataclasses.replace(after, bytes=measure.files_bytes(files))
+        return Record(
+            graphopt=__version__,
+            command=ask.command,
+            input=self._source.name,
+            output=str(files[0]) if files else None,
+            model_sha256=self._source.sha256,
+            output_sha256=sha256(files[0]) if files else None,
+            target=ask.target,
+            seed=ask.seed,
+            shapes=dict(shapes),
+            preprocess=inputs.preprocess,
+            machine=dict(machine(ask.threads)),
+            calibration=Calibration(
+                source=inputs.source,
+                samples=inputs.count(),
+                labels_used=inputs.labels_used,
+                training_used=inputs.training_used,
+                shared_with_evaluation=inputs.shared(),
+            ),
+            before=found.before,
+            after=after,
+            agreement=found.agreement,
+            passes=tuple(outcome.records),
+            warnings=tuple(dict.fromkeys([*self._warnings, *outcome.warnings])),
+            missed=tuple(outcome.missed),
+            judged_on=found.judged_on,
+        )
+
+    def _with_evidence(self, record: Record, evidence: Evidence) -> Record:
+        """The record with what only report files show."""
+        ask = self._ask
+        samples = self._inputs.check if ask.runs_models and record.shapes else None
+        with ask.busy("measuring how far each layer moved"):
+            layers = evidence.layers(
+                self._model, self._source.content, samples, ask.session, timed=ask.times_models
+            )
+        warnings = tuple(dict.fromkeys([*record.warnings, *self._warnings]))
+        return dataclasses.replace(record, stages=evidence.stages, layers=layers, warnings=warnings)
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warnings:
+            self._warnings.append(text)
+            self._ask.announce(f"warning: {text}")
+
+
+def _open(request: Request) -> tuple[_Source, Model]:
+    """Read the model; a Model given by a caller is copied, so that the caller's stays as it is."""
+    from graphopt import ir
+
+    if isinstance(request.model, (str, Path)):
+        path = Path(request.model)
+        model = ir.load(path)
+        return _Source(str(path), path, path, sha256(path)), model
+    content = request.model.to_bytes()
+    name = str(request.model.path or "a model in memory")
+    return _Source(name, None, content, hashlib.sha256(content).hexdigest()), ir.from_bytes(content)
+
+
+def _check_writable(request: Request, source: Path | None) -> None:
+    if request.output is not None and not request.dry_run:
+        check_output(request.output, source, force=request.force)
+    others: dict[str, Path | None] = {"MODEL": source, "-o": request.output, "--plan": request.plan}
+    if request.plan_out is not None:
+        check_text("--plan-out", request.plan_out, others)
+    for path in request.report:
+        check_text("--report", path, {**others, "--plan-out": request.plan_out}, (".json", ".html"))
+    if request.cache is not None:
+        check_cache(request.cache)
+
+
+def _name(output: Path | None) -> str:
+    return output.name if output is not None else "model.onnx"

@@ -1,0 +1,31 @@
+"""How many times as long as a model a changed one takes: what goals in time are measured by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphopt.cost import Ratios
+from graphopt.runtime import paired_latency
+
+if TYPE_CHECKING:
+    from graphopt.ir import Model
+    from graphopt.pipeline.contract.context import Context
+
+SECONDS = 3.0  # time: for measuring one pair of models
+
+
+def relative_time(model: Model, changed: Model, ctx: Context) -> float:
+    """Return the ratio of the time of ``changed`` to that of ``model``, kept so that a plan repeats.
+
+    Both run on the first sample of the run.  Only the ratio is measured, run by run in turn: absolute times
+    need not repeat, e.g. where other work slows the machine.
+    """
+    feeds = next(iter(ctx.inputs.check)).feeds
+
+    def measure() -> float:
+        return paired_latency(ctx.session(model), ctx.session(changed), feeds, seconds=SECONDS).ratio
+
+    sizes = {name: values.shape for name, values in feeds.items()}
+    return Ratios.open(ctx.settings.times, ctx.threads).of(
+        model, changed, measure, under=f"{ctx.settings.provider} {sizes}"
+    )

@@ -1,0 +1,72 @@
+"""From a spec to the frozen passes of a run, with the passes they need put before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from graphopt.errors import UsageError
+from graphopt.pipeline.contract.base import Pass
+from graphopt.pipeline.contract.options import to_text
+from graphopt.pipeline.spec.recipe import Turn
+from graphopt.pipeline.spec.registry import Registry
+from graphopt.pipeline.spec.spec import Step, parse
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One pass of a run; ``added`` when it was put there because a later pass needs it."""
+
+    step: Pass
+    written: Step
+    added: bool = False
+
+
+def arrange(turns: Iterable[Turn], registry: Registry, *, as_written: bool = False) -> tuple[Stage, ...]:
+    """Make the passes of a run, in order.
+
+    What a pass needs goes before it, unless the run has it earlier or ``as_written`` is set.  A pass that the
+    run has earlier takes the options that a later one needs of it, where the user has set none.
+
+    Raises:
+        UsageError: an unknown pass or option, or a value that is not allowed.
+    """
+    stages: list[Stage] = []
+    for turn in turns:
+        step = registry.make(turn.step).at_step(turn.index, turn.count)
+        if not as_written:
+            _add_needed(step, stages, registry, ())
+        stages.append(Stage(step, turn.step))
+    return tuple(stages)
+
+
+def _add_needed(step: Pass, stages: list[Stage], registry: Registry, path: tuple[str, ...]) -> None:
+    if step.name in path:
+        raise UsageError(f"passes need each other in a circle: {' -> '.join((*path, step.name))}")
+    for written in (parsed for text in step.needs for parsed in parse(text).steps):
+        places = [place for place, stage in enumerate(stages) if stage.step.name == written.name]
+        for place in places:
+            stages[place] = _with_options(stages[place], written, registry)
+        if places:
+            continue
+        needed = registry.make(written)
+        _add_needed(needed, stages, registry, (*path, step.name))
+        stages.append(Stage(needed, written, added=True))
+
+
+def _with_options(stage: Stage, wanted: Step, registry: Registry) -> Stage:
+    """Give a pass the options that a later one needs of it; those that the user has set stay."""
+    own = dict(stage.written.options)
+    missing = tuple((name, value) for name, value in wanted.options if name not in own)
+    if not missing:
+        return stage
+    written = Step(stage.written.name, (*stage.written.options, *missing))
+    return replace(stage, step=registry.make(written), written=written)
+
+
+def as_step(step: Pass) -> Step:
+    """Write a frozen pass as a step of a spec: the options that differ from their defaults."""
+    different = (
+        (o.name, getattr(step, o.name)) for o in step.describe() if getattr(step, o.name) != o.default
+    )
+    return Step(step.name, tuple((name, to_text(value)) for name, value in different))

@@ -1,0 +1,9 @@
+"""The record of a run: plain values that print and serialise; nothing here renders or runs.
+
+- ``layers``: One node of a model before and after a run.
+- ``pages``: Pages of records: what draws them is found by name, since records know nothing of their views.
+- ``plots``: Plots that passes leave for the report: plain values, thinned so that a report stays small.
+- ``record``: The record of a run: the one source of its table and of its report file.
+- ``sensitivity``: What each group, layer or tensor costs to compress: the results of many trials of one
+  change each.
+"""

@@ -1,0 +1,113 @@
+"""Curves of a sensitivity study as one drawing: a line for each item, the most sensitive ones named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+from graphopt.report.html.charts.axes import Scale, frame, number, scale, spread
+from graphopt.report.html.markup import path, svg, tag, text
+from graphopt.util.files import write_text
+
+if TYPE_CHECKING:
+    from graphopt.record.sensitivity import Point, Sensitivity
+
+WIDTH, HEIGHT = 960.0, 520.0
+LEFT, RIGHT, TOP, BOTTOM = 56.0, 270.0, 48.0, 46.0
+NAMED = 12  # lines with a colour and a name beside them
+LONGEST = 40  # characters of such a name
+EQUAL = 120.0  # dB; above, nothing is to be seen
+
+LABELS = {
+    "top1_drop": "points of top-1 lost",
+    "disagreement": "answers that changed (%)",
+    "snr_db": "signal to noise (dB)",
+}
+_COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
+_STYLE = (
+    "text{font:12px system-ui,sans-serif;fill:#444}.title{font-size:15px;fill:#111}.grid{stroke:#ddd}"
+    ".line{fill:none;stroke:#bbb;stroke-width:1}.named{stroke-width:2}"
+    + "".join(f".s{i}{{stroke:{c}}}text.s{i}{{stroke:none;fill:{c}}}" for i, c in enumerate(_COLOURS))
+    + "circle{stroke:none!important}"
+    + "".join(f"circle.s{i}{{fill:{c}}}" for i, c in enumerate(_COLOURS))
+)
+
+
+def write_plot(file: Path, found: Sensitivity) -> None:
+    """Write the curves as an SVG file, or as a page where its name ends in .html; OutputError if it fails."""
+    text = str(draw(found))
+    if file.suffix == ".html":
+        title = escape(f"{found.step}: sensitivity of {found.model}")
+        head = f'<meta charset="utf-8"><title>{title}</title>'
+        text = f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{text}</body></html>'
+    write_text(file, text + "\n")
+
+
+def draw(found: Sensitivity) -> Markup:
+    """The curves as SVG text that stands alone."""
+    measure = found.measure
+    curves = [(item, points) for item, points in found.curves().items() if _values(found, points, measure)]
+    curves.sort(key=lambda curve: _harm(found, curve[1], measure), reverse=True)
+    named, others = curves[:NAMED], curves[NAMED:]
+    levels = [point.level for _, points in curves for point in points]
+    x = scale(levels, LEFT, WIDTH - RIGHT, margin=0.03)
+    y = scale(
+        [v for _, points in curves for v in _values(found, points, measure)],
+        HEIGHT - BOTTOM,
+        TOP,
+        margin=0.05,
+    )
+    parts = [
+        tag("style", _STYLE),
+        text(LEFT, 20, f"{found.step}: {Path(found.model).name}, {found.samples} samples", "title"),
+        *frame(x, y, "level", LABELS[measure]),
+    ]
+    parts += [_line(found, item, points, measure, x, y, "line") for item, points in others]
+    for index, (item, points) in enumerate(named):
+        parts.append(_line(found, item, points, measure, x, y, f"line named s{index % len(_COLOURS)}"))
+    ends = [y(_values(found, points, measure)[-1]) for _, points in named]
+    order = sorted(range(len(named)), key=lambda i: ends[i])
+    for place, index in zip(spread([ends[i] for i in order], 14.0), order, strict=True):
+        parts.append(
+            text(WIDTH - RIGHT + 10, place + 4, _short(named[index][0]), f"s{index % len(_COLOURS)}")
+        )
+    return svg(WIDTH, HEIGHT, *parts, label="sensitivity curves", xmlns="http://www.w3.org/2000/svg")
+
+
+def _line(
+    found: Sensitivity, item: str, points: Sequence[Point], measure: str, x: Scale, y: Scale, kind: str
+) -> Markup:
+    places = []
+    dots = []
+    for point in points:
+        value = _value(found, point, measure)
+        if value is None:
+            continue
+        places.append((x(point.level), y(value)))
+        told = tag("title", f"{item} at {number(point.level)}: {number(value)}")
+        dots.append(tag("circle", told, cx=places[-1][0], cy=places[-1][1], r=2.5, class_=kind.split()[-1]))
+    return tag("g", tag("title", item), path(places, kind), *dots, fill="#bbb")
+
+
+def _value(found: Sensitivity, point: Point, measure: str) -> float | None:
+    value = found.value(point, measure)
+    return min(value, EQUAL) if value is not None and measure == "snr_db" else value
+
+
+def _values(found: Sensitivity, points: Sequence[Point], measure: str) -> list[float]:
+    values = (_value(found, point, measure) for point in points)
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def _harm(found: Sensitivity, points: Sequence[Point], measure: str) -> float:
+    """How bad the worst level of an item is."""
+    values = _values(found, points, measure)
+    return -min(values) if measure == "snr_db" else max(values)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"…{name[-LONGEST + 1 :]}"

@@ -1,0 +1,85 @@
+"""Inspections and comparisons as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from graphopt.report.terminal.divergence import print_divergence
+from graphopt.report.terminal.layers import print_layers
+from graphopt.report.terminal.run import amount, decibel_text
+from graphopt.report.terminal.text import print_line, print_table
+
+if TYPE_CHECKING:
+    from graphopt.analysis.comparison import Comparison
+    from graphopt.analysis.inspection import Inspection
+    from graphopt.ir import Port
+    from graphopt.record.record import Measures
+
+_MEASURES = (
+    ("nodes", "nodes", ""),
+    ("constants", "constants", ""),
+    ("parameters", "parameters", ""),
+    ("MACs", "macs", ""),
+    ("file size", "bytes", "B"),
+    ("latency", "latency_ms", "ms"),
+)
+
+
+def print_inspection(found: Inspection, *, every: bool = True) -> None:
+    """Print what is in a model to stdout; without ``every``, of timed layers the slowest alone."""
+    opsets = ", ".join(f"{domain or 'onnx'} {version}" for domain, version in found.opsets.items())
+    print_line(f"{found.path}: IR version {found.ir_version}, opsets {opsets}")
+    ports = [("input", *port_cells(p, found.shapes)) for p in found.inputs]
+    ports += [("output", *port_cells(p, {})) for p in found.outputs]
+    print_table(("", "name", "type", "shape", "run at"), ports)
+    print_table(("", ""), _measure_rows(found.measures), right=(1,))
+    print_table(("operator", "nodes"), [(op, str(count)) for op, count in found.ops.items()], right=(1,))
+    if found.layers and (every or found.timing is not None):
+        print_layers(found.layers, found.timing, every=every)
+    if found.ranges:
+        rows = [(name, f"{low:.6g}", f"{high:.6g}") for name, (low, high) in found.ranges.items()]
+        print_table((f"input over {found.samples} samples", "smallest", "largest"), rows, right=(1, 2))
+
+
+def print_comparison(found: Comparison, *, every: bool = False) -> None:
+    """Print two models side by side to stdout; with ``every``, all their inner tensors."""
+    rows = [
+        (title, amount(getattr(found.a, key), unit), amount(getattr(found.b, key), unit))
+        for title, key, unit in _MEASURES
+    ]
+    print_table(("", "A", "B"), rows, right=(1, 2))
+    if found.latency_ratio is not None:
+        print_line(f"B takes {found.latency_ratio:.3f} of the time of A")
+    print_line(f"compared on {found.samples} samples ({found.source})")
+    print_table(
+        ("output", "max |difference|", "relative", "signal to noise"),
+        [(name, *_difference_cells(values)) for name, values in found.outputs.items()],
+        right=(1, 2, 3),
+    )
+    if "top1" in found.agreement:
+        print_line(f"both give the same answer on {found.agreement['top1']:.4f} of the samples")
+    if found.inner is not None:
+        print_divergence(found.inner, every=every)
+
+
+def _measure_rows(measures: Measures) -> list[tuple[str, str]]:
+    shown = ((title, getattr(measures, key), unit) for title, key, unit in _MEASURES)
+    return [(title, amount(value, unit)) for title, value, unit in shown if value is not None or unit != "ms"]
+
+
+def port_cells(
+    port: Port, shapes: Mapping[str, tuple[int, ...]], times: str = "x"
+) -> tuple[str, str, str, str]:
+    """Name, type, shape and the sizes run at of an input or output, as texts."""
+    shape = "unknown" if port.shape is None else times.join("?" if d is None else str(d) for d in port.shape)
+    run_at = times.join(map(str, shapes.get(port.name, ())))
+    return port.name, str(port.dtype or "not a tensor"), shape or "scalar", run_at
+
+
+def _difference_cells(values: Mapping[str, Any]) -> tuple[str, str, str]:
+    if values["mismatch"]:
+        return values["mismatch"], "-", "-"
+    if values["unequal"]:
+        return f"{values['unequal']} of {values['elements']} differ", "-", "-"
+    return f"{values['max_abs']:.3g}", f"{values['relative']:.3g}", decibel_text(values["snr_db"])

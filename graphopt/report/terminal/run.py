@@ -1,0 +1,131 @@
+"""The record of a run as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphopt.report.terminal.text import print_line, print_table
+
+if TYPE_CHECKING:
+    from graphopt.record.record import Measures, PassRecord, Record
+
+MOST_REASONS = 6
+
+
+def print_record(record: Record, *, verbose: bool = False) -> None:
+    """Print the table of a run to stdout."""
+    _print_passes(record.passes, verbose)
+    _print_measures(record)
+    _print_facts(record)
+
+
+def _print_passes(passes: Sequence[PassRecord], verbose: bool) -> None:
+    header = ("pass", "changed", "skipped", "nodes", "weights", "seconds", "check")
+    print_table(header, map(_pass_cells, passes), right=range(1, 6))
+    for entry in passes:
+        if entry.summary:
+            print_line(f"{entry.name}: {entry.summary}")
+        if not entry.changes:
+            print_line(f"{entry.name} CHANGED NOTHING.", "loud")
+        if verbose or not entry.changes:
+            _print_details(entry, verbose)
+
+
+def _pass_cells(entry: PassRecord) -> tuple[str, ...]:
+    name = f"{entry.name} (added)" if entry.added else entry.name
+    counts = (str(len(entry.changes)), str(len(entry.skips)), str(entry.nodes))
+    return (name, *counts, amount(entry.bytes, "B"), f"{entry.seconds:.2f}", _check(entry))
+
+
+def _print_details(entry: PassRecord, verbose: bool) -> None:
+    if verbose:
+        for change in entry.changes:
+            print_line(f"  {entry.name}: {change.node}: {change.what}")
+        for skip in entry.skips:
+            print_line(f"  {entry.name}: {skip.node} stays: {skip.reason}")
+        return
+    reasons: dict[str, int] = {}
+    for skip in entry.skips:
+        reasons[skip.reason] = reasons.get(skip.reason, 0) + 1
+    ordered = sorted(reasons.items(), key=lambda item: -item[1])
+    for reason, count in ordered[:MOST_REASONS]:
+        print_line(f"  {count} x {reason}")
+    if len(ordered) > MOST_REASONS:
+        print_line(f"  and {len(ordered) - MOST_REASONS} more reasons: --verbose lists them")
+
+
+def _print_measures(record: Record) -> None:
+    rows = [
+        (name, amount(before, unit), amount(after, unit), _change(before, after))
+        for name, before, after, unit in _measure_rows(record.before, record.after)
+    ]
+    for name, before in record.before.metrics.items():
+        after = record.after.metrics.get(name)
+        if after is not None:
+            rows.append((name, f"{before:.4f}", f"{after:.4f}", f"{100 * (after - before):+.2f} points"))
+    print_table(("", "before", "after", "change"), rows, right=(1, 2, 3))
+
+
+def _measure_rows(before: Measures, after: Measures) -> Iterable[tuple[str, Any, Any, str]]:
+    for name, field, unit in (
+        ("nodes", "nodes", ""),
+        ("parameters", "parameters", ""),
+        ("MACs", "macs", ""),
+        ("file size", "bytes", "B"),
+        ("latency", "latency_ms", "ms"),
+    ):
+        yield name, getattr(before, field), getattr(after, field), unit
+
+
+def _print_facts(record: Record) -> None:
+    if "top1" in record.agreement:
+        print_line(f"agreement with the original: {record.agreement['top1']:.4f} of the answers")
+    for output, ratio in record.agreement.get("snr_db", {}).items():
+        print_line(f"signal to noise of {output}: {decibel_text(ratio)}")
+    calibration = record.calibration
+    if calibration.samples:
+        print_line(f"calibration: {calibration.source}, {calibration.samples} samples", wrap=False)
+    if calibration.shared_with_evaluation:
+        text = f"{calibration.shared_with_evaluation} samples are in both calibration and evaluation"
+        print_line(text, "loud")
+    if record.passes and not any(entry.changes for entry in record.passes):
+        print_line("NO PASS CHANGED ANYTHING: the output computes what the input does.", "loud")
+    for text in record.warnings:
+        print_line(f"warning: {text}", "warning")
+    for text in record.missed:
+        print_line(f"GOAL MISSED: {text}", "failure")
+    print_line(f"written: {record.output}" if record.output else "nothing was written", wrap=False)
+
+
+def amount(value: float | None, unit: str = "") -> str:
+    """A number people read: ``1.25 M``, ``12.4 MB``, ``0.82 ms``; ``unknown`` for None."""
+    if value is None:
+        return "-" if unit == "ms" else "unknown"
+    if unit == "ms":
+        return f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
+    for limit, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= limit:
+            scale = 1e3 if prefix == "k" else limit
+            return f"{value / scale:.4g} {prefix}{unit}"
+    return f"{value:g} {unit}".rstrip()
+
+
+def decibel_text(ratio: float) -> str:
+    """A signal-to-noise ratio in words."""
+    return "equal" if ratio >= 300 else f"{ratio:.1f} dB"
+
+
+def _change(before: float | None, after: float | None) -> str:
+    if not before or after is None:
+        return ""
+    if before == after:
+        return "same"
+    change = 100 * (after / before - 1)
+    return f"{change:+.1f} %" if abs(change) >= 0.1 else f"{change:+.1g} %"
+
+
+def _check(entry: PassRecord) -> str:
+    if entry.max_abs_diff is not None:
+        return f"diff {entry.max_abs_diff:.1g}"
+    return f"{decibel_text(entry.snr_db)}" if entry.snr_db is not None else "-"

@@ -1,1 +1,0 @@
-"""Prepare a student for training, and bring back what was trained."""

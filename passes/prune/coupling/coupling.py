@@ -1,0 +1,93 @@
+"""Which channels of a model can only go together, and which have to stay, for one whole model.
+
+Every axis that carries channels holds an array of channel ids.  Operators that move data are carried out on
+these arrays; operators that combine tensors tie ids; weighted operators issue fresh ids and own the axes of
+their parameters; groups that must stay equally wide lose one channel each (group_balance.py); anything else
+pins the ids that reach it, with a sentence that says why.  After one walk in topological order a class of
+tied ids is one removable unit (the method is DepGraph's and SPA's grouping, with ids in place of index maps).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from graphopt import ir
+
+from .builder import Channels, Edit, Layer, Slot, Walk
+from .facts import Facts
+from .group_balance import bundle, carry_out
+from .ids import FIXED, Ids
+from .operators import operator_of
+from .step import visit
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """The channels of a model: classes of ids that go together, and everything that follows them."""
+
+    classes: Ids  # (ids,) the class of each id; class 0 always stays
+    walls: dict[int, str]  # class -> why it has to stay
+    stirred: frozenset[int]  # classes on which a zero does not stay a zero
+    slots: tuple[Slot, ...]
+    edits: tuple[Edit, ...]
+    layers: tuple[Layer, ...]
+    axes: tuple[Ids, ...]  # the classes along every distinct axis that carries channels
+    inexact: frozenset[int] = frozenset()  # classes that are normalised together with others
+    carried: Mapping[ir.Tensor, Channels] = field(default_factory=dict)  # what each tensor carries
+    mixing: frozenset[ir.Node] = frozenset()  # nodes behind which a channel depends on others
+
+    def on(self, ids: Ids) -> Ids:
+        """Return the classes of some ids."""
+        return self.classes[ids]
+
+    def keep_all(self) -> np.ndarray:
+        """Return a mask over classes that removes nothing."""
+        return np.ones(len(self.classes), bool)
+
+    def kept(self, ids: Ids, keep: np.ndarray) -> np.ndarray:
+        """Return which entries of an axis stay, as a mask."""
+        return np.asarray(keep[self.classes[ids]], bool)
+
+
+def couple(model: ir.Model, facts: Facts) -> Coupling:
+    """Walk once through the main graph and return how its channels hang together."""
+    model.sort()
+    walk = Walk(model.graph, facts)
+    for node in model.graph.nodes:
+        visit(walk, node, operator_of(model.graph, node))
+    _bundle(walk)
+    classes = walk.ledger.classes()
+    return Coupling(
+        classes,
+        walk.ledger.walls(),
+        frozenset(walk.ledger.broken()),
+        tuple(walk.slots),
+        tuple(walk.edits),
+        tuple(walk.layers),
+        _distinct_axes(walk, classes),
+        frozenset(classes[np.concatenate(walk.parted)].tolist()) if walk.parted else frozenset(),
+        walk.carried,
+        frozenset(walk.mixing),
+    )
+
+
+def _bundle(walk: Walk) -> None:
+    """Bundle channels once for a network: the same ones whatever its weights become while it is planned."""
+    blocks = b"".join(balance.blocks.tobytes() for balance in walk.balances)
+    key = hashlib.sha256(blocks + walk.ledger.classes().tobytes()).digest()
+    known = walk.facts.bundles
+    if key not in known:
+        known[key] = bundle(walk.ledger, walk.balances, walk.slots)
+    carry_out(walk.ledger, known[key])
+
+
+def _distinct_axes(walk: Walk, classes: Ids) -> tuple[Ids, ...]:
+    found: dict[bytes, Ids] = {}
+    for channels in walk.carried.values():
+        axis = classes[channels.ids]
+        found.setdefault(axis.tobytes(), axis)
+    return tuple(axis for axis in found.values() if np.any(axis != FIXED))

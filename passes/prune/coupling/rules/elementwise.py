@@ -1,0 +1,241 @@
+"""Operators that work entry by entry or on space only: channels pass, and operands are coupled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphopt import ir
+
+from ..builder import DATA, NONE, Channels, Role, Settled, Travel, Walk, describe
+from .norm import means_over_channels
+
+UNARY_KEEPING_ZERO = [
+    "Abs",
+    "Cast",
+    "Ceil",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "Celu",
+    "Clip",
+    "Dropout",
+    "Elu",
+    "Erf",
+    "Floor",
+    "Gelu",
+    "HardSwish",
+    "Identity",
+    "LeakyRelu",
+    "Mish",
+    "Neg",
+    "Relu",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Softsign",
+    "Sqrt",
+    "Swish",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+]
+UNARY = [
+    "Acos",
+    "Acosh",
+    "Cos",
+    "Cosh",
+    "Exp",
+    "HardSigmoid",
+    "IsInf",
+    "IsNaN",
+    "Log",
+    "Not",
+    "Reciprocal",
+    "Sigmoid",
+    "Softplus",
+]
+ADDING = ["Add", "Sub", "Sum", "Mean", "Max", "Min"]
+SCALING = ["Mul", "Div", "PRelu"]
+COMBINING = [
+    "Where",
+    "Pow",
+    "Mod",
+    "And",
+    "Or",
+    "Xor",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+]
+REDUCING_ZERO_TO_ZERO = [
+    "ArgMax",
+    "ArgMin",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
+]
+REDUCING = [*REDUCING_ZERO_TO_ZERO, "ReduceLogSum", "ReduceLogSumExp"]
+POOLING = ["AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"]
+
+
+def unary(walk: Walk, node: ir.Node) -> Settled:
+    """An activation: its output carries what its input carries."""
+    found = walk.channels(node.input(0))
+    if found is None:
+        return NONE
+    if node.op == "Dropout" and _trains(node):
+        return walk.pin_operands(node, "drops entries at random")
+    for tensor in node.outputs:
+        walk.carry(tensor, found.axis, found.ids)
+    return DATA
+
+
+def unary_travel(walk: Walk, node: ir.Node) -> Travel:
+    """Most activations keep zero; some do for some parameters only."""
+    if node.op == "Clip":
+        return Travel.KEEPS if _clip_keeps_zero(node) else Travel.CONSTANT
+    if node.op == "Shrink":
+        return Travel.KEEPS if float(node.attr("lambd", 0.5)) >= 0 else Travel.CONSTANT
+    if node.op == "Dropout":
+        mask = any(tensor.name for tensor in node.outputs[1:])  # all true
+        return Travel.CONSTANT if mask else Travel.KEEPS
+    return Travel.KEEPS if node.op in UNARY_KEEPING_ZERO else Travel.CONSTANT
+
+
+def _trains(node: ir.Node) -> bool:
+    training = node.input(2)
+    return training is not None and (training.constant is None or bool(np.any(training.constant)))
+
+
+def pool(walk: Walk, node: ir.Node) -> Settled:
+    """A spatial pool: channels lie on axis 1 and stay there."""
+    found = walk.channels(node.input(0))
+    if found is None:
+        return NONE
+    if found.axis != 1:
+        return walk.pin_operands(node, f"pools over axis {found.axis}, which carries channels")
+    if len(node.outputs) > 1 and node.outputs[1].name:
+        walk.pin_operands(node, "hands out positions, which count channels")
+    walk.carry(node.output, 1, found.ids)
+    return DATA
+
+
+def sample(walk: Walk, node: ir.Node) -> Settled:
+    """Sampling in space, GridSample and RoiAlign: channels on axis 1 pass, positions carry none."""
+    found = walk.channels(node.input(0))
+    if found is None:
+        return NONE
+    for tensor in list(node.inputs)[1:]:
+        other = walk.channels(tensor)
+        if other is not None:
+            walk.pin(other.ids, f"{describe(node)} takes positions from them")
+    if found.axis != 1:
+        return walk.pin_operands(node, f"samples along axis {found.axis}, which carries channels")
+    walk.carry(node.output, 1, found.ids)
+    return tuple(range(len(node.inputs)))
+
+
+def combine(walk: Walk, node: ir.Node) -> Settled:
+    """Add, Mul and their like with broadcasting: operands that have the channel axis are coupled."""
+    shape = walk.shape(node.output)
+    found = [walk.channels(tensor) for tensor in node.inputs]
+    if not any(found):
+        return NONE
+    if shape is None or any(walk.shape(tensor) is None for tensor in node.inputs):
+        return walk.pin_operands(node, "combines tensors of unknown size")
+    lead = _lead(walk, node, shape)
+    if lead is None:
+        return walk.pin_operands(node, "spreads a single channel over many")
+    for index, tensor in enumerate(node.inputs):
+        if tensor.name:
+            _couple(walk, node, index, lead, len(shape))
+    if node.op == "Div" and found[1] is not None:
+        walk.ledger.break_zeros(lead.ids)
+    walk.carry(node.output, lead.axis, lead.ids)
+    return tuple(range(len(node.inputs)))
+
+
+def _lead(walk: Walk, node: ir.Node, shape: tuple[int, ...]) -> Channels | None:
+    """The first operand that carries channels along a whole axis of the result, aligned to it."""
+    for tensor in node.inputs:
+        found = walk.channels(tensor)
+        if found is None:
+            continue
+        axis = found.axis + len(shape) - len(walk.shape(tensor) or ())
+        if shape[axis] == len(found.ids):
+            return Channels(axis, found.ids)
+    return None
+
+
+def _couple(walk: Walk, node: ir.Node, index: int, lead: Channels, rank: int) -> None:
+    """Tie one operand to the leading one, or let its constant follow, or pin both."""
+    tensor = node.inputs[index]
+    shape, found, constant = walk.shape(tensor) or (), walk.channels(tensor), tensor.constant
+    axis = lead.axis - (rank - len(shape))  # of this operand
+    width = shape[axis] if axis >= 0 else 1
+    if found is not None and found.axis == axis and width == len(lead.ids):
+        walk.tie(lead.ids, found.ids, f"{describe(node)} combines them with channels that stay")
+        return
+    if found is not None:
+        walk.pin(found.ids, f"{describe(node)} combines channels that lie on different axes")
+    if axis < 0 or width != len(lead.ids):  # the same value for every channel
+        if node.op in ADDING and (constant is None or np.any(constant != 0)):
+            walk.ledger.break_zeros(lead.ids)
+    elif constant is not None:
+        walk.slot(node, index, axis, lead.ids, _role(node))
+    else:
+        walk.pin(lead.ids, f"{describe(node)} combines them with '{tensor.name}', which stays whole")
+
+
+def _role(node: ir.Node) -> Role:
+    return "shift" if node.op in ADDING else "scale"
+
+
+def _clip_keeps_zero(node: ir.Node) -> bool:
+    bounds = [node.attr("min"), node.attr("max")]
+    for index in (1, 2):
+        tensor = node.input(index)
+        if tensor is None:
+            continue
+        if tensor.constant is None:
+            return False
+        bounds[index - 1] = float(tensor.constant.reshape(-1)[0])
+    low, high = bounds
+    return (low is None or low <= 0) and (high is None or high >= 0)
+
+
+def reduce(walk: Walk, node: ir.Node) -> Settled:
+    """ReduceMean, ArgMax and their like over axes that carry no channels."""
+    found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
+    if found is None:
+        return NONE
+    axes = node.attr("axes") if node.input(1) is None else walk.facts.value(node.input(1))
+    if node.op.startswith("Arg"):
+        axes = [node.attr("axis", 0)]
+    if axes is None or shape is None or len(axes) == 0:  # without axes all are reduced
+        return walk.pin_operands(node, "reduces over all axes")
+    reduced = {int(axis) % len(shape) for axis in axes}
+    if found.axis in reduced:
+        if not means_over_channels(walk, node, found):
+            walk.pin_operands(node, "reduces over the axis that carries channels")
+        return DATA
+    before = 0 if node.attr("keepdims", 1) else sum(axis < found.axis for axis in reduced)
+    walk.carry(node.output, found.axis - before, found.ids)
+    return DATA
+
+
+def reduce_travel(walk: Walk, node: ir.Node) -> Travel:
+    """The largest of zeros is zero, and so is the first place where it stands, but not the last one."""
+    last = node.op.startswith("Arg") and node.attr("select_last_index", 0)
+    return Travel.KEEPS if node.op in REDUCING_ZERO_TO_ZERO and not last else Travel.CONSTANT

@@ -1,0 +1,158 @@
+"""Sizes taken from a tensor at run time: where a number in the graph is a count of channels.
+
+``Shape`` writes the number of channels of its input; what reads that number has to agree with it after
+pruning.  A *reference* array stands beside such an integer tensor, entry by entry: 0, or k for the size
+of ``walk.counted[k - 1]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from graphopt import ir
+
+from ..builder import DATA, NONE, Channels, Settled, Walk, axis_of, describe
+from ..ids import FIXED
+
+FIRST_ONLY = frozenset(
+    {"Gather", "Reshape", "Slice", "Squeeze", "Unsqueeze"}
+)  # the other inputs say how to move
+
+
+def shape_of(walk: Walk, node: ir.Node) -> Settled:
+    """Shape: its entry for the channel axis is a count of channels."""
+    found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
+    if found is None or shape is None:
+        return NONE
+    walk.handled.append(found.ids)
+    walk.counted.append(found)
+    references = np.zeros(len(shape), np.int64)
+    references[found.axis] = len(walk.counted)
+    end = node.attr("end")
+    walk.refer(node.output, references[slice(node.attr("start", 0), end)])
+    return DATA
+
+
+def follow(walk: Walk, node: ir.Node) -> bool:
+    """Move references through a node that only moves numbers; False when the node does something else."""
+    if not any(True for _ in referenced(walk, node)):
+        return False
+    mover = MOVERS.get(node.op) if node.is_standard else None
+    if mover is None or any(index for index, _ in referenced(walk, node) if node.op in FIRST_ONLY):
+        return False
+    if any(tensor.name and walk.shape(tensor) is None for tensor in node.inputs):
+        return False
+    moved = mover(walk, node, [_or_zeros(walk, node, index) for index in range(len(node.inputs))])
+    if moved is None or walk.shape(node.output) not in (None, moved.shape):
+        return False
+    walk.refer(node.output, moved)
+    return True
+
+
+def referenced(walk: Walk, node: ir.Node) -> Iterator[tuple[int, ir.Array]]:
+    """Yield the inputs that hold counts of channels, by place, with their references."""
+    for index, tensor in enumerate(node.inputs):
+        references = walk.references.get(tensor)
+        if references is not None and references.any():
+            yield index, references
+
+
+def follows(walk: Walk, node: ir.Node, index: int, before: Channels | None, after: Channels | None) -> None:
+    """Let the size input ``index`` of a node agree with what it makes of the channels, or pin them.
+
+    A constant is rewritten by the surgery.  A computed one agrees by itself when its entry for the
+    channel axis is -1, or 0 (same as the input), or the number of these same channels.
+    """
+    walk.checked.add(index)
+    tensor = node.inputs[index]
+    references = _or_zeros(walk, node, index).reshape(-1)
+    settled = None
+    if after is not None and references[after.axis : after.axis + 1].any():
+        counted = walk.counted[int(references[after.axis]) - 1]
+        if walk.same(counted.ids, after.ids):
+            settled, references[after.axis] = after.axis, 0
+    for found in walk.referred(references):
+        walk.pin(found.ids, f"{describe(node)} makes a different axis from their number")
+    if before is None and after is None:
+        return
+    if tensor.constant is not None and before is not None and after is not None:
+        walk.edit("sizes", node, before, after, place=after.axis)
+    elif after is None or (settled is None and not _agrees(walk, node, index, before, after)):
+        for end in (before, after):
+            if end is not None:
+                walk.pin(end.ids, f"{describe(node)} takes its sizes from a calculation")
+
+
+def _agrees(walk: Walk, node: ir.Node, index: int, before: Channels | None, after: Channels) -> bool:
+    sizes = walk.facts.value(node.inputs[index])
+    if sizes is None or node.op != "Reshape" or before is None:
+        return False
+    sizes = sizes.reshape(-1)
+    copies = [axis for axis, size in enumerate(sizes.tolist()) if size == 0]
+    if before.axis in copies and before.axis != after.axis:
+        return False  # another axis would copy the number of channels
+    if sizes[after.axis] == 0:
+        return before.axis == after.axis and walk.same(before.ids, after.ids)
+    return bool(sizes[after.axis] == -1)
+
+
+def _or_zeros(walk: Walk, node: ir.Node, index: int) -> ir.Array:
+    found = walk.references.get(node.inputs[index])
+    if found is not None:
+        return found.copy()
+    shape = walk.shape(node.inputs[index]) if node.inputs[index].name else ()
+    return np.full(shape or (), FIXED, np.int64)
+
+
+def _gather(walk: Walk, node: ir.Node, arrays: list[ir.Array]) -> ir.Array | None:
+    indices = walk.facts.value(node.input(1))
+    return None if indices is None else np.take(arrays[0], indices, axis_of(node, arrays[0].ndim, 0))
+
+
+def _slice(walk: Walk, node: ir.Node, arrays: list[ir.Array]) -> ir.Array | None:
+    found = slice_of(walk, node, arrays[0].ndim, 0)
+    return None if found is None else arrays[0][found[0]]
+
+
+def _reshape(walk: Walk, node: ir.Node, arrays: list[ir.Array]) -> ir.Array | None:
+    shape = walk.shape(node.output)
+    return None if shape is None or int(np.prod(shape)) != arrays[0].size else arrays[0].reshape(shape)
+
+
+def slice_of(walk: Walk, node: ir.Node, rank: int, axis: int) -> tuple[slice, int] | None:
+    """Return what a Slice node takes along one axis and where its lists say so; None when that is unknown."""
+    names = ("starts", "ends", "axes", "steps")
+    if node.attr("starts") is not None:
+        given: list[Any] = [node.attr(name) for name in names]
+    else:
+        given = [walk.facts.value(node.input(index)) for index in (1, 2, 3, 4)]
+        if any(node.input(i) is not None and given[i - 1] is None for i in (1, 2, 3, 4)):
+            return None
+    starts, ends = list(given[0]), list(given[1])
+    axes = range(len(starts)) if given[2] is None else [int(a) % rank for a in given[2]]
+    steps = [1] * len(starts) if given[3] is None else list(given[3])
+    for place, at in enumerate(axes):
+        if at == axis:
+            return _python_slice(int(starts[place]), int(ends[place]), int(steps[place])), place
+    return slice(None), -1
+
+
+def _python_slice(start: int, end: int, step: int) -> slice:
+    # ONNX lets a backward slice end below -dim to include entry 0; Python wants None there.
+    return slice(start, None if step < 0 and end < -(2**31) + 1 else end, step)
+
+
+Mover = Callable[[Walk, ir.Node, "list[ir.Array]"], "ir.Array | None"]
+MOVERS: dict[str, Mover] = {
+    "Cast": lambda walk, node, arrays: arrays[0],
+    "Concat": lambda walk, node, arrays: np.concatenate([array.reshape(-1) for array in arrays]),
+    "Gather": _gather,
+    "Identity": lambda walk, node, arrays: arrays[0],
+    "Reshape": _reshape,
+    "Slice": _slice,
+    "Squeeze": _reshape,
+    "Unsqueeze": _reshape,
+}

@@ -1,0 +1,146 @@
+"""The layers that read channels, and the statistics that say what they lose without some of them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.calibration import ChannelMoments, Gram, Patches
+from graphopt.ir.transform.residual import goes_into
+from graphopt.solve import gram_bytes, has_affordable_gram
+
+from ..coupling.builder import Slot
+from ..coupling.coupling import Coupling
+from ..coupling.groups import Cell
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.pipeline import Context
+
+GRAM_BYTES = 2**30  # memory: of all Gram matrices together; layers beyond are judged input by input
+TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A layer that reads channels: its weights as a matrix, its statistics, and the scale of its error."""
+
+    slot: Slot
+    patches: Patches
+    weights: np.ndarray  # (groups, n, outputs); with a Gram matrix a last row for the bias, zero
+    gram: np.ndarray  # (groups, n, n), or mean squares (groups, n) where a Gram matrix is too much
+    scale: float  # turns squared errors into shares of the variance of what the layer goes into
+    biased: bool = False
+    rows: int = 0  # that the Gram matrix sums up
+
+    def places(self, coupling: Coupling, cell: Cell) -> list[tuple[int, np.ndarray]]:
+        """Where the channels of a cell are read, as (group, rows of the matrix (channels, size))."""
+        classes, groups = coupling.on(self.slot.ids), self.patches.groups
+        own = np.flatnonzero(np.isin(classes, cell.classes))
+        if not len(own):
+            return []
+        rank = {one: number for number, one in enumerate(cell.classes.tolist())}
+        order = np.argsort([rank[one] for one in classes[own].tolist()], kind="stable")
+        channels = own[order].reshape(len(cell.classes), -1)  # each class lies here equally often
+        inside = len(classes) // groups
+        return [
+            (group, self._rows(channels[channels // inside == group].reshape(len(channels), -1) % inside))
+            for group in range(groups)
+        ]
+
+    def _rows(self, channels: np.ndarray) -> np.ndarray:
+        taps = math.prod(self.patches.kernel)
+        return (channels[:, :, None] * taps + np.arange(taps)).reshape(len(channels), -1)
+
+
+def find_readers(model: ir.Model, coupling: Coupling, samples: Samples, ctx: Context) -> list[Reader]:
+    """Collect the statistics of every layer that reads removable channels, in one pass over the samples."""
+    slots = [slot for slot in coupling.slots if slot.role == "in" and slot.index == 1]
+    small = _affordable(slots)
+    requests: dict[str, list[Callable[[], Any]]] = defaultdict(list)
+    asked = []
+    for slot in slots:
+        axis, patches = -1 if slot.node.op == "MatMul" else 1, small.get(slot.node)
+        moments = _moments_factory(axis)
+        reads = moments if patches is None else _gram_factory(patches, slot.node.op != "MatMul", ctx.seed)
+        after = goes_into(slot.node)
+        tensors = [(slot.node.inputs[0].name, reads)]
+        if patches is None or after is not slot.node.output:
+            tensors.append((after.name, moments))
+        asked.append([(name, len(requests[name])) for name, _ in tensors])
+        for name, factory in tensors:
+            requests[name].append(factory)
+    found = ctx.collect(model, requests, samples, allow_nonfinite=True)
+    return [
+        _reader(slot, small.get(slot.node), *(found[name][place] for name, place in places))
+        for slot, places in zip(slots, asked, strict=True)
+    ]
+
+
+def _affordable(slots: Sequence[Slot]) -> dict[ir.Node, Patches]:
+    """The layers that get a Gram matrix, the small ones first."""
+    sizes = []
+    for place, slot in enumerate(slots):
+        patches, weight = Patches.of(slot.node), slot.node.inputs[1].constant
+        if isinstance(patches, Patches) and weight is not None:
+            groups, unknowns, _ = patches.shape(weight.shape)
+            if has_affordable_gram(groups, unknowns):
+                sizes.append((gram_bytes(groups, unknowns), place, patches))
+    free, small = GRAM_BYTES, {}
+    for size, place, patches in sorted(sizes, key=lambda entry: entry[:2]):
+        free -= size
+        if free >= 0:
+            small[slots[place].node] = patches
+    return small
+
+
+def _reader(
+    slot: Slot, patches: Patches | None, reads: Gram | ChannelMoments, moments: ChannelMoments | None = None
+) -> Reader:
+    node = slot.node
+    weight = node.inputs[1].constant
+    assert weight is not None
+    variance = 0.0 if moments is None else float(moments.variance.sum())
+    alpha = float(node.attr("alpha", 1.0))  # of a Gemm
+    if patches is not None and isinstance(reads, Gram):
+        matrix = patches.matrix(weight) * alpha
+        if reads.bias:
+            matrix = np.concatenate([matrix, np.zeros((len(matrix), 1, matrix.shape[2]))], axis=1)
+        rows = max(reads.count, 1)
+        if moments is None:
+            variance = _output_variance(reads.gram / rows, matrix, reads.bias)
+        return Reader(slot, patches, matrix, reads.gram, 1.0 / (rows * (variance + TINY)), reads.bias, rows)
+    known = _geometry(node)
+    assert isinstance(reads, ChannelMoments)
+    squares = np.repeat(reads.sum_of_squares / np.maximum(reads.count, 1), math.prod(known.kernel))
+    matrix = known.matrix(weight) * alpha
+    return Reader(slot, known, matrix, squares.reshape(known.groups, -1), 1.0 / (variance + TINY))
+
+
+def _output_variance(products: np.ndarray, matrix: np.ndarray, biased: bool) -> float:
+    """The variance of a layer's output, summed over its channels, from mean products of its inputs."""
+    if biased:
+        mean = products[:, -1]
+        products = products - mean[:, :, None] * mean[:, None, :]
+    return float(np.einsum("gnm,gnm->", matrix, products @ matrix))
+
+
+def _geometry(node: ir.Node) -> Patches:
+    """How a layer's weights become a matrix; enough where no rows are wanted."""
+    if not node.op.startswith("Conv"):
+        return Patches(node.op, flipped=bool(node.attr("transB", 0)))
+    return Patches(node.op, node.inputs[1].constant.shape[2:], groups=int(node.attr("group", 1)))
+
+
+def _gram_factory(patches: Patches, bias: bool, seed: int) -> Callable[[], Gram]:
+    return lambda: Gram(patches, bias=bias, seed=seed)
+
+
+def _moments_factory(axis: int) -> Callable[[], ChannelMoments]:
+    return lambda: ChannelMoments(axis)

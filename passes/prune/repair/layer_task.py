@@ -1,0 +1,84 @@
+"""What one layer should come to, and what its readers see of that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Set
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.ir.transform.residual import goes_into
+from graphopt.solve import Aim, has_affordable_gram
+
+from ..coupling.parameter_axes import Slot
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+ANYTHING = (-math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class Task(Aim):
+    """One layer to fit in a pruned network, what readers see of its target, and the channels it reads.
+
+    Readers see the target clamped to ``seen``, as a Relu or Clip does it: an error outside does not matter.
+    """
+
+    seen: tuple[float, float]
+    slots: tuple[Slot, ...]  # along which the weights follow the channels that the layer reads
+
+    def _alone(self) -> Self:
+        return replace(super()._alone(), seen=_seen(self.node.output))
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every group makes a few outputs of one input."""
+        groups = self.patches.groups
+        if self.node.op == "ConvTranspose":  # (inputs, outputs of a group, ...)
+            return groups > 1 and self.weight.shape[0] == groups
+        return groups > 1 and self.weight.shape[1] == 1
+
+
+def task_of(node: ir.Node, slots: tuple[Slot, ...], known: Set[str]) -> Task | str:
+    """Return how to fit a layer, or why it is left as it is.
+
+    ``known`` are the tensors that are final once all layers before this one are.
+    """
+    aim = Aim.of(node, known)
+    if isinstance(aim, str):
+        return aim
+    groups, unknowns, _ = aim.patches.shape(aim.weight.shape)
+    if not has_affordable_gram(groups, unknowns):
+        return "it reads too much at a time"
+    target = node.output if aim.branch is None else goes_into(node)
+    return Task(node, aim.patches, aim.target, aim.branch, _seen(target), slots)
+
+
+def _seen(tensor: ir.Tensor) -> tuple[float, float]:
+    """What all readers clamp a tensor to."""
+    graph = tensor.producer.graph if tensor.producer is not None else None
+    if not tensor.consumers or graph is None or graph.is_output(tensor):
+        return ANYTHING
+    ranges = {_range(node) for node in tensor.consumers}
+    return ranges.pop() if len(ranges) == 1 else ANYTHING
+
+
+def _range(node: ir.Node) -> tuple[float, float]:
+    if node.op == "Relu" and node.is_standard:
+        return 0.0, math.inf
+    if node.op != "Clip" or not node.is_standard:
+        return ANYTHING
+    bounds = []
+    for index, name, default in ((1, "min", -math.inf), (2, "max", math.inf)):
+        tensor = node.input(index)
+        if tensor is None:
+            bounds.append(float(node.attr(name, default)))
+        elif tensor.constant is None:
+            return ANYTHING
+        else:
+            bounds.append(float(np.asarray(tensor.constant).ravel()[0]))
+    return bounds[0], bounds[1]

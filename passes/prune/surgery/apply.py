@@ -1,0 +1,135 @@
+"""Carry out a choice of channels: fit, then cut; what planning has fitted already is not fitted again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphopt import ir
+
+from ..coupling.coupling import Coupling
+from ..coupling.parameter_axes import Slot
+from ..importance.data_free import Corrected, correct_biases
+from ..importance.moment_propagation import Notes
+from ..repair.layerwise import Repaired, repair
+from ..repair.rows import Targets
+from ..selection.predict import Keep
+from .cut import remove_channels
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.pipeline import Context
+
+NOTE = "prune.fitted"
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What planning has fitted: weights by layer, and from which state, for which channels."""
+
+    key: str
+    constants: dict[str, tuple[np.ndarray, np.ndarray | None]]
+    done: tuple[Repaired, ...]
+
+
+def carry_out(
+    model: ir.Model,
+    coupling: Coupling,
+    keep: Keep,
+    samples: Samples | None,
+    ctx: Context,
+    notes: Notes | None = None,
+    state: str = "",
+    targets: Targets | None = None,
+) -> Sequence[Repaired | Corrected]:
+    """Remove channels from ``model`` in place.
+
+    With samples, what is left is fitted to what the model computed; with the notes of normalisations instead,
+    biases take over the means of what goes.  ``state`` is what ``state_of`` said of the model that the pass
+    was given: where planning began with the same, its fit is taken over.  ``targets`` is for trials that
+    carry out several choices on the same model and samples (see ``repair``).
+    """
+    done: Sequence[Repaired | Corrected] = ()
+    if samples is not None and not keep[list(coupling.inexact)].all():
+        ctx.warn("prune fits no weights where channels go that one normalisation spans with others")
+        samples = None
+    if samples is not None:
+        known = ctx.notes.get(NOTE)
+        if known is not None and known.key == _key(state, coupling, keep):
+            _take_over(model, known)
+            done = known.done
+        else:
+            done = repair(model, coupling, keep, samples, ctx, targets=targets)
+        coupling = _with_new_biases(coupling)
+    elif notes is not None:
+        done = correct_biases(model, coupling, keep, notes)
+        coupling = _with_new_biases(coupling)
+    remove_channels(model, coupling, keep)
+    return done
+
+
+def remember(
+    model: ir.Model, coupling: Coupling, keep: Keep, done: Sequence[Repaired], ctx: Context, state: str
+) -> None:
+    """Keep the weights that were fitted for a plan, for the time when it is carried out from ``state``.
+
+    ``coupling`` is that of the copy of ``model`` that was fitted.  The same walk over the same samples would
+    come to the same weights.
+    """
+    layers = {layer.node.output.name: layer.node for layer in coupling.layers if layer.ids is not None}
+    before = {node.output.name: node for node in model.graph.nodes if node.outputs}
+    constants = {
+        name: (node.inputs[1].constant, _bias(node))
+        for name, node in layers.items()
+        if _differ(node, before[name])
+    }
+    ctx.notes[NOTE] = _Fitted(_key(state, coupling, keep), constants, tuple(done))
+
+
+def _key(state: str, coupling: Coupling, keep: Keep) -> str:
+    digest = hashlib.sha256(state.encode())
+    digest.update(coupling.classes.tobytes())
+    digest.update(keep.tobytes())
+    return digest.hexdigest()
+
+
+def _take_over(model: ir.Model, known: _Fitted) -> None:
+    for node in model.graph.nodes:
+        if node.outputs and node.output.name in known.constants:
+            weight, bias = known.constants[node.output.name]
+            model.graph.set_constant(node, 1, weight)
+            if bias is not None:
+                model.graph.set_constant(node, 2, bias)
+
+
+def _differ(node: ir.Node, other: ir.Node) -> bool:
+    """Whether two layers have different weights or biases."""
+    pairs = ((node.inputs[1].constant, other.inputs[1].constant), (_bias(node), _bias(other)))
+    return any(
+        (new is None) != (old is None)
+        or (new is not None and old is not None and not np.array_equal(new, old))
+        for new, old in pairs
+    )
+
+
+def _bias(node: ir.Node) -> np.ndarray | None:
+    tensor = node.input(2)
+    return None if tensor is None else tensor.constant
+
+
+def _with_new_biases(coupling: Coupling) -> Coupling:
+    """Let biases that layers were given by the fit follow their output channels."""
+    known = {(slot.node, slot.index) for slot in coupling.slots}
+    new = [
+        Slot(layer.node, 2, 0, layer.ids, "shift")
+        for layer in coupling.layers
+        if layer.ids is not None
+        and (layer.node, 2) not in known
+        and (bias := _bias(layer.node)) is not None
+        and bias.shape == (len(layer.ids),)
+    ]
+    return replace(coupling, slots=(*coupling.slots, *new))

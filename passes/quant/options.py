@@ -1,0 +1,141 @@
+"""What can be asked of ``quant``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from graphopt.pipeline import Context, Contract, PlannedPass, option
+
+from .calibration.ranges import CALIBRATORS, Calibrator
+from .combinations import refuse_unheard
+from .items import TuneItem
+from .scheme import Scheme, resolve
+from .selection import Selection
+from .verify.sessions import host_sums
+
+REFIT_BELOW = 6  # bits of a weight; with more, fitting anew costs more accuracy than it gains
+FULL, REDUCED = 127, 63  # fixed: largest stored weight in 8 and in 7 bits
+
+
+@dataclass(frozen=True)
+class Options(PlannedPass):
+    """The options of ``quant``, and what follows from them alone."""
+
+    name: ClassVar[str] = "quant"
+    contract: ClassVar[Contract] = Contract.APPROXIMATE
+    needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn:lone=true")
+
+    calibrator: str = option(
+        "minmax", "how the range of an activation follows from its values", choices=CALIBRATORS
+    )
+    percentile: float = option(
+        99.999, "calibrator=percentile: how many percent of the values a range holds", minimum=50, maximum=100
+    )
+    mode: str = option(
+        "static",
+        "static: integers end to end; dynamic: ranges while the model runs; weights: only these are stored",
+        choices=("static", "dynamic", "weights"),
+    )
+    bits: int = option(8, "of weights, with mode=weights", choices=(4, 8))
+    block: int = option(
+        32, "inputs that share a scale in matrices, with mode=weights", choices=(16, 32, 64, 128, 256)
+    )
+    activations: str | None = option(
+        None,
+        "integers that activations become; none: what the target likes best",
+        choices=("uint8", "int8", "uint16", "int16"),
+    )
+    symmetric: bool | None = option(
+        None, "activations with their zero point in the middle; none: as the target likes it"
+    )
+    per_channel: bool = option(True, "one weight scale for each output channel instead of one for all")
+    include: tuple[str, ...] = option((), "only these layers: names, * and ? stand for any characters")
+    exclude: tuple[str, ...] = option((), "nodes that stay float: names, * and ? stand for any characters")
+    reduce_range: str = option(
+        "auto",
+        "smaller integers for weights whose sums saturate on CPUs without VNNI: none, the output channels "
+        "where that can happen, or all in 7 bits; auto: channels where the CPU of this machine needs it",
+        choices=("auto", "none", "channels", "all"),
+    )
+
+    weight_bits: int = option(8, "bits of a weight; fewer than 8 are stored in int8", minimum=2, maximum=8)
+    rounding: str = option(
+        "second-order",
+        "nearest, or second-order: so that the outputs of a layer move least",
+        choices=("nearest", "second-order"),
+    )
+    bias_correction: bool = option(True, "let biases take up the mean errors, one layer after the other")
+    refit: bool | None = option(
+        None,
+        "fit weights anew before they are rounded; none: with fewer than 6 bits and rounding=second-order",
+    )
+    equalise: str = option(
+        "auto",
+        "give channels similar sizes by weights or activations; auto: what brings the outputs closer, if any",
+        choices=("auto", "none", "activations", "weights"),
+    )
+    absorb: bool = option(
+        True, "move what channels always hold into the biases behind them, if that brings the outputs closer"
+    )
+    spare: bool = option(
+        True, "with weights of 8 bits: leave float what alone makes nearly a third of the outputs' noise"
+    )
+    ranges: str | None = option(None, "file of ranges: read when it is there, else written")
+    tensorrt_cache: str | None = option(None, "file for the ranges as TensorRT's calibration cache")
+    max_drop: float | None = option(
+        None,
+        "points of accuracy (without labels: changed answers) that may be lost on held-out calibration "
+        "samples; layers stay float as far as that needs",
+        minimum=0,
+    )
+    measure: bool = option(
+        True,
+        "time both here, and leave float what 8 bits would slow down, or enlarge without making it faster "
+        "(mode=static, onnxruntime targets)",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_unheard(self.options, {option.name: option.default for option in self.describe()})
+
+    def scheme_of(self, ctx: Context) -> Scheme:
+        """The grids that are asked for; UsageError names what the target allows."""
+        return resolve(ctx.target, self.activations, self.symmetric, self.per_channel)
+
+    def calibrator_of(self, scheme: Scheme) -> Calibrator:
+        """How ranges follow from values on the grid of a scheme."""
+        levels = 2 ** np.iinfo(scheme.activation.dtype).bits - 1
+        return Calibrator(self.calibrator, self.percentile, levels, scheme.activation.symmetric)
+
+    @property
+    def tuning(self) -> list[TuneItem]:
+        """What is done to integers once they are stored."""
+        rounding = self.rounding == "second-order"
+        tune = TuneItem(rounding, self.bias_correction, self.refits)
+        return [tune] if rounding or self.bias_correction or self.refits else []
+
+    @property
+    def refits(self) -> bool:
+        """Whether weights are fitted anew before they are rounded."""
+        if self.refit is None:
+            return self.weight_bits < REFIT_BELOW and self.rounding == "second-order"
+        return self.refit
+
+    def weight_limit(self, bits: int, ctx: Context) -> int:
+        """The largest integer of a weight of so many bits."""
+        is_reduced = self.reduce_range == "all" or (self.mode == "dynamic" and self.sums(ctx) == "int16")
+        return min(REDUCED if is_reduced else FULL, 2 ** (bits - 1) - 1)
+
+    def sums(self, ctx: Context) -> str:
+        """The integers in which products are added in pairs, so far as weights heed it."""
+        if self.reduce_range == "auto":
+            return host_sums(ctx)
+        return "int16" if self.reduce_range == "channels" else "int32"
+
+    @property
+    def selection(self) -> Selection:
+        """What the user wants stored and what not."""
+        return Selection(self.include, self.exclude)

@@ -1,0 +1,251 @@
+"""Make up for storing in integers, without labels: one walk through the network, layer by layer.
+
+The float and the quantized network are carried side by side.  What a layer reads comes from the quantized
+one, whose layers before it are done, so every correction sees all errors before it and none is counted twice
+(corrections computed for all layers at once do more harm than good).  For each layer its weights are rounded
+so that its outputs move least (see ``second_order``), then its bias takes up what is left of the mean error.
+
+Rounding is kept where it lowers the error of the layer, a bias moves as far as the samples agree on it, and
+the whole stays only where it brings the outputs of the network closer on samples that nothing was fitted to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphopt import ir
+from graphopt.calibration import Frontier, Gram, cuts
+from graphopt.solve import damping, fit, squared_error
+
+from ..verify.sessions import open_stored
+from .second_order import fitted_scale, nearest, rounding_error, searched_scale, second_order
+from .stored_layer import StoredLayer
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.ir import Array
+    from graphopt.pipeline import Context
+
+SAMPLES = 128  # time: at most; more changed nothing
+HELD_OUT = 16  # the last of so many parts of the samples only judges
+REFIT = 0.01  # how much weights are held when they are fitted, of the mean variance of what they read
+POSITIONS = 32  # of each sample; twice as many for layers that read more than MANY numbers
+MANY = 256
+NOISY = 0.1  # of the variance of an output: more deserves a look
+UNKNOWNS = 4608  # of one output; a larger covariance takes too much memory
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the walk does.
+
+    ``rounding`` of second order, ``bias`` correction, and for weights of few bits ``refit``: fit the weights
+    to what the layer reads in the quantized network before they are rounded, and search their scales.
+    """
+
+    rounding: bool = True
+    bias: bool = True
+    refit: bool = False
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The noise of a layer's output, relative to its variance, before and after its weights changed."""
+
+    layer: str
+    before: float
+    after: float
+    local: float  # of this, what its own rounded weights add
+
+    @property
+    def action(self) -> str:
+        """What a user could try for a layer that is too noisy; empty for others."""
+        if self.after < NOISY:
+            return ""
+        own = self.local > 0.5 * self.after
+        return (
+            f"exclude={self.layer}" if own else "look at the layers before it: most of this comes from there"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The layer with its signal-to-noise ratios in dB, for the report."""
+        local, whole = (round(-10 * math.log10(max(noise, 1e-12)), 2) for noise in (self.local, self.after))
+        return {"layer": self.layer, "local_snr_db": local, "snr_db": whole, "action": self.action}
+
+
+def tune(
+    original: ir.Model,
+    model: ir.Model,
+    layers: Sequence[StoredLayer],
+    samples: Samples,
+    how: Tuning,
+    ctx: Context,
+) -> list[Tuned]:
+    """Change integers and biases of ``layers`` in ``model``; return the layers with their errors.
+
+    ``original`` computes the same in floats.  The layers stand in topological order.
+    """
+    samples = samples.take(SAMPLES)
+    fitting = len(samples) - held_out(len(samples))
+    old = Frontier(original, samples, ctx.session)
+    new = Frontier(model, samples, partial(open_stored, ctx=ctx))
+    model.sort()
+    there = cuts(original.graph, [layer.exact for layer in layers])
+    here = cuts(model.graph, [layer.node for layer in layers])
+    cheaper = _cheaper(model.graph)
+    done = []
+    steps = ctx.progress("quant: rounding and correcting", zip(layers, there, here, strict=True), len(layers))
+    for layer, before, behind in steps:
+        old.advance(before)
+        new.advance([name for name in dict.fromkeys(cheaper.get(name, name) for name in behind) if name])
+        seen = _look(layer, old, new, fitting, POSITIONS * (4 if how.refit else 1), ctx.seed)
+        done.append(_tune(model.graph, layer, seen, how))
+    return done
+
+
+def held_out(samples: int) -> int:
+    """How many samples at the end only judge; none when there is a single one, which then does both."""
+    return max(1, samples // HELD_OUT) if samples > 1 else 0
+
+
+def _cheaper(graph: ir.Graph) -> dict[str, str]:
+    """What to keep instead of a dequantized tensor: its integers, or nothing when those are parameters."""
+    return {
+        node.output.name: node.inputs[0].name if node.inputs[0].constant is None else ""
+        for node in graph.find("DequantizeLinear")
+    }
+
+
+def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, how: Tuning) -> Tuned:
+    weights = layer.integers * layer.scale[:, None, :]
+    before = best = seen.noise(weights)
+    if layer.integers.shape[1] <= UNKNOWNS:
+        for found, wanted in _rounded(layer, seen.fitted, how):
+            integers, scale = layer.fitting(found, wanted)
+            tried = integers * scale[:, None, :]
+            if seen.noise(tried) < best:
+                best, weights = seen.noise(tried), tried
+                layer.rescale(graph, scale)
+                layer.store(graph, integers)
+    if how.bias and layer.can_be_corrected:
+        layer.correct(graph, seen.matching_bias(weights, layer.bias))
+    own = rounding_error(layer.weights, layer.integers, layer.scale, covariance(seen.fitted))
+    return Tuned(layer.exact.output.name, before, best, float(own.sum()) * seen.fitted.count / seen.energy)
+
+
+def _rounded(layer: StoredLayer, sums: Gram, how: Tuning) -> Iterator[tuple[Array, Array]]:
+    """Integers and scales to try, the simplest first."""
+    spread, weights = covariance(sums), layer.weights
+
+    def rounded(values: Array, scale: Array) -> Array:
+        if how.rounding:
+            return second_order(values, scale, layer.limit, spread)
+        return nearest(values, scale, layer.limit)
+
+    if how.rounding:
+        yield rounded(weights, layer.scale), layer.scale
+    if how.refit:
+        fitted = _refitted(weights, sums)
+        if not layer.has_channels:
+            yield rounded(fitted, layer.scale), layer.scale
+            return
+        scale = _float32(searched_scale(fitted, layer.limit, spread, layer.least_scale))
+        integers = rounded(fitted, scale)
+        yield integers, _float32(np.maximum(fitted_scale(fitted, integers, spread, scale), layer.least_scale))
+
+
+def _float32(scale: Array) -> Array:
+    """Scales as they are stored."""
+    return scale.astype(np.float32).astype(np.float64)
+
+
+def _refitted(weights: Array, sums: Gram) -> Array:
+    """The weights that bring what the layer reads now closest to what it should yield."""
+    current = np.concatenate([weights, np.zeros((len(weights), 1, weights.shape[2]))], axis=1)
+    held = damping(sums.gram, REFIT, bias=True)
+    return fit(sums.gram, sums.cross, current, held)[:, :-1]
+
+
+def covariance(sums: Gram) -> Array:
+    """The covariance of what a layer reads, (groups, n, n): the bias takes care of the mean."""
+    gram = sums.gram / max(sums.count, 1)
+    mean = gram[:, :-1, -1]
+    return gram[:, :-1, :-1] - mean[:, :, None] * mean[:, None, :]
+
+
+class _Seen:
+    """What a layer reads in the quantized network and what it should yield.
+
+    Rows of single positions tell how to round; means over all positions of a sample tell the bias, since an
+    error of the mean is what later averages do not take away.
+    """
+
+    def __init__(self, layer: StoredLayer, positions: int, seed: int) -> None:
+        self._patches = layer.patches
+        self._axis = -1 if layer.node.op in ("Gemm", "MatMul") else 1
+        rows = layer.patches.shape(layer.exact.inputs[1].constant.shape)[1]
+        positions = positions if rows <= MANY else 2 * positions
+        self.fitted, self.judged = (Gram(layer.patches, positions=positions, seed=seed) for _ in range(2))
+        self._means: list[tuple[Array, Array]] = []  # of rows and of outputs, for each sample
+        self._judging: list[int] = []
+
+    def update(self, read: Array, wanted: Array, judges: bool) -> None:
+        """Take in what the layer reads and should yield for one sample."""
+        (self.judged if judges else self.fitted).update(read, wanted)
+        others = tuple(axis for axis in range(wanted.ndim) if axis != self._axis % wanted.ndim)
+        if judges:
+            self._judging.append(len(self._means))
+        self._means.append((self._patches.means(read), wanted.mean(axis=others).astype(np.float64)))
+
+    @property
+    def energy(self) -> float:
+        """The variance of the output times the rows that are fitted to."""
+        sums = self.fitted
+        found = float(sums.energy.sum()) - float(np.square(sums.cross[:, -1]).sum()) / max(sums.count, 1)
+        return max(found, 1e-30)
+
+    def noise(self, weights: Array) -> float:
+        """Variance of the output's error, relative to the output's variance."""
+        sums = self.fitted.merge(self.judged)
+        bias = _matching_bias(sums, weights)
+        whole = np.concatenate([weights, bias[:, None, :]], axis=1)
+        energy = float(sums.energy.sum()) - float(np.square(sums.cross[:, -1]).sum()) / max(sums.count, 1)
+        return squared_error(sums.gram, sums.cross, sums.energy, whole) / max(energy, 1e-30)
+
+    def matching_bias(self, weights: Array, present: Array | None) -> Array:
+        """The bias with which a layer of these weights has the wanted mean output, (channels,).
+
+        The step from the present bias is the smaller, the less sure the samples are of it.
+        """
+        count = len(self._means)
+        fitted = [number for number in range(count) if number not in self._judging]
+        given = 0.0 if present is None else present
+        steps = np.array([self._missing(weights, number) - given for number in fitted])
+        mean, doubt = steps.mean(axis=0), steps.var(axis=0) / len(fitted)
+        square = np.square(mean)
+        return given + mean * square / np.maximum(square + doubt, 1e-300)
+
+    def _missing(self, weights: Array, number: int) -> Array:
+        rows, outputs = self._means[number]
+        return outputs - np.einsum("gn,gno->go", rows, weights).reshape(-1)
+
+
+def _matching_bias(sums: Gram, weights: Array) -> Array:
+    """The bias with which the mean error of all rows vanishes, (groups, outputs)."""
+    count = max(sums.count, 1)
+    mean, wanted = sums.gram[:, -1, :-1] / count, sums.cross[:, -1, :] / count
+    return wanted - np.einsum("gn,gno->go", mean, weights)
+
+
+def _look(layer: StoredLayer, old: Frontier, new: Frontier, fitting: int, positions: int, seed: int) -> _Seen:
+    seen = _Seen(layer, positions, seed)
+    source, target = layer.node.inputs[0].name, layer.exact.output.name
+    for number, (here, there) in enumerate(zip(new.stream([source]), old.stream([target]), strict=True)):
+        seen.update(here[source], there[target], number >= fitting)
+    return seen

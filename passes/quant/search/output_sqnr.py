@@ -1,0 +1,84 @@
+"""How far a network's outputs are from the float network's, on samples that nothing was fitted to."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphopt.pipeline.verify.judged import Judged
+
+from ..verify.sessions import open_stored
+
+if TYPE_CHECKING:
+    from graphopt import ir
+    from graphopt.data import Samples
+    from graphopt.ir import Array
+    from graphopt.pipeline import Context
+
+LEAST = 1e-12  # noise: relative noise power that counts as none; one rounding of float32 makes 1e-15
+
+
+class Deviation:
+    """Compares networks with ``original`` on ``samples``; the float outputs are computed once and kept.
+
+    A network without float outputs is judged by the float tensors before what makes integers of them.
+    """
+
+    def __init__(self, original: ir.Model, samples: Samples, ctx: Context) -> None:
+        self._samples = samples
+        self._ctx = ctx
+        self._judged = Judged(original)
+        session = ctx.session(original, outputs=self._judged.names) if self._judged.names else None
+        self._wanted = [[] if session is None else list(session.run(s.feeds).values()) for s in samples]
+
+    @property
+    def can_judge(self) -> bool:
+        """Whether there is a float tensor that is not zero everywhere."""
+        return any(_power(value) > 0 for wanted in self._wanted for value in wanted)
+
+    def of(self, model: ir.Model) -> float:
+        """Noise of the outputs in dB below their power, the mean over all float outputs; less is better.
+
+        Infinite when an output has another size or is not finite where it was; 0 when nothing can be judged.
+        """
+        if not self._judged.names:
+            return 0.0
+        names = self._judged.where(model)
+        session = open_stored(model, dict.fromkeys(names), self._ctx)
+        noise, power = np.zeros(len(names)), np.zeros(len(names))
+        for sample, wanted in zip(self._samples, self._wanted, strict=True):
+            made = session.run(sample.feeds)
+            for index, (name, exact) in enumerate(zip(names, wanted, strict=True)):
+                if not _is_float(exact):
+                    continue
+                error = _error(exact, made[name])
+                if not math.isfinite(error):
+                    return math.inf
+                noise[index] += error
+                power[index] += _power(exact)
+        kept = power > 0
+        levels = 10 * np.log10(np.maximum(noise[kept] / power[kept], LEAST))
+        return float(levels.mean()) if levels.size else 0.0
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def _power(value: Array) -> float:
+    """The sum of squares of what is finite."""
+    if not _is_float(value):
+        return 0.0
+    exact = value.astype(np.float64)
+    return float(np.square(exact[np.isfinite(exact)]).sum())
+
+
+def _error(exact: Array, made: Array) -> float:
+    """The sum of squared differences where the exact value is finite; infinite for another size."""
+    if made.shape != exact.shape:
+        return math.inf
+    counts = np.isfinite(exact)
+    difference = made[counts].astype(np.float64) - exact[counts]
+    return float(np.square(difference).sum()) if np.isfinite(difference).all() else math.inf

@@ -1,0 +1,255 @@
+"""Choices that are made by trying: what to do to channels, and what stays float under a budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from graphopt import ir
+from graphopt.errors import ModelError
+from graphopt.pipeline.search.degradation import Harm
+
+from ..channels.absorption import absorb, by_ranges
+from ..channels.chains import known_shapes
+from ..channels.equalisation import MODES, by_activations, by_weights, equalise
+from ..insertion.insertion import insert
+from ..items import AbsorbItem, EqualiseItem, TuneItem, node_id
+from ..plan_builder import Draft, Drafter
+from ..plots import show_tries
+from ..rounding.refining import refine
+from ..verify.sessions import open_stored
+from .fallbacks import Rung
+from .output_sqnr import Deviation
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.pipeline import Context
+
+UNCHANGED = (
+    -70.0
+)  # noise: dB up to which a rescaled float network counts as the same; 8 bits make -50 at best
+GAIN = 1.0  # dB; less is gone once the weights are rounded with care
+ABSORBED = 0.1  # dB that absorbing has to gain: rounding of activations, for which nothing else makes up
+JUDGES = 32  # time: samples at most that say whether changing channels helps
+PROXY_SAMPLES = 16  # time: samples that say which layer costs most
+READMITTED = 8  # time: excluded layers at most that are tried in 8 bits again
+
+
+def choose_equalisation(
+    model: ir.Model, modes: Sequence[str], drafter: Callable[[Samples], Drafter], ctx: Context
+) -> list[EqualiseItem]:
+    """The factors that bring the quantized outputs closest, none when that is best; ``model`` gets them.
+
+    ``drafter`` makes one for the model as it stands, which measures ranges on the samples it is given.
+    """
+    shapes, start = known_shapes(model, ctx), model.snapshot()
+    trial: _Trial | None = None
+    best: list[EqualiseItem] = []
+    least = 0.0
+    for mode in modes:
+        items = by_activations(model, shapes, ctx) if mode == MODES[0] else by_weights(model.copy(), shapes)
+        if not items:
+            continue
+        if trial is None:
+            trial = _Trial(model, drafter, ctx)
+            if not trial.can_judge:
+                return []
+            least = trial.noise() - GAIN
+            model.restore(start)
+        equalise(model.graph, items, shapes)
+        if trial.is_unchanged() and (reached := trial.noise()) < least:
+            least, best = reached, items
+        model.restore(start)
+    equalise(model.graph, best, shapes)
+    return best
+
+
+def choose_absorption(
+    model: ir.Model, drafter: Callable[[Samples], Drafter], ctx: Context
+) -> list[AbsorbItem]:
+    """What channels leave to biases, nothing when that brings the outputs no closer; ``model`` gets it.
+
+    ``drafter`` is that of ``choose_equalisation``.
+    """
+    shapes, start = known_shapes(model, ctx), model.snapshot()
+    items = by_ranges(model, shapes, _parted(ctx.calibration)[0], ctx)
+    if not items:
+        return []
+    trial = _Trial(model, drafter, ctx)
+    if not trial.can_judge:
+        return []
+    least = trial.noise() - ABSORBED
+    model.restore(start)
+    absorb(model.graph, items, shapes)
+    is_better = trial.is_unchanged() and trial.noise() < least
+    model.restore(start)
+    if not is_better:
+        return []
+    absorb(model.graph, items, shapes)
+    return items
+
+
+class _Trial:
+    """Judges a model whose channels are being changed, against what it was."""
+
+    def __init__(self, model: ir.Model, drafter: Callable[[Samples], Drafter], ctx: Context) -> None:
+        self._known, judging = _parted(ctx.calibration)
+        self._model, self._drafter = model, drafter
+        self._deviation = Deviation(model.copy(), judging, ctx)
+
+    @property
+    def can_judge(self) -> bool:
+        """Whether noise can be measured at all."""
+        return self._deviation.can_judge
+
+    def is_unchanged(self) -> bool:
+        """Whether the float function is what it was."""
+        return self._deviation.of(self._model) < UNCHANGED
+
+    def noise(self) -> float:
+        """The noise of the outputs in dB with everything stored; the model is left rewritten."""
+        return self._deviation.of(self._drafter(self._known).stored({}))
+
+
+def _parted(samples: Samples) -> tuple[Samples, Samples]:
+    """Samples to measure ranges on and others that judge, since a range suits what it was measured on.
+
+    A single sample does both.
+    """
+    judging = min(JUDGES, len(samples) // 2)
+    return (samples.skip(judging), samples.take(judging)) if judging else (samples, samples)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What will be stored: a draft, the last one that ``drafter`` made, and what is done to its integers.
+
+    ``floats`` are the layers that stay float, with the reasons; ``excluded`` those of them that a budget
+    needed.  ``harm`` in points is what ``harm_of`` another set of float layers would measure.
+    """
+
+    drafter: Drafter
+    draft: Draft
+    tuning: tuple[TuneItem, ...]
+    floats: Mapping[str, str]
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    harm: float = 0.0
+    limit: float = math.inf
+    steps: tuple[str, ...] = ()
+    harm_of: Callable[[Mapping[str, str]], float] = lambda floats: 0.0
+
+
+class Budget:
+    """Finds what has to stay float, or be stored otherwise, for the harm to stay within ``limit`` points.
+
+    First other ways to store everything are tried.  If none is enough, layers are left float in the one that
+    does least harm: they are ordered by how much closer the outputs come when one of them alone stays float;
+    the shortest beginning of that list that is enough is found by bisection, and each of its members is tried
+    in integers once more.  The layers in ``floats`` stay float throughout.
+    """
+
+    def __init__(
+        self,
+        plain: ir.Model,
+        rungs: Iterable[Rung],
+        limit: float,
+        ctx: Context,
+        floats: Mapping[str, str] | None = None,
+    ) -> None:
+        self._rungs = list(rungs)
+        self._limit = limit
+        self._floats = dict(floats or {})
+        self._ctx = ctx
+        self._plain = plain
+        self._harm = Harm(plain, ctx, partial(open_stored, ctx=ctx))
+        self._tried: list[tuple[str, float]] = []
+        self._take(self._rungs[0])
+
+    def search(self) -> Found:
+        """Search; the draft found is the last one made, so the drafter's model stands as it needs."""
+        steps: list[str] = []
+        best, least = self._rungs[0], math.inf
+        for rung in self._rungs:
+            try:
+                self._take(rung)
+            except ModelError as error:
+                steps.append(f"{rung.name}: {error}")
+                continue
+            harm = self._try({})
+            steps.append(self._told(rung.name, harm))
+            if harm <= self._limit:
+                return self._found({}, harm, steps)
+            if harm < least:
+                best, least = rung, harm
+        self._take(best)
+        floats = self._exclusion(steps)
+        return self._found(floats, self._try(floats), steps)
+
+    def _take(self, rung: Rung) -> None:
+        self._drafter, self._tuning = rung.drafter(), rung.tuning
+
+    def _found(self, floats: Mapping[str, str], harm: float, steps: Sequence[str]) -> Found:
+        show_tries(self._tried, self._limit, self._harm.kind, self._ctx)
+        every = {**self._floats, **floats}
+        draft = self._drafter.draft(every)
+        return Found(
+            self._drafter, draft, self._tuning, every, floats, harm, self._limit, tuple(steps), self._try
+        )
+
+    def _told(self, way: str, harm: float) -> str:
+        """A trial in words; the plot of what was tried shows it too."""
+        self._tried.append((way, harm))
+        return f"{way}: {harm:.2f} points"
+
+    def _exclusion(self, steps: list[str]) -> dict[str, str]:
+        order = self._by_gain()
+        good, bad = len(order), 0
+        while good - bad > 1:
+            middle = (good + bad) // 2
+            harm = self._try(dict(order[:middle]))
+            steps.append(self._told(f"{middle} layers float", harm))
+            good, bad = (middle, bad) if harm <= self._limit else (good, middle)
+        chosen = dict(order[:good])
+        for name in list(chosen)[-2 : -2 - READMITTED : -1]:
+            fewer = {key: why for key, why in chosen.items() if key != name}
+            if fewer and self._try(fewer) <= self._limit:
+                steps.append(f"{name} in 8 bits again")
+                chosen = fewer
+        return chosen
+
+    def _by_gain(self) -> list[tuple[str, str]]:
+        """Every layer with the reason to leave it float, those that cost most first."""
+        samples = self._ctx.calibration.take(PROXY_SAMPLES)
+        deviation = Deviation(self._plain, samples, self._ctx)
+        base = deviation.of(self._drafter.stored(self._floats))
+        layers = [node_id(node) for node in self._drafter.draft(self._floats).placement.layers]
+        gains = {
+            name: _gain(base, deviation.of(self._drafter.stored({**self._floats, name: "trial"})))
+            for name in self._ctx.progress("quant: what each layer costs", layers, len(layers))
+        }
+        order = sorted(layers, key=lambda name: -gains[name])
+        return [
+            (name, f"max_drop: the outputs are {gains[name]:.1f} dB closer with it in float")
+            for name in order
+        ]
+
+    def _try(self, floats: Mapping[str, str]) -> float:
+        """The harm of a draft as it would be written."""
+        draft = self._drafter.draft({**self._floats, **floats})
+        if not draft.placement.layers:
+            return 0.0
+        original = self._drafter.model.copy()
+        made = self._drafter.model.copy()
+        insert(made.graph, draft.items)
+        refine(original, made, [*draft.items, *self._tuning], self._ctx)
+        return self._harm.of(made)
+
+
+def _gain(base: float, reached: float) -> float:
+    """How much closer outputs come, in dB; what makes them finite gains most."""
+    if math.isinf(base):
+        return 0.0 if math.isinf(reached) else math.inf
+    return base - reached

@@ -1,0 +1,1 @@
+"""Models that nobody made for graphopt, through every pass."""
