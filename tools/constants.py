@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "constants.md"
 # What only reads, shows or stores decides nothing about a model.
 DECIDING = (
-    *(f"graphopt/{room}" for room in ("cost", "pipeline", "runtime", "solve", "stats", "targets", "tasks")),
+    *(
+        f"graphopt/{room}"
+        for room in ("calibration", "cost", "metrics", "pipeline", "runtime", "solve", "targets")
+    ),
     "passes",
 )
 KINDS = {
@@ -59,8 +62,7 @@ def constants(path: Path, label: str) -> Iterator[Constant]:
         assert value is not None
         tagged = _TAG.fullmatch(comment := _comment(lines, statement))
         kind, row, text = (tagged[1], tagged["row"] or "", tagged["text"]) if tagged else (None, "", comment)
-        written = (ast.get_source_segment(source, value) or "").strip("()")
-        yield Constant(label, ", ".join(names), written, kind, row, text)
+        yield Constant(label, ", ".join(names), _written(source, value), kind, row, text)
 
 
 def _assigned(statement: ast.stmt) -> tuple[list[str], ast.expr | None]:
@@ -86,12 +88,17 @@ def _is_numeric(value: ast.expr | None) -> bool:
     return isinstance(value, ast.Tuple) and bool(value.elts) and all(map(_is_numeric, value.elts))
 
 
+def _written(source: str, value: ast.expr) -> str:
+    """The value as the source has it, on one line; a tuple without its brackets."""
+    written = " ".join((ast.get_source_segment(source, value) or "").split())
+    return written[1:-1] if isinstance(value, ast.Tuple) and written.startswith("(") else written
+
+
 def _comment(lines: list[str], statement: ast.stmt) -> str:
-    """The comment beside an assignment, or else the one right above it."""
-    last = lines[(statement.end_lineno or statement.lineno) - 1]
-    beside = last.encode()[statement.end_col_offset :].decode()
-    if "#" in beside:
-        return beside.split("#", 1)[1].strip()
+    """The comment in or beside an assignment of numbers, or else the one right above it."""
+    own = lines[statement.lineno - 1 : statement.end_lineno]
+    if beside := [line.split("#", 1)[1].strip() for line in own if "#" in line]:
+        return " ".join(beside)
     above: list[str] = []
     for line in reversed(lines[: statement.lineno - 1]):
         if not line.startswith("#"):

@@ -10,11 +10,11 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.runtime import tensor_shapes
+from graphopt.runtime.model_source import LARGEST_COPY
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
 
-_LARGEST_COPY = 2**30  # memory: weight bytes up to which a model is copied to measure its activations
 _UNKNOWN_BYTES = 16 * 2**20  # memory: assumed in a larger model for a tensor whose shape cannot be inferred
 
 
@@ -53,7 +53,7 @@ def _sizes(
         if dims is not None and len(sizes) == len(dims):
             shapes[name] = sizes
     unknown = [name for name in names if name not in shapes]
-    if unknown and model.weight_bytes < _LARGEST_COPY:
+    if unknown and model.weight_bytes <= LARGEST_COPY:
         shapes |= tensor_shapes(model, unknown, feeds, custom_ops=custom_ops)
     widths = _itemsizes(model)
     return {

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from graphopt.ir import Port
 
 Dims = tuple[int | None, ...]  # None: any size
-IMAGE_CHANNELS = (1, 3, 4)
+IMAGE_CHANNELS = (1, 3, 4)  # of grey, colour and transparent images
 
 
 def known_dims(port: Port, shapes: Mapping[str, Sequence[int]]) -> Dims | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN = 10  # shown: pairs of classes in the table of changed answers
 TOP = 5  # fixed: the metric is top-5
-HELD = 256  # samples ranked at a time: one by one it takes longer than a small network
+HELD = 256  # time: samples ranked at a time: one by one it takes longer than a small network
 
 
 class Classification(Task):

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from graphopt.data import Sample
 
 CONFIDENT = 0.25  # score of a box that users would see
-SAME = 0.5  # overlap of boxes that stand for the same item
+# theory: overlap of boxes that stand for the same item, as in PASCAL VOC (M. Everingham et al., 2010)
+SAME = 0.5
 RESAMPLES = 200  # time: each one accumulates all boxes anew
 METRICS = {"mAP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 assert float(OVERLAPS[5]) == 0.75

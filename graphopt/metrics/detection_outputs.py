@@ -21,7 +21,7 @@ import numpy as np
 from graphopt.errors import ModelError, UsageError
 from graphopt.metrics.boxes import suppress
 
-CANDIDATES = 3000  # boxes of one image that suppression looks at, the best first
+CANDIDATES = 3000  # time: boxes of one image that suppression looks at, the best first
 FEW = 1000  # boxes an output that is suppressed already may have; more are raw ones
 
 

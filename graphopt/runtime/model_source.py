@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 ModelLike: TypeAlias = "Model | str | Path | bytes"
 
+# memory: weight bytes up to which a model is copied to ask it for shapes, activations or the time of nodes
+LARGEST_COPY = 2**30
 # fixed: protobuf refuses messages of 2 GiB; the weightless part needs room as well
 INLINE_LIMIT = 1_500_000_000
 

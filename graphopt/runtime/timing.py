@@ -16,6 +16,8 @@ WARM_UP = 3  # time: runs of each model before timing: allocation, page faults, 
 FEWEST_ROUNDS = 5  # time: runs of each model that a median needs
 MOST_ROUNDS = 500  # time: runs of each model
 PRECISION = 0.005  # time: stop early once the median is known to half a percent
+# noise: of another's time: what is faster has to be below, beyond what two measurements differ by
+FASTER = 0.98
 
 
 class Runnable(Protocol):

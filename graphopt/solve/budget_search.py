@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 
 TRIES = 6  # time: plans measured at most
 CLOSE = 0.03  # noise: of the goal; a ratio of two times that is above it by no more counts as met
-WASTE = 0.04  # of the goal, below which a ratio is needlessly small
-INSIDE = 0.1  # of the way between two plans that the next budget keeps from either
+# time: of the way between two plans that the next budget keeps from either, so that regula falsi moves on
+INSIDE = 0.1
 
 Plan = TypeVar("Plan", bound=Hashable)
 
@@ -57,7 +57,7 @@ def reach(
         found = Reached(plan, ratio, met)
         if _is_better(found, best):
             best = found
-        wastes = ratio < goal * (1 - WASTE)
+        wastes = ratio < goal * (1 - close)
         if (met and not wastes) or not (met or possible):
             break
         below, above = ((budget, ratio), above) if met else (below, (budget, ratio))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 # noise: with 64 positions of each these are 32,768 rows, enough for 3,276 unknowns (see least_squares.ENOUGH)
 SAMPLES = 512
 GRAM_BYTES = 2**28  # memory: of one layer's Gram matrix in double precision; a fit holds a few of that size
 # noise: relative squared error below which there is nothing to repair; rounding the sum of 5,000 products in
 # single precision makes up to 5,000 * 2**-48 = 2e-11, and half a hundred times that is a fault nobody sees
 NOTHING = 1e-9
+# added to variances, so that what is relative to one stays finite
+TINY = float(np.finfo(np.float32).tiny)
 
 
 def gram_bytes(groups: int, unknowns: int) -> int:

@@ -14,6 +14,7 @@ from graphopt.errors import UsageError
 from graphopt.pipeline import Plan, Trial
 from graphopt.pipeline.search.degradation import Harm, last_harmless, trial_samples
 from graphopt.pipeline.search.search_trace import Tried
+from graphopt.runtime.difference import TOLERANCE
 from graphopt.solve import STEPS
 
 from .coupling.coupling import Coupling, couple
@@ -44,11 +45,11 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 LEVELS = (0.125, 0.25, 0.375, 0.5, 0.75)  # shown: fractions of one group that sensitivity removes
-HARMLESS = 1e-6  # share of its variance that what reads a group may lose when there is nothing to judge by
+# share of its variance that what reads a group may lose when there is nothing to judge by
+HARMLESS = TOLERANCE**2
 NO_DATA = "no goal and no data: only channels that are constant or never read"
-CLOSE = (
-    0.8  # time: of the points allowed; each further trial of the careful search would win less than it takes
-)
+# time: of the points allowed; each further trial of the careful search would win less than it takes
+CLOSE = 0.8
 NEED_SAMPLES = ("obs", "energy", "variance")
 
 

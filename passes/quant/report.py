@@ -14,7 +14,7 @@ from .verify.sessions import runs_here
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
-ISLANDS = 4  # more than one island for so many layers is worth a warning
+ISLANDS = 4  # shown: more than one island for so many layers is worth a warning
 
 
 def tell_fusion(model: Model, ctx: Context) -> None:

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphopt.solve import Reached, reach
-from graphopt.solve.budget_search import WASTE
 
 CLOSE = 0.03
 TRIES = 6
@@ -52,7 +51,7 @@ class Machine:
 
 def is_as_good(found: Reached[int], best: float, goal: float) -> bool:
     """Whether a plan keeps the goal, and wastes next to nothing of it or no more than the best of all."""
-    return found.met and min(best, goal * (1 - WASTE)) <= found.ratio <= goal * (1 + CLOSE)
+    return found.met and min(best, goal * (1 - CLOSE)) <= found.ratio <= goal * (1 + CLOSE)
 
 
 LAWS: dict[str, Law] = {
@@ -99,7 +98,7 @@ def test_noise_costs_no_more_than_its_size(law: Law, goal: float) -> None:
     found = machine.reach(goal)
     assert found.met and found.ratio <= goal * (1 + CLOSE)
     assert abs(machine.true(found.plan) / found.ratio - 1) <= 0.021
-    assert machine.true(found.plan) >= min(machine.best(goal), goal) * (1 - WASTE) * 0.95
+    assert machine.true(found.plan) >= min(machine.best(goal), goal) * (1 - CLOSE) * 0.95
 
 
 def test_a_goal_out_of_reach_gives_the_least_there_is() -> None:

@@ -12,7 +12,7 @@ import fnmatch
 import traceback
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,20 @@ LEGACY_OPSET, DYNAMO_OPSET = 17, 18
 
 @dataclass(frozen=True)
 class Family:
-    """A network of timm, the side of its square input and what its constructor needs for that side."""
+    """A network of timm and the side of its square input."""
 
     name: str
     side: int = 224
-    arguments: dict[str, Any] = field(default_factory=dict)
+    is_sized: bool = False  # its constructor asks for the side
+
+    def at(self, side: int) -> Family:
+        """The same network for another side."""
+        return replace(self, side=side)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What its constructor needs for the side."""
+        return {"img_size": self.side} if self.is_sized else {}
 
 
 FAMILIES = (
@@ -42,8 +51,8 @@ FAMILIES = (
     Family("poolformer_s12", 128),
     Family("repvit_m0_9"),
     Family("resnetv2_50", 128),
-    Family("swin_tiny_patch4_window7_224"),
-    Family("vit_tiny_patch16_224"),
+    Family("swin_tiny_patch4_window7_224", is_sized=True),
+    Family("vit_tiny_patch16_224", is_sized=True),
     Family("xcit_nano_12_p16_224"),
 )
 
@@ -112,13 +121,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("patterns", nargs="*", default=["*"], help="networks whose names match")
     parser.add_argument("--kind", choices=[*KINDS, "all"], default="all")
+    parser.add_argument("--side", type=int, help="side of the input instead of each network's own")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     kinds = list(KINDS) if asked.kind == "all" else [asked.kind]
     for family in FAMILIES:
         if any(fnmatch.fnmatch(family.name, pattern) for pattern in asked.patterns):
             for kind in kinds:
-                write(family, kind, asked.folder)
+                write(family.at(asked.side or family.side), kind, asked.folder)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from graphopt.cost.latency.storage import Kept, file_in
 from graphopt.runtime import Machine, machine
 
 SCHEMA = 1  # fixed: raise it when networks are timed in another way
-LARGEST = 2**30  # bytes of weights above which networks are not told apart, so measured anew
+# time: bytes of weights up to which networks are hashed to be told apart; larger ones are measured again
+LARGEST = 2**30
 
 
 class Ratios:

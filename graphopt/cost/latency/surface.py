@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from graphopt.cost.latency.table import LatencyTable
 
 ALIGNMENT = 4  # fixed: channel counts that are no multiple of it leave onnxruntime's blocked kernels
-_FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # of the full width, measured besides a single block
+# time: of the full width, measured besides a single block; widths between are interpolated
+_FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.cost.latency.layer_shape import PRODUCTS, LayerShape
+from graphopt.data.ports import IMAGE_CHANNELS
 from graphopt.runtime import Kernel, ProfiledSession
 
 Progress = Callable[[str, Iterable[Any], "int | None"], Iterable[Any]]
 
 FEWEST_ROUNDS, MOST_ROUNDS = 10, 200  # time: runs of each layer in a sitting
-SETTLED = 0.03  # a layer is timed when its fifth quickest run is within three percent of the quickest
+SETTLED = 0.03  # noise: a layer is timed when its fifth quickest run is within three percent of the quickest
 SHORTEST = 1.5  # time: seconds of a sitting: a disturbance that lasts as long as all runs would not show
 SESSIONS = 48  # memory: layers that are open at a time
 BYTES = 512 * 2**20  # memory: of their weights and activations together
 
-IMAGE_CHANNELS = 4  # what has no more channels comes from outside
 BEFORE, AFTER = "graphopt_before", "graphopt_after"
 
 
@@ -133,7 +133,7 @@ def _own(kernels: Sequence[Kernel]) -> list[Kernel]:
 
 def _reads_features(layer: LayerShape) -> bool:
     """Whether the layer reads what a convolution computed: neither a matrix nor an image."""
-    return layer.op not in PRODUCTS and layer.inputs > IMAGE_CHANNELS
+    return layer.op not in PRODUCTS and layer.inputs > max(IMAGE_CHANNELS)
 
 
 def _fed_dims(layer: LayerShape) -> tuple[int, ...]:

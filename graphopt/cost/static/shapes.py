@@ -9,11 +9,10 @@ from graphopt import ir
 from graphopt.cost.static.macs import Dims, counts_macs
 from graphopt.errors import DataError, ModelError
 from graphopt.runtime import plausible_samples, tensor_shapes
+from graphopt.runtime.model_source import LARGEST_COPY
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
-
-_LARGEST_COPY = 2**30  # memory: weight bytes up to which a model is copied to ask it for shapes
 
 
 def known_shapes(model: Model, shapes: Mapping[str, Dims], custom_ops: Sequence[str]) -> dict[str, ir.Shape]:
@@ -22,7 +21,7 @@ def known_shapes(model: Model, shapes: Mapping[str, Dims], custom_ops: Sequence[
     missing = _missing(model, inferred)
     if not missing or any(not _is_fixed(shapes.get(p.name, p.shape)) for p in model.signature.inputs):
         return inferred
-    if model.weight_bytes > _LARGEST_COPY:
+    if model.weight_bytes > LARGEST_COPY:
         return inferred
     try:
         return {**inferred, **_measured(model, missing, shapes, custom_ops)}

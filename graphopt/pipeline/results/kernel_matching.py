@@ -11,12 +11,12 @@ import numpy as np
 
 from graphopt import runtime
 from graphopt.cost.static.layers import computes
+from graphopt.runtime.model_source import LARGEST_COPY
 
 if TYPE_CHECKING:
     from graphopt.ir import Model, Node
     from graphopt.runtime import Kernel
 
-LARGEST_COPY = 2**30  # weight bytes up to which a model is copied to name its nodes
 _MARK = re.compile(r"@(\d+)@")
 _BLOCKED = re.compile(r"_nchwc(_token_\d+)?$")
 _FUSED = ("Fused", "Qd", "Q")  # what onnxruntime puts before the operator that a fused kernel begins with

@@ -13,7 +13,7 @@ from graphopt.record.layers import LayerRecord
 if TYPE_CHECKING:
     from graphopt.ir import Model, Node
 
-MOST_LAYERS = 20_000  # nodes; a table of more helps nobody
+MOST_LAYERS = 20_000  # shown: nodes; a table of more helps nobody
 PAIRS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 LAST_AXIS = frozenset({"Gemm", "MatMul", "MatMulInteger", "QLinearMatMul"})
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
 
-SAMPLES = 4  # that the signals of layers are measured on
+SAMPLES = 4  # time: that the signals of layers in a report are measured on
 SECONDS = 1.0  # time: for timing the layers of a model
 
 

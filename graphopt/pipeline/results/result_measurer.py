@@ -17,14 +17,15 @@ from graphopt.pipeline.spec.request import Request
 from graphopt.pipeline.verify.discontinuities import find_walls
 from graphopt.record.record import JudgedOn, Measures, PassRecord
 from graphopt.runtime import Accuracy, Session
+from graphopt.runtime.timing import FASTER
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
 
 
-FASTER = 0.98  # times the input's latency: what a speedup has to be below
-SLOWER, NOTICEABLE = 1.05, 0.05  # times the input's latency, and ms; less is what measurements differ by
+# noise: times the input's latency, and ms; less is what measurements differ by
+SLOWER, NOTICEABLE = 1.05, 0.05
 
 
 @dataclass(frozen=True)

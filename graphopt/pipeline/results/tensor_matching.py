@@ -10,7 +10,7 @@ from typing import Any
 from graphopt.pipeline.results.layers import LAST_AXIS, Seen
 from graphopt.pipeline.results.tensor_sqnr import Channels, Twin
 
-LONGEST = 8  # removed nodes followed from one that stayed
+LONGEST = 8  # time: removed nodes followed from one that stayed
 MOVING = frozenset(
     {
         *("Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Pad"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from graphopt.ir import Model
 
-BUDGET = 2**25  # elements that one run hands out; 128 MB in float32, for each of two models
+BUDGET = 2**25  # memory: elements that one run returns; 128 MB in float32, for each of two models
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from graphopt.runtime import TrialShapes
     from graphopt.runtime.inputs.samples import Run
 
-SYNTHETIC_SAMPLES = 64
+SYNTHETIC_SAMPLES = 64  # time: made where none are given
 
 
 class Inputs:

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 Open: TypeAlias = "Callable[[ir.Model, Sequence[str] | None], Session]"
 
-HELD_OUT = 512  # samples at most; the standard error of a rate is then 2 points at worst
-FITTED = 256  # samples that a trial is fitted to at most; the result is fitted to all
+# noise: samples at most; the standard error of a rate is then 0.5 / sqrt(512) = 2.2 points at worst
+HELD_OUT = 512
+FITTED = 256  # time: samples that a trial is fitted to at most; the result is fitted to all
 SAME_ANSWER = 0.9  # share of samples with the same class above which classes tell nothing
-BATCH = 1  # the one size that every model takes
+BATCH = 1  # fixed: the one size that every model takes
 KEPT = 64 * 2**20  # memory: bytes of the original's answers kept for the next model that is judged
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-FEW = 1e-9  # probability below which scores are no longer told apart
+FEW = 1e-9  # noise: probability below which scores are no longer told apart
 
 
 class Flips:

@@ -28,7 +28,7 @@ TALK = ("quiet", "verbose")  # they concern what the command line shows, and not
 LARGEST_SIZE = 2**31 - 1  # fixed: int32, in which runtimes count a dimension
 # memory: weight bytes up to which models are run for checks and latency without being asked to
 LARGEST_RUN = 2**31
-MOST_THREADS = 1024
+MOST_THREADS = 1024  # fixed: more than any machine that runs a model has cores: a typing error
 _SHAPE = re.compile(r"(?P<name>.+)=(?P<sizes>\d+(x\d+)*)")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline.contract.context import Context
     from graphopt.runtime import Session
 
-KEPT_BYTES = 2**26  # of answers of the model before
+KEPT_BYTES = 2**26  # memory: of answers of the model before
 
 
 class Reference:

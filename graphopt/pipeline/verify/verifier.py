@@ -11,6 +11,7 @@ from graphopt.pipeline.contract.base import Contract, Pass
 from graphopt.pipeline.results.measure import decibels
 from graphopt.pipeline.verify.reference import Reference
 from graphopt.runtime import Difference, Verdict
+from graphopt.runtime.difference import HALF_TOLERANCE
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 Mode = Literal["auto", "full", "structure", "off"]
 MODES: tuple[str, ...] = get_args(Mode)
 LEVELS = ("disabled", "basic", "extended", "all")
-LARGE = 5000  # nodes; above, exact passes are compared together and not one by one
+LARGE = 5000  # time: nodes; above, exact passes are compared together and not one by one
+# noise: times what the runtime's own optimisations do to the untouched model, seen on a few samples
 NOISE_FACTOR = 4.0
-HALF_TOLERANCE = 2e-2  # relative, for float32 outputs of a model that computes in float16 inside
 
 
 @dataclass(frozen=True)

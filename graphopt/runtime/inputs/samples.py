@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from graphopt.ir import InputRole, Model
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
-CHECKED = 4  # samples that must run; enough to see a wrong rewrite
-CHECKED_ELEMENTS = 2**24  # of float32 that is 64 MB; of larger samples fewer are run
+CHECKED = 4  # time: samples that must run
+CHECKED_ELEMENTS = 2**24  # memory: of float32 that is 64 MB; of larger samples fewer are run
 
 
 def fit_samples(

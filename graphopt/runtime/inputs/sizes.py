@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import islice, product
 from typing import TYPE_CHECKING
 
+from graphopt.data.ports import IMAGE_CHANNELS
+
 if TYPE_CHECKING:
     from graphopt.ir import Port
 
@@ -16,7 +18,6 @@ IMAGE_SIZES = ((224, 224), (320, 320), (640, 640), (48, 192))  # height, width
 OTHER_SIZES = (1, 16, 128, 512)  # sequences, feature vectors, audio
 _CHANNELS = (3, 1)
 _MOST_TRIALS = 64  # time: combinations of sizes that are tried
-_IMAGE_CHANNELS = (1, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ def _kinds(dims: Sequence[int | None]) -> list[str]:
     if len(dims) == 3 and dims[0] == 3:
         return ["channels", "height", "width"]
     if len(dims) == 4:
-        if dims[3] in _IMAGE_CHANNELS and dims[1] not in _IMAGE_CHANNELS:
+        if dims[3] in IMAGE_CHANNELS and dims[1] not in IMAGE_CHANNELS:
             return ["batch", "height", "width", "channels"]
-        if dims[1] in (*_IMAGE_CHANNELS, None):
+        if dims[1] in (*IMAGE_CHANNELS, None):
             return ["batch", "channels", "height", "width"]
     return ["batch", *["other"] * (len(dims) - 1)] if dims else []

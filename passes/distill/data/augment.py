@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from graphopt.data.ports import IMAGE_CHANNELS
 from graphopt.errors import UsageError
 
-SHIFT = 1 / 8  # of the side: how far crop moves an image at most
+# theory: of the side: how far crop moves an image at most; 4 of 32 pixels in K. He et al., 2016
+SHIFT = 1 / 8
 MIX = 0.2  # theory: both parameters of the beta distribution of mixup (H. Zhang et al., 2018)
-CHANNELS = (1, 3, 4)  # fixed: of grey, colour and transparent images
 
 
 def check_images(shapes: Sequence[Sequence[int]], augment: Sequence[str]) -> None:
@@ -44,7 +45,7 @@ def _sides(shape: Sequence[int]) -> tuple[int, int] | None:
     """The axes of height and width."""
     if len(shape) != 4:
         return None
-    if shape[1] in CHANNELS or shape[3] not in CHANNELS:
+    if shape[1] in IMAGE_CHANNELS or shape[3] not in IMAGE_CHANNELS:
         return 2, 3
     return 1, 2
 

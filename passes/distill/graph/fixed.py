@@ -12,7 +12,8 @@ from graphopt.ir.analysis.facts import gather_facts
 
 # fixed: opsets that onnxruntime-training 1.19 reads and that the rewrites are written for
 OLDEST, NEWEST = 13, 21
-CONVERTED = 17  # for older models
+# fixed: what models older than OLDEST become; any opset between the two would do
+CONVERTED = 17
 NEWEST_IR = 10  # fixed: what onnxruntime-training 1.19 reads
 FLOAT32, FLOAT16 = 1, 10  # fixed: element types as ONNX numbers them
 

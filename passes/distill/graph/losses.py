@@ -19,7 +19,7 @@ from .builder import Builder
 
 LABELS = "labels"
 LOSS = "loss"
-TINY = 1e-8
+TINY = 1e-8  # fixed: keeps quotients finite in float32 where a teacher answers nothing but zeros
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from graphopt import ir, runtime
 from graphopt.errors import ModelError, PassError
 from graphopt.ir import Constant
+from graphopt.runtime.difference import HALF_TOLERANCE, TOLERANCE
 
 from ..gradients.rewrites import Problem, problems, rewrite
 from ..qat.fake_quant import Quantizer, find_quantizers, spelled_out
@@ -23,8 +24,9 @@ from .fixed import Shapes, fix_shapes, fold_sizes, lift_constants, set_versions,
 from .masks import add_masks
 from .select import Choice, trainable
 
-GATE = 1e-4  # relative difference max|d| / max|reference| that preparing may make
-QUANTIZED_GATE = 1e-2  # relative root mean square: a value on the edge between two steps may fall either way
+# noise: relative root mean square; where one value in ten falls to the other of two steps, of 255 in a range
+# of eight standard deviations, it is 8 / 255 * sqrt(0.1) = 1e-2
+QUANTIZED_GATE = 1e-2
 
 
 @dataclass
@@ -126,7 +128,7 @@ def _gate(student: ir.Model, prepared: Prepared, feeds: Mapping[str, np.ndarray]
         least = 1.0 if name in shares else 0.0
         distance = _distance(wanted[name], made[name], least, bool(prepared.quantizers))
         half = wanted[name].dtype == np.float16
-        limit = 2e-2 if half else QUANTIZED_GATE if prepared.quantizers else GATE
+        limit = HALF_TOLERANCE if half else QUANTIZED_GATE if prepared.quantizers else TOLERANCE
         if not distance <= limit:
             raise PassError(
                 f"the student prepared for training differs from the student: output {name} by "

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 # memory: bytes of the teacher's answers that are kept; more are computed when needed
 LARGEST_CACHE = 2 * 2**30
-SIZE_BATCHES = 4  # of the training set tell how large the teacher's answers are
+# noise: of the training set tell how large the teacher's answers are; with batches of 32 a mean is known to 1
+# / sqrt(128) of what samples differ by
+SIZE_BATCHES = 4
 
 
 class Build:

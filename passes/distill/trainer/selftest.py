@@ -17,7 +17,7 @@ from graphopt.ir import Variable
 from ..backends.base import Job
 from ..backends.worker import Worker, write_job
 
-BATCH = 4
+BATCH = 4  # time: rows of a toy problem; any number does
 SETTINGS = {
     "epochs": 1,
     "lr": 0.01,

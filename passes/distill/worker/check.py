@@ -14,10 +14,12 @@ import numpy as np
 from .events import Events, Failure, Job
 from .parts import Part
 
-SELF_LOSS = 1e-5  # times the loss's own size
-DIRECTIONS = 3
-STEPS = (1e-3, 3e-3, 3e-4, 1e-2)  # of a parameter's own size
-TOLERANCE = 0.05
+SELF_LOSS = 1e-5  # noise: times the loss's own size: rounding makes a few times 1e-7
+DIRECTIONS = 3  # noise: the median of three is right though one of them crosses the kink of a Relu
+# theory: of a parameter's own size; central differences are best near the cube root of the rounding, 5e-3,
+# and some where kinks are near need less
+STEPS = (1e-3, 3e-3, 3e-4, 1e-2)
+TOLERANCE = 0.05  # noise: a difference as small as ROUNDING is known to float32's 1.2e-7, a twenty-fifth
 ROUNDING = 3e-6  # noise: of the loss: smaller differences cannot be told from rounding
 
 

@@ -14,6 +14,7 @@ from graphopt.calibration import ChannelMoments, Gram, Patches
 from graphopt.ir.transform.residual import goes_into
 from graphopt.passes.lowrank.solve.whitening import Inputs, Responses
 from graphopt.solve import SAMPLES, gram_bytes
+from graphopt.solve.limits import TINY
 
 from .layer import Layer
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 TOGETHER = 512 * 2**20  # memory: bytes of Gram matrices collected in one pass over the samples
 KEPT = 512 * 2**20  # memory: bytes of covariances kept for trials
-TINY = 1e-30
 
 Makers = dict[str, list[Callable[[], Any]]]
 

@@ -11,7 +11,9 @@ import numpy as np
 
 SWEEPS = 200  # time: of alternating least squares
 ENOUGH = 1e-7  # time: change of the relative error in a sweep below which no more is to be had
-HOLD = 1e-8  # how strongly a factor is held to what it was, in units of its normal matrix
+# noise: how strongly a factor is held to what it was, in units of its normal matrix: the root of float64's
+# rounding, beyond which the sums of products tell nothing
+HOLD = 1e-8
 
 
 def canonical(tensor: np.ndarray, rank: int, *, sweeps: int = SWEEPS) -> tuple[np.ndarray, ...]:

@@ -15,10 +15,9 @@ import numpy as np
 
 from graphopt.solve.least_squares import ENOUGH
 
-RELATIVE = (
-    1e-9  # noise: of the mean variance, added to all: enough for a factor, too little to see in an error
-)
-STRONGER = 100.0
+# noise: of the mean variance, added to all: enough for a factor, too little to see in an error
+RELATIVE = 1e-9
+STRONGER = 100.0  # time: times the damping that was not enough; smaller steps would need more factorisations
 BLOCK = 256  # time: rows of a triangular matrix solved at a time
 
 

@@ -22,8 +22,8 @@ from graphopt.passes.prune.coupling.ids import Decision
 from .ids import FIXED, Balance, Ids, Ledger
 from .parameter_axes import Slot
 
-EFFORT = 2_000  # steps of the search for one bundle; more is not worth a channel
-LIMITS = (0, 2, 4, 8)  # how often a block may be covered: once if that is possible
+EFFORT = 2_000  # time: steps of the search for one bundle; more is not worth a channel
+LIMITS = (0, 2, 4, 8)  # time: how often a block may be covered: once if that is possible
 
 Block = tuple[int, int]  # number of the balance, number of the block in it
 Kind = tuple[frozenset[Block], tuple[tuple[int, int], ...]]  # blocks, and how often in those of each balance

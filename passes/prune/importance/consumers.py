@@ -14,6 +14,7 @@ from graphopt import ir
 from graphopt.calibration import ChannelMoments, Gram, Patches
 from graphopt.ir.transform.residual import goes_into
 from graphopt.solve import gram_bytes, has_affordable_gram
+from graphopt.solve.limits import TINY
 
 from ..coupling.builder import Slot
 from ..coupling.coupling import Coupling
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 GRAM_BYTES = 2**30  # memory: of all Gram matrices together; layers beyond are judged input by input
-TINY = 1e-30
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from graphopt import ir
 from graphopt.calibration import Patches
 from graphopt.ir.transform.residual import goes_into
+from graphopt.solve.limits import TINY
 
 from ..coupling.builder import label
 from ..coupling.coupling import Coupling
@@ -22,7 +23,7 @@ from ..coupling.groups import Cell
 from ..coupling.ids import Ids
 from ..coupling.parameter_axes import Slot
 from ..selection.predict import Keep
-from .consumers import TINY, Reader
+from .consumers import Reader
 from .moment_propagation import Moments, Notes, expected_moments, spread_out
 from .obs import rank, readers_by_cell
 from .ranking import Ranking

@@ -16,7 +16,7 @@ from .layer_task import Task
 ROWS_BYTES = 64 * 2**20  # memory: of one layer's rows; a wide layer is looked at in fewer places
 TARGET_BYTES = 256 * 2**20  # memory: of targets kept for further walks over the same samples
 ENOUGH = 4096  # memory: rows of one group that are worth going beyond that
-BLOCK = 1024  # rows multiplied at a time: single precision inside, sums of blocks in double
+BLOCK = 1024  # memory: rows multiplied at a time: single precision inside, sums of blocks in double
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,8 @@ from .cost_model import Usage
 from .predict import Keep, Predictor
 
 SEARCH_STEPS = 40  # noise: bisections; the last ones are far below one channel of any layer
-TRIES = (
-    8  # time: budgets tried until the exact size meets the goal; constants of odd sharing cost a second one
-)
+# time: budgets tried until the exact size meets the goal; constants of odd sharing cost a second one
+TRIES = 8
 
 
 class Spendable(Protocol):

@@ -12,7 +12,7 @@ from ..coupling.builder import Channels, Edit
 from ..coupling.coupling import Coupling
 from ..selection.predict import Keep
 
-SPLIT_IS_INPUT = 13  # opset from which Split takes its sizes as an input
+SPLIT_IS_INPUT = 13  # fixed: opset from which Split takes its sizes as an input
 
 
 class Rewriter:

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 Interval = tuple[float, float]
 
 LEVELS = 255  # fixed: steps between the smallest and the largest integer
-CANDIDATES = 100  # ends tried on each side
-NARROWEST = 0.1  # fraction of a side that is always kept
+CANDIDATES = 100  # time: ends tried on each side
 SIGNED_LEVELS = 128  # fixed: magnitudes of 8 bits
-FINEST = 8  # bins between two candidates of the entropy search
+FINEST = 8  # time: bins between two candidates of the entropy search
 
 
 def percentile_range(histogram: Histogram, percentile: float = 99.999) -> Interval:
@@ -87,7 +86,7 @@ def mse_range(histogram: Histogram, levels: int = LEVELS, *, symmetric: bool = F
     low, high = _whole(histogram)
     if low == high:
         return low, high
-    fractions = np.linspace(NARROWEST, 1.0, CANDIDATES)
+    fractions = np.arange(1, CANDIDATES + 1) / CANDIDATES
     if symmetric:
         ends = fractions * max(-low, high)
         best = int(np.argmin(storing_error(histogram, -ends, ends, levels)))

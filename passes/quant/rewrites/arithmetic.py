@@ -9,7 +9,8 @@ import numpy as np
 
 from graphopt.ir import Array, Node, Shape, Tensor
 
-SMALLEST = 1e-12  # divisors below have no reciprocal worth storing
+# what a float32 is divided by and its reciprocal both have all their digits
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def rank(tensor: Tensor, shapes: Mapping[str, Shape]) -> int | None:
@@ -73,7 +74,8 @@ def divide(node: Node, shapes: Mapping[str, Shape]) -> bool:
     divisor = node.inputs[1].constant
     if divisor is None or divisor.dtype != np.float32 or not np.isfinite(divisor).all():
         return False
-    if np.abs(divisor).min(initial=np.inf) < SMALLEST:
+    sizes = np.abs(divisor.astype(np.float64))
+    if sizes.min(initial=1.0) < SMALLEST or sizes.max(initial=1.0) > 1.0 / SMALLEST:
         return False
     reciprocal = (1.0 / divisor.astype(np.float64)).astype(np.float32)
     _become(node, "Mul", [node.inputs[0], _constant(node, reciprocal, "reciprocal")])

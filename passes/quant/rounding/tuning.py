@@ -21,7 +21,7 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.calibration import Frontier, Gram, cuts
-from graphopt.solve import damping, fit, squared_error
+from graphopt.solve import damping, fit, has_affordable_gram, squared_error
 
 from ..verify.sessions import open_stored
 from .second_order import fitted_scale, nearest, rounding_error, searched_scale, second_order
@@ -37,8 +37,7 @@ HELD_OUT = 16  # the last of so many parts of the samples only judges
 REFIT = 0.01  # how much weights are held when they are fitted, of the mean variance of what they read
 POSITIONS = 32  # of each sample; twice as many for layers that read more than MANY numbers
 MANY = 256
-NOISY = 0.1  # of the variance of an output: more deserves a look
-UNKNOWNS = 4608  # of one output; a larger covariance takes too much memory
+NOISY = 0.1  # shown: of the variance of an output: more is shown with what could be tried
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def _cheaper(graph: ir.Graph) -> dict[str, str]:
 def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, how: Tuning) -> Tuned:
     weights = layer.integers * layer.scale[:, None, :]
     before = best = seen.noise(weights)
-    if layer.integers.shape[1] <= UNKNOWNS:
+    if has_affordable_gram(*layer.integers.shape[:2]):
         for found, wanted in _rounded(layer, seen.fitted, how):
             integers, scale = layer.fitting(found, wanted)
             tried = integers * scale[:, None, :]

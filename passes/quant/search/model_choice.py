@@ -7,20 +7,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from graphopt.ir import Model
+from graphopt.runtime.timing import FASTER
 
 from ..insertion.insertion import insert
 from ..insertion.sizes import file_bytes, growth
 from ..items import node_id
 from ..plan_builder import Draft
 from .search import Found
-from .speed import BETTER, CLEARLY_FASTER, Timer, is_slower, slow_nodes, told
+from .speed import CLEARLY_FASTER, Timer, is_slower, slow_nodes, told
 from .times_cache import Clock, KeptClock
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
-
-
-FASTER = 0.98  # noise: of the float time; a gain is below, beyond what measurements differ by
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def choose(found: Found, ctx: Context) -> Choice:
     if slow and mixed.placement.layers:
         candidate = _stored(drafter.model, mixed)
         times = timer.milliseconds([plain, stored, candidate])
-        if times[2] < BETTER * times[1] and found.harm_of(fewer) <= max(found.limit, found.harm):
+        if times[2] < FASTER * times[1] and found.harm_of(fewer) <= max(found.limit, found.harm):
             smallest = candidate
     is_mixed = smallest is not stored
     reached = times[2] if is_mixed else times[1]

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.pipeline import Context
 
-UNCHANGED = (
-    -70.0
-)  # noise: dB up to which a rescaled float network counts as the same; 8 bits make -50 at best
+# noise: dB up to which a rescaled float network counts as the same; 8 bits make -50 at best
+UNCHANGED = -70.0
 GAIN = 1.0  # dB; less is gone once the weights are rounded with care
 ABSORBED = 0.1  # dB that absorbing has to gain: rounding of activations, for which nothing else makes up
 JUDGES = 32  # time: samples at most that say whether changing channels helps

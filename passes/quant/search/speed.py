@@ -29,9 +29,8 @@ from .times_cache import Clock
 Dims = Mapping[str, tuple[int, ...]]
 Times = Mapping[str, float]  # ms by the name of a result
 
-CLEARLY_FASTER = 0.7  # of the float time: not worth a search
+CLEARLY_FASTER = 0.7  # time: of the float time: not worth a search for the layers that are better in float
 SLOWER, NOTICEABLE = 1.02, 0.02  # noise: times the float time, and ms: what measurements differ by
-BETTER = 0.97  # what a mixed model must win over a fully quantized one
 CROSSING = 1e-6  # ms for each element that is stored or read, layouts included
 PER_KERNEL = 2e-3  # ms for one more kernel
 UNKNOWN = 100_000  # elements of a tensor of unknown size
