@@ -1,8 +1,9 @@
 """What a constant of the code decides: results with half and twice its value, over nets of several families.
 
 ``python -m tools.bench.constants --corpus DIR --models DIR [NAME...]``.  The folder of ``--models`` is one
-that ``tools/bench/exports.py FOLDER --side 64 --kind legacy`` wrote.  Each value is tried in a process of its own, in which the module is loaded
-with that value: defaults of functions and other modules that import the constant see it as well.
+that ``tools/bench/exports.py FOLDER --side 64 --kind legacy`` wrote.  Each value is tried in a process of its
+own, in which the module is loaded with that value: defaults of functions and other modules that import the
+constant see it as well.
 """
 
 from __future__ import annotations
@@ -98,7 +99,10 @@ QUESTIONS = (
     Question("graphopt.passes.quant.rounding.second_order", "STEPS", QUANT),
     Question("graphopt.passes.quant.rounding.tuning", "POSITIONS", QUANT),
     Question("graphopt.passes.quant.rounding.tuning", "HELD_OUT", QUANT),
-    Question("graphopt.passes.quant.rounding.tuning", "REFIT", f"{QUANT}:weight_bits=4"),
+    Question("graphopt.passes.quant.options", "REFIT_BELOW", f"{QUANT}:weight_bits=5", (5,)),
+    Question("graphopt.passes.quant.options", "REFIT_BELOW", f"{QUANT}:weight_bits=6", (7,)),
+    Question("graphopt.passes.quant.rounding.tuning", "MANY", QUANT, (0, 10**9)),
+    Question("graphopt.passes.quant.channels.equalisation", "DEAD", QUANT),
     Question("graphopt.passes.sparsify.elimination", "BLOCK", SPARSIFY),
     Question("graphopt.passes.sparsify.elimination", "RELATIVE", SPARSIFY),
 )

@@ -13,10 +13,8 @@ from graphopt import ir
 from graphopt.ir import Constant
 
 SPARSE = ("auto", "keep", "fill")
-FLOAT_SHARE, QUANTIZED_SHARE = (
-    0.1,
-    0.45,
-)  # zeros from which a weight counts as sparse; rounding makes some too
+# zeros from which a weight counts as sparse; rounding makes some too
+FLOAT_SHARE, QUANTIZED_SHARE = 0.1, 0.45
 
 
 def add_masks(

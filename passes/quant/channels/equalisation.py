@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 MODES = ("activations", "weights")
-EXPONENT = 0.5  # with 1 all channels would be equal, and the weights that read them far from it
+# theory: activations and weights share what there is to even out, as in SmoothQuant (G. Xiao et al., 2023);
+# with 1 all channels would be equal, and the weights that read them far from it
+EXPONENT = 0.5
 LARGEST = 64.0  # factor; more would move the trouble into the weights
 DEAD = 1e-5  # of the largest channel; what never gets larger is left alone
 ROUNDS = 20  # time: over all layers, until the weights' factors stand still

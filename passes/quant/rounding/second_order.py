@@ -15,7 +15,9 @@ import numpy as np
 
 from graphopt.ir import Array
 
-DAMPING = 0.01  # theory: of the mean variance: what few rows say about covariances is only partly true
+# theory: of the mean variance, as in GPTQ (E. Frantar et al., 2022): what few rows say about covariances is
+# only partly true
+DAMPING = 0.01
 BLOCK = 64  # time: columns that are rounded before the rest is told
 LARGEST_TABLE = 2**23  # memory: rows x outputs of a layer that single steps are looked for in
 STEPS = 16  # single steps for each output at most

@@ -24,7 +24,7 @@ from graphopt.calibration import Frontier, Gram, cuts
 from graphopt.solve import damping, fit, has_affordable_gram, squared_error
 
 from ..verify.sessions import open_stored
-from .second_order import fitted_scale, nearest, rounding_error, searched_scale, second_order
+from .second_order import DAMPING, fitted_scale, nearest, rounding_error, searched_scale, second_order
 from .stored_layer import StoredLayer
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 SAMPLES = 128  # time: at most; more changed nothing
 HELD_OUT = 16  # the last of so many parts of the samples only judges
-REFIT = 0.01  # how much weights are held when they are fitted, of the mean variance of what they read
 POSITIONS = 32  # of each sample; twice as many for layers that read more than MANY numbers
 MANY = 256
 NOISY = 0.1  # shown: of the variance of an output: more is shown with what could be tried
@@ -167,7 +166,7 @@ def _float32(scale: Array) -> Array:
 def _refitted(weights: Array, sums: Gram) -> Array:
     """The weights that bring what the layer reads now closest to what it should yield."""
     current = np.concatenate([weights, np.zeros((len(weights), 1, weights.shape[2]))], axis=1)
-    held = damping(sums.gram, REFIT, bias=True)
+    held = damping(sums.gram, DAMPING, bias=True)
     return fit(sums.gram, sums.cross, current, held)[:, :-1]
 
 
