@@ -12,12 +12,11 @@ import ast
 import importlib.machinery
 import importlib.util
 import json
-import math
 import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -160,22 +159,28 @@ def _written(spec: importlib.machinery.ModuleSpec | None, name: str) -> int | fl
     return number
 
 
+Change = tuple[str, str, float]  # module, constant, value
+
+
 @dataclass(frozen=True)
 class Trial:
-    """One value of a constant, and the nets to try it on; without a constant, the code as it stands."""
+    """Values of some constants, and the nets to try them on; without any, the code as it stands."""
 
     passes: str
     files: tuple[tuple[Net, Path], ...]
     data: Path
-    module: str = ""
-    name: str = ""
-    value: float = math.nan
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What is tried, as the rows name it."""
+        return ", ".join(f"{module}.{name} = {value:g}" for module, name, value in self.changes)
 
 
 def run(trial: Trial) -> list[dict[str, Any]]:
-    """What a value makes of each net: MACs left, SQNR of the outputs, points lost, CPU seconds."""
-    if trial.module:
-        sys.meta_path.insert(0, _Finder(trial.module, trial.name, trial.value))  # type: ignore[arg-type]
+    """What the values make of each net: MACs left, SQNR of the outputs, points lost, CPU seconds."""
+    for module, name, value in trial.changes:
+        sys.meta_path.insert(0, _Finder(module, name, value))  # type: ignore[arg-type]
     return [_row(trial, net, path) for net, path in trial.files]
 
 
@@ -184,12 +189,7 @@ def _row(trial: Trial, net: Net, path: Path) -> dict[str, Any]:
     from graphopt.errors import GraphoptError
 
     start = time.process_time()
-    row: dict[str, Any] = {
-        "net": net.name,
-        "passes": trial.passes,
-        "constant": f"{trial.module}.{trial.name}",
-    }
-    row["value"] = trial.value
+    row: dict[str, Any] = {"net": net.name, "passes": trial.passes, "changes": trial.title}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
         try:
@@ -234,12 +234,14 @@ def _shown(row: dict[str, Any], base: dict[str, Any] | None) -> str:
 @click.option("--corpus", type=click.Path(path_type=Path), required=True, help="Folder of the corpus.")
 @click.option("--models", type=click.Path(path_type=Path), help="Folder that exports.py wrote.")
 @click.option("--net", "prefixes", multiple=True, help="Only nets whose name begins so.")
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Append every row to this file.")
+@click.option("--together", is_flag=True, help="Change all that decide something in the same passes at once.")
+@click.option("--json", "output", type=click.Path(path_type=Path), help="Rows go here; none is made again.")
 def main(
     names: tuple[str, ...],
     corpus: Path,
     models: Path | None,
     prefixes: tuple[str, ...],
+    together: bool,
     output: Path | None,
 ) -> None:
     """Set constants to half and twice their value and print what changes; NAMES: only those."""
@@ -251,25 +253,41 @@ def main(
         if (folder / f"{net.name}.onnx").exists() and (not prefixes or net.name.startswith(prefixes))
     )
     questions = [q for q in QUESTIONS if not names or f"{q.module.rpartition('.')[2]}.{q.name}" in names]
-    bases: dict[str, dict[str, dict[str, Any]]] = {}
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for question in questions:
-            if question.passes not in bases:
-                rows = pool.apply(run, (Trial(question.passes, files, corpus / "data"),))
-                bases[question.passes] = {row["net"]: row for row in rows}
-                _print(question.passes, rows, {}, output)
-            for value in question.asked():
-                trial = Trial(question.passes, files, corpus / "data", question.module, question.name, value)
-                title = f"{question.module}.{question.name} = {value:g}, {question.passes}"
-                _print(title, pool.apply(run, (trial,)), bases[question.passes], output)
+        for passes in dict.fromkeys(question.passes for question in questions):
+            bases: dict[str, dict[str, Any]] = {}
+            for changes in _changes([q for q in questions if q.passes == passes], together):
+                trial = Trial(passes, files, corpus / "data", changes)
+                rows = _kept(trial, output)
+                if rows is None:
+                    rows = pool.apply(run, (trial,))
+                    _keep(rows, output)
+                click.echo(f"{passes}: {trial.title or 'as it stands'}")
+                click.echo("\n".join(_shown(row, bases.get(row["net"])) for row in rows))
+                bases = bases or {row["net"]: row for row in rows}
 
 
-def _print(
-    title: str, rows: Sequence[dict[str, Any]], bases: dict[str, dict[str, Any]], output: Path | None
-) -> None:
-    click.echo(title)
-    for row in rows:
-        click.echo(_shown(row, bases.get(row["net"])))
+def _changes(questions: Sequence[Question], together: bool) -> Iterator[tuple[Change, ...]]:
+    """What to try: nothing changed, then each value of each constant, or all first and all second values."""
+    yield ()
+    changes = [[(q.module, q.name, value) for value in q.asked()] for q in questions]
+    if together:
+        yield from zip(*changes, strict=True)
+    else:
+        yield from ((change,) for own in changes for change in own)
+
+
+def _kept(trial: Trial, output: Path | None) -> list[dict[str, Any]] | None:
+    """The rows of a trial that the file holds already; None when one is missing."""
+    if output is None or not output.exists():
+        return None
+    rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    own = {row["net"]: row for row in rows if (row["passes"], row["changes"]) == (trial.passes, trial.title)}
+    names = [net.name for net, _ in trial.files]
+    return [own[name] for name in names] if own.keys() >= set(names) else None
+
+
+def _keep(rows: Sequence[dict[str, Any]], output: Path | None) -> None:
     if output is not None:
         with output.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
