@@ -101,7 +101,6 @@ QUESTIONS = (
     Question("graphopt.passes.quant.options", "REFIT_BELOW", f"{QUANT}:weight_bits=5", (5,)),
     Question("graphopt.passes.quant.options", "REFIT_BELOW", f"{QUANT}:weight_bits=6", (7,)),
     Question("graphopt.passes.quant.rounding.tuning", "MANY", QUANT, (0, 10**9)),
-    Question("graphopt.passes.quant.channels.equalisation", "DEAD", QUANT),
     Question("graphopt.passes.sparsify.elimination", "BLOCK", SPARSIFY),
     Question("graphopt.passes.sparsify.elimination", "RELATIVE", SPARSIFY),
 )

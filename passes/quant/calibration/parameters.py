@@ -14,7 +14,6 @@ import numpy as np
 
 from graphopt.targets import Grid
 
-LEVELS = 255  # fixed: steps between the smallest and the largest uint8
 UINT8 = Grid("uint8", symmetric=False)
 SMALLEST_SPAN = 1e-12  # fixed: a narrower range is zero; products of two scales stay normal float32
 

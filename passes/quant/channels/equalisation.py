@@ -16,6 +16,7 @@ import numpy as np
 
 from graphopt import calibration, ir
 
+from ..calibration.thresholds import LEVELS
 from ..items import EqualiseItem, node_id
 from .chains import Chain, Reader, Shapes, chains, channels_of, matched, own_axis, place, tensors_of
 
@@ -28,7 +29,9 @@ MODES = ("activations", "weights")
 # with 1 all channels would be equal, and the weights that read them far from it
 EXPONENT = 0.5
 LARGEST = 64.0  # factor; more would move the trouble into the weights
-DEAD = 1e-5  # of the largest channel; what never gets larger is left alone
+# of the largest channel: what a factor leaves below half a step of the common scale is zero once stored, so
+# it is left alone
+DEAD = (2.0 * LEVELS) ** (-1.0 / (1.0 - EXPONENT))
 ROUNDS = 20  # time: over all layers, until the weights' factors stand still
 STILL = 1e-3  # noise: relative change of a factor that no 8-bit scale can show
 
