@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphopt import runtime
 from graphopt.analysis.divergence import SAMPLES, Divergence, divergence
-from graphopt.analysis.loaded_model import Opened
+from graphopt.analysis.loaded_model import LoadedModel
 from graphopt.errors import ModelError
 from graphopt.pipeline.results import measure
 from graphopt.runtime import Verdict
@@ -64,8 +64,8 @@ def compare(
     Raises ModelError when one of them does not run, or when they have no output in common.
     """
 
-    first = Opened(a, data, preprocess, shape, session, announce)
-    second = Opened(b, None, None, shape, session)
+    first = LoadedModel(a, data, preprocess, shape, session, announce)
+    second = LoadedModel(b, None, None, shape, session)
     samples = first.samples if first.samples is not None else first.synthetic()
     sessions = first.open(), second.open()
     if set(sessions[0].input_names) != set(sessions[1].input_names):
@@ -97,7 +97,7 @@ def compare(
     )
 
 
-def _inner(first: Opened, second: Opened, samples: Samples) -> Divergence | None:
+def _inner(first: LoadedModel, second: LoadedModel, samples: Samples) -> Divergence | None:
     try:
         return divergence(first.model, second.model, samples.take(SAMPLES), first.shapes, **first.session)
     except ModelError as error:  # a model may not hand out its inner tensors and be fine all the same

@@ -12,7 +12,7 @@ import numpy as np
 from graphopt import ir
 from graphopt.ir.analysis.subgraph import reads
 from graphopt.pipeline.results.measure import SNR_LIMIT
-from graphopt.pipeline.results.tensor_sqnr import Twin, compared
+from graphopt.pipeline.results.tensor_sqnr import TensorPair, compared
 from graphopt.runtime import Difference, Verdict
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def divergence(
     return Divergence(tuple(found.values()), first, _worst(found, before), unmatched)
 
 
-def match(a: Model, b: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[list[Twin], int]:
+def match(a: Model, b: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[list[TensorPair], int]:
     """Pairs of tensors to compare, in A's order, and how many tensors of A stay alone.
 
     Tensors match by name; where B quantised one, what reads it back does.  A tensor that is gone matches the
@@ -108,7 +108,7 @@ def match(a: Model, b: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[li
                 alone += 1
                 continue
             stand_ins[tensor.name] = other
-            pairs.append(Twin(tensor.name, other.name, size))
+            pairs.append(TensorPair(tensor.name, other.name, size))
     return pairs, alone
 
 
@@ -150,7 +150,7 @@ def _nearest(told: Sequence[TensorDifference]) -> list[TensorDifference]:
     return [one for one in told if best[one.other] is one]
 
 
-def _told(twin: Twin, difference: Difference, node: Node) -> TensorDifference:
+def _told(twin: TensorPair, difference: Difference, node: Node) -> TensorDifference:
     shape = next((t.shape for t in node.outputs if t.name == twin.original), None) or ()
     is_float = difference.dtype.startswith("float") and not difference.nonfinite
     return TensorDifference(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphopt.analysis.loaded_model import Opened
+from graphopt.analysis.loaded_model import LoadedModel
 from graphopt.errors import DataError, ModelError, UsageError
 from graphopt.metrics import Classification, Detection, Generic, Limits, Paired, Segmentation, Task
 from graphopt.pipeline.results import measure
@@ -81,14 +81,14 @@ def evaluate(
             f"--labels belongs to detection and segmentation, not to {judge.name}",
             hint="class labels come with the data: --data data.npz#images,labels",
         )
-    opened = Opened(model, data, preprocess, shape, session, announce)
+    opened = LoadedModel(model, data, preprocess, shape, session, announce)
     samples = opened.samples
     assert samples is not None
     truth = _truth(judge, labels, samples)
     known = truth is not None or (samples.labelled and isinstance(judge, Classification))
     if not known and reference is None:
         raise DataError(_nothing_to_judge_by(judge, samples), hint="give --reference MODEL to compare with")
-    other = None if reference is None else Opened(reference, None, None, shape, session).open()
+    other = None if reference is None else LoadedModel(reference, None, None, shape, session).open()
     watched = samples if progress is None else progress("evaluating", samples, len(samples))
     found = _Answers(judge, truth, task is None).collect(opened.open(), other, watched, samples)
     outcome = found.judge.outcome(seed)

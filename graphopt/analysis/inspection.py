@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt.analysis.layer_costs import LayerCost, Timing, layer_costs
-from graphopt.analysis.loaded_model import Opened
+from graphopt.analysis.loaded_model import LoadedModel
 from graphopt.cost.latency.table import silent
 from graphopt.cost.latency.timing import Progress
 from graphopt.cost.static.layers import computes
@@ -96,7 +96,7 @@ def inspect(
     when None, nothing is kept for ``"off"``.
     MACs are None when sizes are not known. Raises ModelError, and DataError for ``data``.
     """
-    opened = Opened(model, data, preprocess, shape, session, announce)
+    opened = LoadedModel(model, data, preprocess, shape, session, announce)
     loaded = opened.model
     ranges, count = _ranges(opened.samples) if opened.samples is not None else ({}, 0)
     time = opened.latency() if latency else None
@@ -142,7 +142,7 @@ def _layers(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Layer,
 
 
 def _timed_layers(
-    opened: Opened, cache: str | Path | None, progress: Progress
+    opened: LoadedModel, cache: str | Path | None, progress: Progress
 ) -> tuple[tuple[LayerCost, ...], Timing]:
     """The layers with their times, and what those times add up to."""
     from graphopt import cost

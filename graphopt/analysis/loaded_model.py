@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SYNTHETIC_SAMPLES = 8  # for looking at a model without data
 
 
-class Opened:
+class LoadedModel:
     """A model with the samples and sizes to look at it with."""
 
     def __init__(

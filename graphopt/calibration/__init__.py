@@ -10,7 +10,7 @@
 - ``tensor_groups``: Split the wanted tensors into groups whose activations fit a memory budget.
 """
 
-from graphopt.calibration.checkpoint import Frontier, cuts, walk_cuts
+from graphopt.calibration.checkpoint import ActivationCheckpoint, cuts, walk_cuts
 from graphopt.calibration.collector import collect
 from graphopt.calibration.statistics.base import Factory, State, Statistic
 from graphopt.calibration.statistics.channel_moments import ChannelMoments
@@ -23,11 +23,11 @@ from graphopt.calibration.statistics.sample_ranges import SampleRanges
 from graphopt.calibration.statistics.sums import CompensatedSum
 
 __all__ = [
+    "ActivationCheckpoint",
     "ChannelMoments",
     "ChannelRange",
     "CompensatedSum",
     "Factory",
-    "Frontier",
     "Gram",
     "Histogram",
     "Patches",

@@ -22,7 +22,7 @@ Arrays: TypeAlias = "dict[str, np.ndarray]"
 Open: TypeAlias = "Callable[[ir.Model, Sequence[str]], Session]"
 
 
-class Frontier:
+class ActivationCheckpoint:
     """The activations of a model at a cut through its graph, for a fixed set of samples.
 
     Everything behind the cut can be computed from them without running what lies before it, while layers

@@ -8,24 +8,24 @@ from graphopt.cost.latency.layer_shape import LayerShape
 from graphopt.cost.latency.predict import predict
 from graphopt.cost.latency.ratios import Ratios
 from graphopt.cost.latency.roofline import Peaks, moved_bytes, peaks
-from graphopt.cost.latency.surface import Staircase, staircases
+from graphopt.cost.latency.surface import LatencySurface, latency_surfaces
 from graphopt.cost.latency.table import LatencyTable, user_cache
 from graphopt.cost.static.layers import Layer, layers
 from graphopt.cost.static.totals import Cost, measure
 
 __all__ = [
     "Cost",
+    "LatencySurface",
     "LatencyTable",
     "Layer",
     "LayerShape",
     "Peaks",
     "Ratios",
-    "Staircase",
+    "latency_surfaces",
     "layers",
     "measure",
     "moved_bytes",
     "peaks",
     "predict",
-    "staircases",
     "user_cache",
 ]

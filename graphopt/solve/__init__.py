@@ -15,21 +15,21 @@
 
 from graphopt.solve.allocation import Curve, Slopes, Spending, Use, fill, spend
 from graphopt.solve.amounts import STEPS, amount_at
-from graphopt.solve.budget_search import Reached, reach
+from graphopt.solve.budget_search import BudgetSearch, search_budget
 from graphopt.solve.elimination import Elimination, removal_curve
 from graphopt.solve.holdout import Unjudged, judges
-from graphopt.solve.layer_regression import Aim
+from graphopt.solve.layer_regression import LayerRegression
 from graphopt.solve.least_squares import Fit, damping, fit, shrunk, squared_error
 from graphopt.solve.limits import SAMPLES, gram_bytes, has_affordable_gram
 
 __all__ = [
     "SAMPLES",
     "STEPS",
-    "Aim",
+    "BudgetSearch",
     "Curve",
     "Elimination",
     "Fit",
-    "Reached",
+    "LayerRegression",
     "Slopes",
     "Spending",
     "Unjudged",
@@ -41,8 +41,8 @@ __all__ = [
     "gram_bytes",
     "has_affordable_gram",
     "judges",
-    "reach",
     "removal_curve",
+    "search_budget",
     "shrunk",
     "spend",
     "squared_error",

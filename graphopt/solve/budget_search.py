@@ -20,7 +20,7 @@ Plan = TypeVar("Plan", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Reached(Generic[Plan]):
+class BudgetSearch(Generic[Plan]):
     """A plan, the ratio that it was measured to come to, and whether that is the goal."""
 
     plan: Plan
@@ -28,7 +28,7 @@ class Reached(Generic[Plan]):
     met: bool
 
 
-def reach(
+def search_budget(
     goal: float,
     start: Plan,
     propose: Callable[[float], tuple[Plan, bool]],
@@ -36,7 +36,7 @@ def reach(
     tries: Iterable[object],
     *,
     close: float,
-) -> Reached[Plan]:
+) -> BudgetSearch[Plan]:
     """Return the plan whose measured ratio to ``start`` is nearest to ``goal``, of those that were tried.
 
     ``propose(budget)`` returns the best plan predicted to fit into a budget, and True; where there is none,
@@ -44,7 +44,7 @@ def reach(
     that is not reached, the plan of the least ratio comes back; ``start`` has 1.
     """
     most = goal * (1 + close)
-    best = Reached(start, 1.0, goal >= 1.0)
+    best = BudgetSearch(start, 1.0, goal >= 1.0)
     below, above = (0.0, 0.0), (1.0, 1.0)  # budgets and their ratios
     budget, tried = goal, set[Plan]()
     for _ in tries:
@@ -54,7 +54,7 @@ def reach(
         tried.add(plan)
         ratio = 1.0 if plan == start else measure(plan)
         met = ratio <= most
-        found = Reached(plan, ratio, met)
+        found = BudgetSearch(plan, ratio, met)
         if _is_better(found, best):
             best = found
         wastes = ratio < goal * (1 - close)
@@ -72,7 +72,7 @@ def _between(below: tuple[float, float], above: tuple[float, float], goal: float
     return below[0] + min(max(part, INSIDE), 1 - INSIDE) * (above[0] - below[0])
 
 
-def _is_better(found: Reached[Plan], best: Reached[Plan]) -> bool:
+def _is_better(found: BudgetSearch[Plan], best: BudgetSearch[Plan]) -> bool:
     """Whether a plan is nearer to what is wanted: first to keep the goal, then to waste little."""
     if found.met != best.met:
         return found.met

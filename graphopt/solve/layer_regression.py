@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.calibration import Frontier, Gram, Patches
+from graphopt.calibration import ActivationCheckpoint, Gram, Patches
 from graphopt.ir.transform.residual import residual_sum
 from graphopt.solve.holdout import judges
 from graphopt.solve.least_squares import RELATIVE, damping, fit, squared_error
@@ -27,7 +27,7 @@ DEPTHWISE = 1e-2  # damping with few rows for each channel, and nothing to lend 
 
 
 @dataclass(frozen=True)
-class Aim:
+class LayerRegression:
     """One layer to fit: what it reads and what it should come to."""
 
     node: ir.Node
@@ -36,7 +36,7 @@ class Aim:
     branch: str | None  # the other summand, in the changed network
 
     @classmethod
-    def of(cls, node: ir.Node, final: Collection[str]) -> Aim | str:
+    def of(cls, node: ir.Node, final: Collection[str]) -> LayerRegression | str:
         """Return how to fit a layer, or why it cannot be; ``final`` names tensors that no longer change."""
         patches = Patches.of(node)
         if isinstance(patches, str):
@@ -51,7 +51,7 @@ class Aim:
             return "its bias is computed or a matrix"
         return cls(node, patches, *_target(node, final))
 
-    def settled(self, changed: Frontier) -> Self:
+    def settled(self, changed: ActivationCheckpoint) -> Self:
         """Return the same, aimed at the layer's own output where the sum it goes into broadcasts."""
         if self.branch is None:
             return self
@@ -110,7 +110,9 @@ class Aim:
             energy -= float(np.square(sums.cross[:, -1]).sum()) / max(sums.count, 1)
         return squared_error(sums.gram, sums.cross, sums.energy, weights) / max(energy, 1e-30)
 
-    def collect(self, old: Frontier, new: Frontier, seed: int, then: Sequence[str] = ()) -> tuple[Gram, Gram]:
+    def collect(
+        self, old: ActivationCheckpoint, new: ActivationCheckpoint, seed: int, then: Sequence[str] = ()
+    ) -> tuple[Gram, Gram]:
         """Return the sums over the samples to fit to, and over those that only judge (see ``judges``).
 
         On the way the original's cut moves on to ``then``, which takes no run of its own.
@@ -121,7 +123,7 @@ class Aim:
         return fitted, judged
 
     def _pairs(
-        self, old: Frontier, new: Frontier, then: Sequence[str]
+        self, old: ActivationCheckpoint, new: ActivationCheckpoint, then: Sequence[str]
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         source = self.node.inputs[0].name
         names = [source] if self.branch is None else [source, self.branch]

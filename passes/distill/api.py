@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.contract.options import nearest, to_text
-from graphopt.pipeline.spec.recipe import Recipe, Turn
+from graphopt.pipeline.spec.recipe import Recipe, ScheduledPass
 from graphopt.pipeline.spec.request import Request, make_request
-from graphopt.pipeline.spec.spec import Step
+from graphopt.pipeline.spec.spec import PassSpec
 
 from .distill import Distill
 
@@ -60,10 +60,10 @@ def train(
             raise UsageError(f"distill has no option {name!r}{nearest(name, known)}")
     training = {name: options.pop(name) for name in list(options) if name in own}
     training["teacher"] = str(teacher)
-    step = Step("distill", tuple((name, to_text(value)) for name, value in training.items()))
+    step = PassSpec("distill", tuple((name, to_text(value)) for name, value in training.items()))
     if default_output is not None:
         options.setdefault("output", default_output)
     flags = {"latency": False, **options, "calibration": data}
-    request = make_request(student, (Turn(step),), Recipe(), flags)
+    request = make_request(student, (ScheduledPass(step),), Recipe(), flags)
     finished = Run(dataclasses.replace(request, as_written=True)).execute()
     return Result(finished.model, finished.record)

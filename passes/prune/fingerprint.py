@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 
-def state_of(model: ir.Model, ctx: Context) -> str:
+def fingerprint(model: ir.Model, ctx: Context) -> str:
     """What tells a model and the samples it is looked at with from others of the same process."""
     digest = hashlib.sha256(model.snapshot().message)
     digest.update(f"{id(model.weights)} {ctx.inputs.source}".encode())

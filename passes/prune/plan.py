@@ -11,15 +11,15 @@ from graphopt.errors import PassError
 
 from .coupling.builder import label
 from .coupling.coupling import Coupling
-from .coupling.groups import Cell
+from .coupling.groups import Group
 from .coupling.ids import FIXED
 from .report import why_whole
 from .selection.choice import Choice
-from .selection.cost_model import Usage
+from .selection.cost_model import CostModel
 from .selection.predict import Keep, Predictor
 
 
-def group_name(coupling: Coupling, cell: Cell) -> str:
+def group_name(coupling: Coupling, cell: Group) -> str:
     """The name of a cell: that of the first layer that makes its channels."""
     return label(coupling.layers[cell.layers[0]].node)
 
@@ -62,16 +62,16 @@ def _savings(choice: Choice, predictor: Predictor) -> dict[str, Callable[[int, i
     whole = predictor.size(choice.coupling.keep_all())
     full = np.asarray([len(cell.classes) for cell in choice.cells], np.int64)
 
-    def of(usage: Usage) -> Callable[[int, int], float]:
+    def of(usage: CostModel) -> Callable[[int, int], float]:
         return lambda number, width: float(1.0 - usage.along(full, number, np.asarray([width]))[0])
 
     totals = {"macs": whole.macs, "params": whole.params}
     return {
-        goal: of(Usage(choice.coupling, choice.cells, goal, total or 1)) for goal, total in totals.items()
+        goal: of(CostModel(choice.coupling, choice.cells, goal, total or 1)) for goal, total in totals.items()
     }
 
 
-def _head(coupling: Coupling, cell: Cell) -> dict[str, Any]:
+def _head(coupling: Coupling, cell: Group) -> dict[str, Any]:
     return {
         "group": group_name(coupling, cell),
         "tensor": coupling.layers[cell.layers[0]].node.output.name,
@@ -82,7 +82,7 @@ def _head(coupling: Coupling, cell: Cell) -> dict[str, Any]:
     }
 
 
-def _narrowed(coupling: Coupling, cell: Cell, gone: np.ndarray) -> Iterable[Mapping[str, Any]]:
+def _narrowed(coupling: Coupling, cell: Group, gone: np.ndarray) -> Iterable[Mapping[str, Any]]:
     """The tensors of a cell's layers, with the axis of their channels and those that go."""
     for number in cell.layers:
         layer = coupling.layers[number]
@@ -92,7 +92,7 @@ def _narrowed(coupling: Coupling, cell: Cell, gone: np.ndarray) -> Iterable[Mapp
             yield {"tensor": layer.node.output.name, "axis": carried.axis, "remove": removed}
 
 
-def _why(choice: Choice, cell: Cell, block: int) -> str:
+def _why(choice: Choice, cell: Group, block: int) -> str:
     layer = choice.coupling.layers[cell.layers[0]]
     flexible = set(cell.classes.tolist()) if len(cell.widths(1)) > 1 else set()
     return why_whole(choice.coupling, layer, block, flexible)

@@ -12,15 +12,15 @@ import numpy as np
 from graphopt import ir, runtime
 from graphopt.errors import UsageError
 from graphopt.pipeline import Plan, Trial
-from graphopt.pipeline.search.degradation import Harm, last_harmless, trial_samples
-from graphopt.pipeline.search.search_trace import Tried
+from graphopt.pipeline.search.degradation import Degradation, bisect_within_budget, trial_samples
+from graphopt.pipeline.search.search_trace import SearchTrace
 from graphopt.runtime.difference import TOLERANCE
 from graphopt.solve import STEPS
 
 from .coupling.coupling import Coupling, couple
 from .coupling.facts import Facts, gather_facts
 from .coupling.groups import find_cells
-from .fingerprint import state_of
+from .fingerprint import fingerprint
 from .importance.criteria import Known, members, scores
 from .importance.data_free import NOTE, can_foretell, foretold_rankings
 from .importance.dead_channels import dead_classes
@@ -78,7 +78,7 @@ class Prune(Options):
 
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose the channels to remove; an item is one group of a layer's output channels."""
-        state = state_of(model, ctx)
+        state = fingerprint(model, ctx)
         facts = gather_facts(model, ctx, self.allow_inexact)
         model = without_constants(model, facts, ctx)
         choice = self._choice(model, facts, ctx)
@@ -96,7 +96,7 @@ class Prune(Options):
 
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
         """Remove the channels that ``plan`` names with all that is coupled to them, and repair the rest."""
-        state = state_of(model, ctx)
+        state = fingerprint(model, ctx)
         facts = gather_facts(model, ctx, self.allow_inexact)
         if any(item.get("remove") for item in plan.items):
             absorb_constants(model, facts, ctx)
@@ -238,16 +238,16 @@ class Prune(Options):
 
     def _careful(self, model: ir.Model, facts: Facts, choice: Choice, ctx: Context) -> tuple[Keep, str]:
         """Prune as much as costs no more than ``max_drop`` points on held-out samples."""
-        harm, predictor = Harm(model, ctx), Predictor(model, choice.coupling)
+        harm, predictor = Degradation(model, ctx), Predictor(model, choice.coupling)
         keep_at = cache(lambda step: choice.at_step(step, predictor))
         samples, targets = trial_samples(ctx.calibration) if self.repair else None, Targets()
         whole = predictor.size(choice.coupling.keep_all()).macs or 1
-        tried: Tried[int] = Tried(lambda step: predictor.size(keep_at(step)).macs / whole)
+        tried: SearchTrace[int] = SearchTrace(lambda step: predictor.size(keep_at(step)).macs / whole)
 
         def prune(step: int) -> None:
             carry_out(model, couple(model, facts), keep_at(step), samples, ctx, targets=targets)
 
-        step = last_harmless(model, prune, harm, self.max_drop, STEPS, CLOSE, tried.note)
+        step = bisect_within_budget(model, prune, harm, self.max_drop, STEPS, CLOSE, tried.note)
         tried.leave(ctx, step, harm, self.max_drop)
         return keep_at(
             step

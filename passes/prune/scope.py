@@ -10,7 +10,7 @@ from graphopt.pipeline.contract.patterns import matches_layer, refuse_unmatched_
 
 from .coupling.builder import Layer, label
 from .coupling.coupling import Coupling
-from .coupling.groups import Cell
+from .coupling.groups import Group
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class Scope:
                     walls.setdefault(one, why)
         return replace(coupling, walls=walls)
 
-    def widths(self, coupling: Coupling, cells: Sequence[Cell], least: int) -> list[list[int]]:
+    def widths(self, coupling: Coupling, cells: Sequence[Group], least: int) -> list[list[int]]:
         """Return for each cell the widths it may take, the present one first; only one where it is set."""
         return [self._widths(coupling, cell, least) for cell in cells]
 
-    def _widths(self, coupling: Coupling, cell: Cell, least: int) -> list[int]:
+    def _widths(self, coupling: Coupling, cell: Group, least: int) -> list[int]:
         total = len(cell.classes)
         allowed = cell.widths(least)
         ratio = self._fixed([coupling.layers[number] for number in cell.layers])

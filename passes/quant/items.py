@@ -142,7 +142,7 @@ class BlockItem:
 
 
 @dataclass(frozen=True)
-class WallItem:
+class PerChannelReadItem:
     """Keep onnxruntime from quantizing a float layer: let it read its input by channels."""
 
     node: str
@@ -192,7 +192,7 @@ Item = (
     | PadItem
     | ScalarItem
     | GateItem
-    | WallItem
+    | PerChannelReadItem
     | RescaleItem
     | RewriteItem
     | DynamicItem
@@ -255,7 +255,7 @@ def _item(item: Mapping[str, Any], known: Mapping[str, Parameters]) -> Item:
     for key, kind in _BY_NODE.items():
         if key in item:
             return kind(item[key])
-    return WallItem(item["float_layer"], int(item["channels"]))
+    return PerChannelReadItem(item["float_layer"], int(item["channels"]))
 
 
 _BY_NODE: dict[str, type[PadItem] | type[ScalarItem] | type[GateItem] | type[RescaleItem]] = {

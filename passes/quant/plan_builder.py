@@ -15,10 +15,10 @@ from .items import (
     GateItem,
     Item,
     PadItem,
+    PerChannelReadItem,
     RescaleItem,
     RewriteItem,
     ScalarItem,
-    WallItem,
     WeightItem,
     node_id,
 )
@@ -42,7 +42,7 @@ class Draft:
 
 
 @dataclass
-class Drafter:
+class PlanBuilder:
     """Makes drafts for one model; ranges that one has measured serve the next.
 
     ``refused`` gives the user's reasons, ``limit`` is the largest integer of a weight, ``sums`` the integers
@@ -128,7 +128,7 @@ class Drafter:
         yield from (ScalarItem(node_id(node)) for node in placement.scalars)
         yield from (GateItem(node_id(node)) for node in placement.gates)
         if self.scheme.opset >= OPSET:
-            yield from (WallItem(node_id(node), _input_channels(node)) for node in placement.walls)
+            yield from (PerChannelReadItem(node_id(node), _input_channels(node)) for node in placement.walls)
 
     def _measured(self, placement: Placement) -> dict[str, tuple[float, float]]:
         """The range of every tensor whose range decides; samples are run for new ones alone."""

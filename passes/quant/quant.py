@@ -26,7 +26,7 @@ from .items import (
 )
 from .options import Options
 from .placement.rules import LAYERS
-from .plan_builder import Drafter
+from .plan_builder import PlanBuilder
 from .plots import show_rounding
 from .report import tell_fusion
 from .rewrites import carry_out
@@ -113,8 +113,8 @@ class Quant(Options):
         made, calibrator = model.copy(), self.calibrator_of(scheme)
         scheme = raise_opset(made, scheme, ctx.warn)
 
-        def drafter(bits: int) -> Drafter:
+        def drafter(bits: int) -> PlanBuilder:
             limit, refused = self.weight_limit(bits, ctx), self.selection.refusal
-            return Drafter(made, scheme, refused, limit, ctx, calibrator, sums=self.sums(ctx))
+            return PlanBuilder(made, scheme, refused, limit, ctx, calibrator, sums=self.sums(ctx))
 
         yield from trials(made, drafter)

@@ -10,7 +10,7 @@ from graphopt.errors import ModelError, UsageError
 from graphopt.ir import Model, Node
 from graphopt.targets import Grid, Target
 
-from .items import Item, TensorItem, WallItem, WeightItem
+from .items import Item, PerChannelReadItem, TensorItem, WeightItem
 from .placement.rules import scale_axis
 
 FIRST_OPSET, OPSET, WIDE_OPSET = 10, 13, 21  # fixed: of pairs, of scales by channel, of 16-bit integers
@@ -76,7 +76,7 @@ def opset_of(items: Iterable[Item]) -> int:
     for item in items:
         if isinstance(item, TensorItem) and item.parameters.dtype in WIDE:
             return WIDE_OPSET
-        if isinstance(item, WallItem) or (isinstance(item, WeightItem) and item.axis is not None):
+        if isinstance(item, PerChannelReadItem) or (isinstance(item, WeightItem) and item.axis is not None):
             least = OPSET
     return least
 

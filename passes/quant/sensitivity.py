@@ -8,12 +8,12 @@ from graphopt.ir import Model
 from graphopt.pipeline import Trial
 
 from .items import node_id, to_plan
-from .plan_builder import Drafter
+from .plan_builder import PlanBuilder
 
 BITS = (8, 4)  # fixed: of the integers that ONNX stores weights in
 
 
-def trials(model: Model, drafter: Callable[[int], Drafter]) -> Iterator[Trial]:
+def trials(model: Model, drafter: Callable[[int], PlanBuilder]) -> Iterator[Trial]:
     """One trial for each layer and width; ``drafter`` makes one for weights of so many bits.
 
     All other layers stay float, and nothing is rounded or corrected with care.  ``model`` is left as it was.

@@ -21,13 +21,13 @@ from .calibration.ranges import Calibrator
 from .channels.equalisation import MODES
 from .channels.prepare import prepare
 from .items import TensorItem, to_plan
-from .plan_builder import Drafter
+from .plan_builder import PlanBuilder
 from .plots import show_storing
 from .report import tell_limits
 from .scheme import Scheme, raise_opset
 from .search.fallbacks import climb
 from .search.model_choice import choose
-from .search.noise_bisection import spare
+from .search.noise_bisection import keep_noisy_float
 from .search.search import Budget, Found, choose_absorption, choose_equalisation
 from .verify.sessions import runs_here
 
@@ -106,19 +106,19 @@ class StaticPlanner:
         self.known = Kept({}, tuple(equal), tuple(absorbed))
         return False
 
-    def _noisy(self, drafter: Drafter) -> dict[str, str]:
+    def _noisy(self, drafter: PlanBuilder) -> dict[str, str]:
         """The layers to leave float for their noise, with the reasons."""
         wanted = self.options.spare and self.options.weight_bits == 8
-        return spare(drafter, self.ctx) if wanted else {}
+        return keep_noisy_float(drafter, self.ctx) if wanted else {}
 
-    def _within_budget(self, first: Drafter, floats: Mapping[str, str]) -> Found:
+    def _within_budget(self, first: PlanBuilder, floats: Mapping[str, str]) -> Found:
         """What loses no more than ``max_drop``; layers in ``floats`` stay float in any case."""
         options, ctx, scheme = self.options, self.ctx, self.scheme
         asked, limit = options.calibrator_of(scheme), options.max_drop or 0.0
         plain = first.plain()
         start = self.model.snapshot()
 
-        def make(calibrator: Calibrator, wanted: Scheme) -> Drafter:
+        def make(calibrator: Calibrator, wanted: Scheme) -> PlanBuilder:
             self.model.restore(start)
             if calibrator == asked and wanted is scheme:
                 return first
@@ -139,12 +139,12 @@ class StaticPlanner:
         *,
         scheme: Scheme | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
-    ) -> Drafter:
+    ) -> PlanBuilder:
         """Drafts of static quantization; ``ranges``, by default those of the file, are not measured again."""
         known = dict(self.known.ranges if ranges is None else ranges)
         options, ctx = self.options, self.ctx
         limit, sums = options.weight_limit(options.weight_bits, ctx), options.sums(ctx)
         refused = options.selection.refusal
-        return Drafter(
+        return PlanBuilder(
             self.model, scheme or self.scheme, refused, limit, ctx, calibrator, known, sums, samples
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.calibration import Frontier, Gram, walk_cuts
+from graphopt.calibration import ActivationCheckpoint, Gram, walk_cuts
 from graphopt.passes.sparsify.elimination import sparse_fit
 from graphopt.solve import SAMPLES, Unjudged, damping, fit, judges, squared_error
 
@@ -41,8 +41,8 @@ def sparsify_fitted(
 ) -> Iterator[Fitted]:
     """Make these layers sparse in place, in the order of the graph; ``wanted`` is by the layer's output."""
     samples = samples.take(SAMPLES)
-    original = Frontier(model.copy(), samples, ctx.session)
-    present = Frontier(model, samples, ctx.session)
+    original = ActivationCheckpoint(model.copy(), samples, ctx.session)
+    present = ActivationCheckpoint(model, samples, ctx.session)
     nodes, unjudged = [layer.node for layer in layers], Unjudged("sparsify", len(samples))
     following = zip(layers, walk_cuts(model.graph, nodes), strict=True)
     for layer, (cut, then) in ctx.progress("sparsify: fitting layers", following, len(layers)):
@@ -74,7 +74,11 @@ def _zeroed(matrix: np.ndarray, pattern: Pattern) -> np.ndarray:
 
 
 def _sums(
-    layer: Layer, original: Frontier, present: Frontier, seed: int, then: Sequence[str]
+    layer: Layer,
+    original: ActivationCheckpoint,
+    present: ActivationCheckpoint,
+    seed: int,
+    then: Sequence[str],
 ) -> tuple[Gram, Gram]:
     """Sums over the samples to fit to, and over those that judge."""
     source, target = layer.node.inputs[0].name, layer.node.output.name

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from graphopt import data, ir
-from graphopt.calibration import Frontier, cuts
+from graphopt.calibration import ActivationCheckpoint, cuts
 from graphopt.calibration import checkpoint as module
 from graphopt.runtime import Session, trial_shapes
 from tests.corpus import random_cnn
@@ -66,7 +66,7 @@ def test_every_cut_gives_the_values_of_a_whole_run(
     layers = layers_of(model)
     names = [node.output.name for node in layers]
     whole = [open_session(model, names).run(sample.feeds) for sample in samples]
-    walk = Frontier(model, samples, open_session)
+    walk = ActivationCheckpoint(model, samples, open_session)
     for node, cut in zip(layers, cuts(model.graph, layers), strict=True):
         walk.advance(cut)
         for found, wanted in zip(walk.stream([node.output.name]), whole, strict=True):
@@ -78,7 +78,7 @@ def test_a_changed_layer_is_seen_behind_the_cut() -> None:
     first = net.conv(net.input(), (4, 3, 3, 3), name="first")
     model = ir.from_bytes(net.model(net.conv(first, (4, 4, 1, 1), name="second")).SerializeToString())
     one, two = layers_of(model)
-    walk = Frontier(model, synthetic(model), open_session)
+    walk = ActivationCheckpoint(model, synthetic(model), open_session)
     for cut in list(cuts(model.graph, [one, two]))[1:]:
         walk.advance(cut)
     model.graph.set_constant(two, 1, np.zeros((4, 4, 1, 1), np.float32))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphopt.solve import Reached, reach
+from graphopt.solve import BudgetSearch, search_budget
 
 CLOSE = 0.03
 TRIES = 6
@@ -40,8 +40,8 @@ class Machine:
         self.measured.append(plan)
         return self.true(plan) * float(1 + self.noise * self.rng.uniform(-1, 1))
 
-    def reach(self, goal: float, tries: int = TRIES) -> Reached[int]:
-        return reach(goal, self.plans, self.propose, self.measure, range(tries), close=CLOSE)
+    def reach(self, goal: float, tries: int = TRIES) -> BudgetSearch[int]:
+        return search_budget(goal, self.plans, self.propose, self.measure, range(tries), close=CLOSE)
 
     def best(self, goal: float) -> float:
         """The ratio of the best of all plans, each measured."""
@@ -49,7 +49,7 @@ class Machine:
         return max((ratio for ratio in ratios if ratio <= goal * (1 + CLOSE)), default=min(ratios))
 
 
-def is_as_good(found: Reached[int], best: float, goal: float) -> bool:
+def is_as_good(found: BudgetSearch[int], best: float, goal: float) -> bool:
     """Whether a plan keeps the goal, and wastes next to nothing of it or no more than the best of all."""
     return found.met and min(best, goal * (1 - CLOSE)) <= found.ratio <= goal * (1 + CLOSE)
 
@@ -103,13 +103,13 @@ def test_noise_costs_no_more_than_its_size(law: Law, goal: float) -> None:
 
 def test_a_goal_out_of_reach_gives_the_least_there_is() -> None:
     machine = Machine(LAWS["as predicted"], least=0.6)
-    assert machine.reach(0.4) == Reached(0, 0.6, False)
+    assert machine.reach(0.4) == BudgetSearch(0, 0.6, False)
     assert machine.measured == [0]  # nothing smaller is left to try
 
 
 def test_nothing_that_takes_more_than_the_start_comes_back() -> None:
     machine = Machine(lambda share: 1.5 - share / 2)
-    assert machine.reach(0.7) == Reached(machine.plans, 1.0, False)
+    assert machine.reach(0.7) == BudgetSearch(machine.plans, 1.0, False)
 
 
 def test_a_goal_close_to_the_whole_is_met_by_a_plan_and_not_by_the_start() -> None:
@@ -120,5 +120,5 @@ def test_a_goal_close_to_the_whole_is_met_by_a_plan_and_not_by_the_start() -> No
 
 def test_where_nothing_is_asked_nothing_is_measured() -> None:
     machine = Machine(LAWS["as predicted"])
-    assert machine.reach(1.0) == Reached(machine.plans, 1.0, True)
+    assert machine.reach(1.0) == BudgetSearch(machine.plans, 1.0, True)
     assert not machine.measured

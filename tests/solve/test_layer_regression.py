@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from graphopt import data, ir
-from graphopt.calibration import Frontier
+from graphopt.calibration import ActivationCheckpoint
 from graphopt.pipeline import Context
 from graphopt.pipeline.run.inputs import Inputs
-from graphopt.solve import Aim
+from graphopt.solve import LayerRegression
 from tests.corpus._net import Net
 
 
@@ -20,9 +20,9 @@ def block() -> ir.Model:
     return ir.from_bytes(net.model(y).SerializeToString())
 
 
-def aim_at(model: ir.Model, name: str, final: tuple[str, ...]) -> Aim:
-    found = Aim.of(next(node for node in model.graph.nodes if node.name == name), final)
-    assert isinstance(found, Aim)
+def aim_at(model: ir.Model, name: str, final: tuple[str, ...]) -> LayerRegression:
+    found = LayerRegression.of(next(node for node in model.graph.nodes if node.name == name), final)
+    assert isinstance(found, LayerRegression)
     return found
 
 
@@ -52,7 +52,7 @@ def test_a_spoilt_layer_is_mended_by_the_fit() -> None:
     model.graph.set_constant(spoilt, 2, np.array(spoilt.inputs[2].constant) * np.float32(1.5))
     samples = data.synthetic(model.signature.inputs, {}, 16, 0)
     ctx = Context(Inputs(model, calibration=samples))
-    old, new = (Frontier(one, samples, ctx.session) for one in (original, model))
+    old, new = (ActivationCheckpoint(one, samples, ctx.session) for one in (original, model))
     aim = aim_at(model, "two", (model.graph.nodes[1].output.name,))
     fitted, judged = aim.collect(old, new, 0)
     assert fitted.count == 7 * judged.count
@@ -70,5 +70,5 @@ def test_why_a_layer_cannot_be_fitted() -> None:
     y = net.op("Conv", y, net.input("w", (2, 4, 1, 1)), name="c")
     model = ir.from_bytes(net.model(y).SerializeToString())
     nodes = {node.name: node for node in model.graph.nodes}
-    assert Aim.of(nodes["a"], ()) == "another layer shares its weights"
-    assert Aim.of(nodes["c"], ()) == "its weights are no constant"
+    assert LayerRegression.of(nodes["a"], ()) == "another layer shares its weights"
+    assert LayerRegression.of(nodes["c"], ()) == "its weights are no constant"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt import cost, runtime
-from graphopt.analysis.sensitivity.trial_evaluator import Layers, Tried, timed_layers
+from graphopt.analysis.sensitivity.trial_evaluator import Layers, TrialResult, timed_layers
 from graphopt.analysis.sensitivity.trial_latency import with_latency
 from graphopt.analysis.sensitivity.trial_log import TrialLog
 from graphopt.analysis.sensitivity.workers import Source, Task, by_item, carry_out, split
@@ -21,7 +21,7 @@ from graphopt.pipeline.contract.context import Context, Progress, Settings, sile
 from graphopt.pipeline.results import measure
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.run.manager import Manager
-from graphopt.pipeline.spec.arrange import Stage, arrange, as_step
+from graphopt.pipeline.spec.arrange import PipelineEntry, arrange, as_step
 from graphopt.pipeline.spec.recipe import turns_of
 from graphopt.pipeline.spec.registry import passes
 from graphopt.pipeline.spec.request import parse_shapes, usable_processors
@@ -101,7 +101,7 @@ def sensitivity(
 @dataclass(frozen=True)
 class _Request:
     model: Path
-    stages: tuple[Stage, ...]
+    stages: tuple[PipelineEntry, ...]
     text: str
     samples: int
     jobs: int
@@ -117,7 +117,7 @@ class _Request:
         return step
 
 
-def _stages(step: str) -> tuple[Stage, ...]:
+def _stages(step: str) -> tuple[PipelineEntry, ...]:
     stages = arrange(turns_of(step), passes())
     if not stages:
         raise UsageError("no pass is named", hint="graphopt passes lists them all")
@@ -241,10 +241,10 @@ class _Study:
         """Processes; samples that are objects stay in this one."""
         return self._ask.jobs if all(isinstance(given, str) for given in self._texts[:2]) else 1
 
-    def _try(self, trials: Sequence[Trial], task: Task) -> list[Tried]:
+    def _try(self, trials: Sequence[Trial], task: Task) -> list[TrialResult]:
         """The results of all trials, in their order; those of an earlier run are read back."""
         log = TrialLog.open(self._ask.cache, self._identity())
-        results: dict[int, Tried] = {}
+        results: dict[int, TrialResult] = {}
         places = {id(trial): number for number, trial in enumerate(trials)}
         for number, trial in enumerate(trials):
             if (known := log.find(trial)) is not None:
@@ -291,7 +291,7 @@ class _Study:
         session = runtime.Session(path, **self._settings.session)
         return runtime.latency(session, measure.first_feeds(self._held_out)).minimum_ms
 
-    def _points(self, tried: Sequence[Tried], before: Layers, whole: float | None) -> tuple[Point, ...]:
+    def _points(self, tried: Sequence[TrialResult], before: Layers, whole: float | None) -> tuple[Point, ...]:
         if whole is None:
             return tuple(result.point for result in tried)
         settings = self._settings

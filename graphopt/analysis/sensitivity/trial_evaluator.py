@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt import cost
-from graphopt.calibration import Frontier
+from graphopt.calibration import ActivationCheckpoint
 from graphopt.cost import LayerShape
 from graphopt.errors import GraphoptError
 from graphopt.ir.analysis.diff import unchanged
@@ -32,7 +32,7 @@ Layers = Counter[LayerShape]
 
 
 @dataclass(frozen=True)
-class Tried:
+class TrialResult:
     """A trial that was carried out: what was measured, and the layers that went and came.
 
     ``is_timed`` tells whether the time of the changed model follows from those layers: not where layers
@@ -45,7 +45,7 @@ class Tried:
     is_timed: bool = True
 
 
-class Bench:
+class TrialEvaluator:
     """A model, the samples it is measured on, and what of it trials do not change.
 
     What the original answers is computed once.  Of each changed model only what lies behind the change runs,
@@ -66,23 +66,23 @@ class Bench:
         self._samples = samples
         self._open = Context(inputs, settings, target).session
         self._outputs = tuple(port.name for port in model.signature.outputs)
-        self._answers = Frontier(model, samples, self._open)
+        self._answers = ActivationCheckpoint(model, samples, self._open)
         self._answers.advance(self._outputs)
         self._frontier = self._at_inputs()
         self._labels = [sample.labels for sample in samples] if samples.labelled else []
         self._layers = timed_layers(model, inputs.shapes)
 
-    def carry_out(self, trial: Trial) -> Tried:
+    def carry_out(self, trial: Trial) -> TrialResult:
         """Apply one trial to a copy of the model and measure it; what fails is told in ``point.error``."""
         changed = self._model.copy()
         try:
             self._step.apply(changed, trial.plan, Context(self._inputs, self._settings, self._target))
             scores = self._compare(changed)
         except GraphoptError as error:
-            return Tried(Point(trial.item, trial.level, error=str(error)))
+            return TrialResult(Point(trial.item, trial.level, error=str(error)))
         found = cost.measure(changed, self._inputs.shapes, custom_ops=self._settings.custom_ops)
         layers = timed_layers(changed, self._inputs.shapes)
-        return Tried(
+        return TrialResult(
             Point(trial.item, trial.level, **scores, macs=found.macs, parameters=found.parameters),
             gone=tuple((self._layers - layers).elements()),
             come=tuple((layers - self._layers).elements()),
@@ -135,9 +135,9 @@ class Bench:
             made = session.run({name: known[name] for name in session.input_names})
             yield {**{name: answer[name] for name in kept}, **made}
 
-    def _at_inputs(self) -> Frontier:
+    def _at_inputs(self) -> ActivationCheckpoint:
         """A walk that stands at the model's inputs, with the samples decoded once."""
-        made = Frontier(self._model, self._samples, self._open)
+        made = ActivationCheckpoint(self._model, self._samples, self._open)
         made.advance([port.name for port in self._model.signature.inputs])
         return made
 

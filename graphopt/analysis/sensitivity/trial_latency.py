@@ -6,13 +6,13 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
-from graphopt.analysis.sensitivity.trial_evaluator import Layers, Tried
+from graphopt.analysis.sensitivity.trial_evaluator import Layers, TrialResult
 from graphopt.cost import LatencyTable, predict
 from graphopt.record.sensitivity import Point
 
 
 def with_latency(
-    tried: Sequence[Tried], before: Layers, whole: float, table: LatencyTable
+    tried: Sequence[TrialResult], before: Layers, whole: float, table: LatencyTable
 ) -> tuple[Point, ...]:
     """The points of trials with their latency in milliseconds; all new layers are timed in one sitting.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from graphopt.analysis.sensitivity.trial_evaluator import Tried
+from graphopt.analysis.sensitivity.trial_evaluator import TrialResult
 from graphopt.cost import LayerShape
 from graphopt.errors import OutputError
 from graphopt.pipeline.contract.base import Trial
@@ -33,11 +33,11 @@ class TrialLog:
         text = json.dumps([FORMAT, request], sort_keys=True, default=str)
         return cls(folder / f"sensitivity-{hashlib.sha256(text.encode()).hexdigest()[:16]}.jsonl")
 
-    def find(self, trial: Trial) -> Tried | None:
+    def find(self, trial: Trial) -> TrialResult | None:
         """What an earlier run measured for this trial."""
         return self._known.get(_key(trial))
 
-    def keep(self, trial: Trial, tried: Tried) -> None:
+    def keep(self, trial: Trial, tried: TrialResult) -> None:
         """Write one result; OutputError when that fails."""
         self._known[_key(trial)] = tried
         if self.path is None:
@@ -59,13 +59,13 @@ def _key(trial: Trial) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read(path: Path) -> dict[str, Tried]:
+def _read(path: Path) -> dict[str, TrialResult]:
     """The results in a file; lines that were cut short are left out."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return {}
-    found: dict[str, Tried] = {}
+    found: dict[str, TrialResult] = {}
     for line in lines:
         try:
             entry = json.loads(line)
@@ -75,9 +75,9 @@ def _read(path: Path) -> dict[str, Tried]:
     return found
 
 
-def _tried(entry: Mapping[str, Any]) -> Tried:
+def _tried(entry: Mapping[str, Any]) -> TrialResult:
     gone, come = (tuple(_layer(values) for values in entry[name]) for name in ("gone", "come"))
-    return Tried(Point(**entry["point"]), gone, come, bool(entry["is_timed"]))
+    return TrialResult(Point(**entry["point"]), gone, come, bool(entry["is_timed"]))
 
 
 def _layer(values: Mapping[str, Any]) -> LayerShape:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphopt.analysis.sensitivity.trial_evaluator import Bench, Tried
+from graphopt.analysis.sensitivity.trial_evaluator import TrialEvaluator, TrialResult
 from graphopt.data import Samples
 from graphopt.errors import DataError
 from graphopt.pipeline.contract.base import PlannedPass, Trial
@@ -58,7 +58,7 @@ class Task:
     settings: Settings
     target: str
 
-    def bench(self) -> Bench:
+    def bench(self) -> TrialEvaluator:
         """The bench of this process."""
         from graphopt import ir, targets
 
@@ -72,12 +72,12 @@ class Task:
         )
         target = targets.load(self.target)
         samples = self.samples.load(model, self.shapes)
-        return Bench(model, self.step, inputs, self.settings, target, samples)
+        return TrialEvaluator(model, self.step, inputs, self.settings, target, samples)
 
 
 def carry_out(
     task: Task, groups: Sequence[Sequence[Trial]], jobs: int
-) -> Iterator[tuple[Sequence[Trial], Sequence[Tried]]]:
+) -> Iterator[tuple[Sequence[Trial], Sequence[TrialResult]]]:
     """Yield each group of trials with its results, in ``jobs`` processes; one works in this process.
 
     Trials of one group share what is kept of the model before them.  When the caller stops, so do the
@@ -124,7 +124,7 @@ def split(given: Inputs, wanted: int) -> tuple[Samples, Samples]:
     return calibration.take(len(calibration) - held), calibration.skip(len(calibration) - held)
 
 
-_bench: Bench | None = None  # of this process, made when its work begins
+_bench: TrialEvaluator | None = None  # of this process, made when its work begins
 
 
 def _prepare(task: Task) -> None:
@@ -142,7 +142,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(trials: Sequence[Trial]) -> list[Tried]:
+def _work(trials: Sequence[Trial]) -> list[TrialResult]:
     assert _bench is not None
     return [_bench.carry_out(trial) for trial in trials]
 

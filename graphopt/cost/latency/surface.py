@@ -25,7 +25,7 @@ _FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
-class Staircase:
+class LatencySurface:
     """Time of one layer at any width up to its own.
 
     ``inputs`` [n] and ``outputs`` [m] are the measured steps in channels, ``milliseconds`` [n, m] the times
@@ -68,9 +68,9 @@ class Staircase:
         return left | right
 
 
-def staircases(
+def latency_surfaces(
     table: LatencyTable, layers: Sequence[LayerShape], *, block: int = 16, unaligned: bool = False
-) -> list[Staircase]:
+) -> list[LatencySurface]:
     """The staircase of each layer, all measured in one sitting.
 
     About 25 widths a layer are measured, 5 where outputs follow inputs.  With ``unaligned`` one more tells
@@ -117,12 +117,14 @@ def _odd(layer: LayerShape, unaligned: bool) -> list[LayerShape]:
     return [layer.with_widths(layer.inputs - 1, layer.outputs - 1)]
 
 
-def _staircase(layer: LayerShape, block: int, times: dict[LayerShape, float], unaligned: bool) -> Staircase:
+def _staircase(
+    layer: LayerShape, block: int, times: dict[LayerShape, float], unaligned: bool
+) -> LatencySurface:
     inputs, outputs = _widths(layer, block)
     grid = np.array([times[one] for one in _grid(layer, block)]).reshape(len(inputs), len(outputs))
     odd = [times[one] / times[layer] for one in _odd(layer, unaligned) if times[layer] > 0]
     factor = max(1.0, *odd) if odd else 1.0
-    return Staircase(layer, block, np.array(inputs), np.array(outputs), monotone(grid), factor)
+    return LatencySurface(layer, block, np.array(inputs), np.array(outputs), monotone(grid), factor)
 
 
 def monotone(grid: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from graphopt.runtime import Machine, machine
 Timer = Callable[..., "list[float]"]
 
 # Runs in every sitting, so that times measured on a busy day go with those of a quiet one.
-YARDSTICK = LayerShape("Conv", (1, 64, 28, 28), (64, 64, 3, 3), (("pads", (1, 1, 1, 1)),))
+REFERENCE_LAYER = LayerShape("Conv", (1, 64, 28, 28), (64, 64, 3, 3), (("pads", (1, 1, 1, 1)),))
 SCHEMA = 1  # fixed: raise it when layers are timed in another way
 SECONDS = 60.0  # time: for one sitting, however many layers are new
 
@@ -86,13 +86,13 @@ class LatencyTable:
         """
         new = [layer for layer in dict.fromkeys(layers) if layer not in self]
         if new:
-            self._measure([YARDSTICK, *(layer for layer in new if layer != YARDSTICK)])
+            self._measure([REFERENCE_LAYER, *(layer for layer in new if layer != REFERENCE_LAYER)])
         return np.array([self._known[layer.key()] for layer in layers], np.float64)
 
     def _measure(self, layers: Sequence[LayerShape]) -> None:
         """Time layers, the yardstick first, and scale their times to the one it had before."""
         times = self._timer(layers, self._host["threads"], seconds=self._seconds, progress=self._progress)
-        scale = self._known.get(YARDSTICK.key(), times[0]) / times[0]
+        scale = self._known.get(REFERENCE_LAYER.key(), times[0]) / times[0]
         self._keep({layer.key(): scale * time for layer, time in zip(layers, times, strict=True)})
 
     def _keep(self, measured: dict[str, float]) -> None:

@@ -26,8 +26,8 @@ from graphopt.ir.graphsurgeon.declarations import (
     list_inputs,
     settle_opsets,
 )
-from graphopt.ir.graphsurgeon.graph_proxy import OpenGraph
-from graphopt.ir.graphsurgeon.proxies import OpenConstant, OpenNode, OpenVariable, kept_proto, open_tensor
+from graphopt.ir.graphsurgeon.graph_proxy import GraphProxy
+from graphopt.ir.graphsurgeon.proxies import NodeProxy, OpenConstant, OpenVariable, kept_proto, open_tensor
 from graphopt.ir.graphsurgeon.rewire import Rewiring
 from graphopt.ir.model import Model
 from graphopt.ir.node import Node
@@ -82,7 +82,7 @@ class _Adoption:
         """Give ``target`` the content of ``source``."""
         scopes = (target, *outer)
         sources = list({id(node): node for node in source.nodes if node.outputs}.values())
-        if isinstance(target, OpenGraph):
+        if isinstance(target, GraphProxy):
             target.__class__ = Graph
         for tensor in (*target.initializers, *target.described):
             self._closed(tensor)
@@ -98,7 +98,7 @@ class _Adoption:
         inputs = [self._tensor(tensor, scopes) for tensor in node.inputs]
         outputs = [self._tensor(tensor, scopes) for tensor in node.outputs]
         ours = node if isinstance(node, Node) else self._replaced(node, scopes[0])
-        if isinstance(ours, OpenNode):
+        if isinstance(ours, NodeProxy):
             ours.close()
         if ours is node and ours.graph is not scopes[0] and self._node_names[ours.name] > 1:
             self._node_names[ours.name] -= 1

@@ -18,15 +18,15 @@ from onnx import OperatorSetIdProto
 
 from graphopt.errors import ModelError
 from graphopt.ir.graph import Graph
-from graphopt.ir.graphsurgeon.proxies import OpenNode, open_tensor
+from graphopt.ir.graphsurgeon.proxies import NodeProxy, open_tensor
 from graphopt.ir.model import Model
 from graphopt.ir.tensor import Tensor
 
 
-class OpenGraph(Graph):
+class GraphProxy(Graph):
     """A graph whose methods do what graphsurgeon's do, and bear its plain nodes and tensors."""
 
-    def cleanup(self, *args: Any, **kwargs: Any) -> OpenGraph:
+    def cleanup(self, *args: Any, **kwargs: Any) -> GraphProxy:
         self._part_names()
         return super(Graph, self).cleanup(*args, **kwargs)  # type: ignore[no-any-return]
 
@@ -62,7 +62,7 @@ class OpenGraph(Graph):
     def nodes(self, nodes: Sequence[Any]) -> None:
         self._nodes = nodes if isinstance(nodes, list) else list(nodes)
 
-    def toposort(self, recurse_subgraphs: bool = True, *_: Any, **__: Any) -> OpenGraph:
+    def toposort(self, recurse_subgraphs: bool = True, *_: Any, **__: Any) -> GraphProxy:
         """Sort as graphsurgeon does, but keep the order of nodes that are sorted already."""
         if recurse_subgraphs:
             for subgraph in self.subgraphs():
@@ -111,11 +111,11 @@ def open_graph(model: Model) -> gs.Graph:
         for tensor in (*graph.initializers, *graph.inputs, *graph.outputs):
             open_tensor(tensor)
         for node in graph.nodes:
-            node.__class__ = OpenNode
+            node.__class__ = NodeProxy
             for tensor in (*node.inputs, *node.outputs):
                 open_tensor(tensor)
     for graph in list(model.graphs()):
-        graph.__class__ = OpenGraph
+        graph.__class__ = GraphProxy
     filled = set(model.graph.initializers)
     model.graph.inputs = [t for t in model.graph.inputs if t not in filled]  # as graphsurgeon lists them
     return model.graph

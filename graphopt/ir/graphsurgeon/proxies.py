@@ -183,7 +183,7 @@ class OpenAttributes(Attributes):
         return {**self, **other}
 
 
-class OpenNode(Node):
+class NodeProxy(Node):
     """A node whose attributes are open."""
 
     __slots__ = ()

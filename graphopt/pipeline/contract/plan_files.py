@@ -10,7 +10,7 @@ from typing import Any
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.contract.base import Plan, PlannedPass
-from graphopt.pipeline.spec.arrange import Stage
+from graphopt.pipeline.spec.arrange import PipelineEntry
 from graphopt.record.record import PassRecord
 from graphopt.util.files import write_json
 
@@ -28,7 +28,7 @@ class Plans:
         """The plan for the pass at ``index``, if the file has one."""
         return self.by_index[index][1] if index in self.by_index else None
 
-    def check(self, stages: Sequence[Stage]) -> None:
+    def check(self, stages: Sequence[PipelineEntry]) -> None:
         """Raise UsageError when a plan belongs to no pass of the run."""
         for index, (name, _) in self.by_index.items():
             there = stages[index].step if 0 <= index < len(stages) else None

@@ -11,7 +11,7 @@ from graphopt.errors import GraphoptError
 from graphopt.pipeline.results.kernel_matching import time_nodes
 from graphopt.pipeline.results.layers import PAIRS, Seen, layer_records, survey
 from graphopt.pipeline.results.measure import first_feeds
-from graphopt.pipeline.results.tensor_matching import read_back, twins
+from graphopt.pipeline.results.tensor_matching import matched_tensors, read_back
 from graphopt.pipeline.results.tensor_sqnr import signals
 from graphopt.pipeline.run.instruments import size
 from graphopt.record.layers import LayerRecord
@@ -25,7 +25,7 @@ SAMPLES = 4  # time: that the signals of layers in a report are measured on
 SECONDS = 1.0  # time: for timing the layers of a model
 
 
-class Evidence:
+class ReportCollector:
     """Watches a run for its report; an instrument.  Made before the passes, of the model as it came."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Evidence:
         """Ratios by the name of the layer that makes the tensor."""
         items = [record.plan or () for record in self._records]
         rescaled = {name for record in self._records for name in record.details.get("rescaled", ())}
-        pairs = twins(items, self._before, now, rescaled)
+        pairs = matched_tensors(items, self._before, now, rescaled)
         found = signals(original, model, pairs, samples.take(SAMPLES), **session)
         stored = read_back(now)
         own = (seen for seen in now if seen.layer.op not in PAIRS)

@@ -54,7 +54,7 @@ class Result:
             raise _does_not_run(error) from error
 
 
-class Assessor:
+class ResultMeasurer:
     """Measures the result of a run against its input, the model file or bytes ``original``."""
 
     def __init__(

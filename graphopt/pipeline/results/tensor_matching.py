@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphopt.pipeline.results.layers import LAST_AXIS, Seen
-from graphopt.pipeline.results.tensor_sqnr import Channels, Twin
+from graphopt.pipeline.results.tensor_sqnr import Channels, TensorPair
 
 LONGEST = 8  # time: removed nodes followed from one that stayed
 MOVING = frozenset(
@@ -20,12 +20,12 @@ MOVING = frozenset(
 )
 
 
-def twins(
+def matched_tensors(
     plans: Iterable[Iterable[Mapping[str, Any]]],
     before: Sequence[Seen],
     after: Sequence[Seen],
     rescaled: Container[str] = (),
-) -> list[Twin]:
+) -> list[TensorPair]:
     """Pairs of tensors to compare: outputs of nodes that stayed, by name, outside subgraphs.
 
     A node that stayed may have taken over what a removed node behind it did, as a convolution does with a
@@ -46,7 +46,7 @@ def twins(
             left = kept.get(candidate.tensor)
             if candidate.shape is not None and _fits(candidate.shape, now.shape, left):
                 result = stored.get(now.tensor, now.tensor)
-                found.append(Twin(candidate.tensor, result, math.prod(candidate.shape), left))
+                found.append(TensorPair(candidate.tensor, result, math.prod(candidate.shape), left))
     return found
 
 

@@ -28,7 +28,7 @@ class Channels:
 
 
 @dataclass(frozen=True)
-class Twin:
+class TensorPair:
     """A tensor of the original and the one of the result that stands for it.
 
     ``size`` is the number of elements in the original; ``kept`` the channels that are left where some went.
@@ -47,7 +47,7 @@ class Twin:
 def signals(
     original: Model | str | Path | bytes,
     result: Model | str | Path | bytes,
-    twins: Sequence[Twin],
+    twins: Sequence[TensorPair],
     samples: Iterable[Any],
     **session: Any,
 ) -> dict[str, float]:
@@ -67,10 +67,10 @@ def signals(
 def compared(
     original: Model | str | Path | bytes,
     result: Model | str | Path | bytes,
-    twins: Sequence[Twin],
+    twins: Sequence[TensorPair],
     samples: Iterable[Any],
     **session: Any,
-) -> Iterator[tuple[Twin, Difference]]:
+) -> Iterator[tuple[TensorPair, Difference]]:
     """Yield how far each pair of tensors is apart over some samples, in their order.
 
     The samples run as often as memory for the tensors asks for.  Pairs whose original is a sequence or a
@@ -93,9 +93,9 @@ def compared(
         yield from ((group[int(key)], found) for key, found in sums.result().items())
 
 
-def _groups(twins: Sequence[Twin]) -> Iterator[list[Twin]]:
+def _groups(twins: Sequence[TensorPair]) -> Iterator[list[TensorPair]]:
     """Pairs to look at together."""
-    group: list[Twin] = []
+    group: list[TensorPair] = []
     total = 0
     for twin in twins:
         if group and total + twin.size > BUDGET:

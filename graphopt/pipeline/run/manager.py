@@ -12,7 +12,7 @@ from graphopt.pipeline.contract.base import Plan, PlannedPass
 from graphopt.pipeline.contract.context import Busy, Context, Settings, unwatched
 from graphopt.pipeline.contract.plan_files import Plans
 from graphopt.pipeline.run.instruments import Instrument, size
-from graphopt.pipeline.spec.arrange import Stage
+from graphopt.pipeline.spec.arrange import PipelineEntry
 from graphopt.pipeline.verify.verifier import Check, Mode, Verifier
 from graphopt.record.record import PassRecord
 
@@ -41,7 +41,7 @@ class Manager:
 
     def __init__(
         self,
-        stages: Sequence[Stage],
+        stages: Sequence[PipelineEntry],
         inputs: Inputs,
         settings: Settings | None = None,
         *,
@@ -96,7 +96,7 @@ class Manager:
         return Context(self._inputs, self._settings, self._target)
 
     def _run_stage(
-        self, index: int, stage: Stage, model: Model, verifier: Verifier, outcome: Outcome
+        self, index: int, stage: PipelineEntry, model: Model, verifier: Verifier, outcome: Outcome
     ) -> None:
         step, ctx = stage.step, self._context()
         verifier.before(step, model)
@@ -112,7 +112,7 @@ class Manager:
         outcome.missed += ctx.missed
         self._hear(ctx.warnings, outcome)
 
-    def _execute(self, index: int, stage: Stage, model: Model, ctx: Context) -> Plan | None:
+    def _execute(self, index: int, stage: PipelineEntry, model: Model, ctx: Context) -> Plan | None:
         step = stage.step
         try:
             if not isinstance(step, PlannedPass):
@@ -152,7 +152,7 @@ class Manager:
 
 
 def _record(
-    stage: Stage, ctx: Context, plan: Plan | None, check: Check, seconds: float, model: Model
+    stage: PipelineEntry, ctx: Context, plan: Plan | None, check: Check, seconds: float, model: Model
 ) -> PassRecord:
     after = size(model)
     return PassRecord(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphopt.errors import GraphoptError
-from graphopt.pipeline.spec.arrange import Stage, as_step
+from graphopt.pipeline.spec.arrange import PipelineEntry, as_step
 from graphopt.pipeline.spec.spec import Spec
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ class Reproducer:
     output: Path
     flags: tuple[str, ...] = ()
 
-    def write(self, model: Model, before: Snapshot, remaining: Sequence[Stage], error: GraphoptError) -> str:
+    def write(
+        self, model: Model, before: Snapshot, remaining: Sequence[PipelineEntry], error: GraphoptError
+    ) -> str:
         """Write the folder and return a sentence that says where it is, or why it could not be written.
 
         ``model`` is brought back to ``before``.

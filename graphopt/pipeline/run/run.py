@@ -14,8 +14,8 @@ from graphopt.ir import CheckerError
 from graphopt.pipeline.contract.context import Settings
 from graphopt.pipeline.contract.plan_files import Plans, read_plans, write_plans
 from graphopt.pipeline.results import measure
-from graphopt.pipeline.results.report_collector import Evidence
-from graphopt.pipeline.results.result_measurer import Assessment, Assessor, missed_goals
+from graphopt.pipeline.results.report_collector import ReportCollector
+from graphopt.pipeline.results.result_measurer import Assessment, ResultMeasurer, missed_goals
 from graphopt.pipeline.run.fix_shape import fix_shapes
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.run.instruments import Dump, Instrument
@@ -103,11 +103,11 @@ class Run:
             self._warn(_SPARED.format(self._model.weight_bytes / 1e9))
         shapes = self._settle_shapes()
         before = measure.contents(model, shapes, measure.input_bytes(model), self._warn)
-        evidence = Evidence(model, shapes, self._warn) if ask.report else None
+        evidence = ReportCollector(model, shapes, self._warn) if ask.report else None
         outcome = self._manager(plans, evidence).run(model)
         self._finish_model(plans)
         with draft_folder(None if ask.dry_run else ask.output) as folder:
-            assessor = Assessor(ask, self._source.content, self._inputs, self._warn)
+            assessor = ResultMeasurer(ask, self._source.content, self._inputs, self._warn)
             found = assessor.assess(model, folder / _name(ask.output), before, shapes)
             self._settle_goals(outcome, found)
             files = self._publish(outcome, found.files)
@@ -177,7 +177,7 @@ class Run:
             fix_shapes(self._model, shapes)
         return shapes
 
-    def _manager(self, plans: Plans, evidence: Evidence | None) -> Manager:
+    def _manager(self, plans: Plans, evidence: ReportCollector | None) -> Manager:
         ask = self._ask
         instruments: list[Instrument] = [] if evidence is None else [evidence]
         if ask.dump is not None:
@@ -295,7 +295,7 @@ class Run:
             judged_on=found.judged_on,
         )
 
-    def _with_evidence(self, record: Record, evidence: Evidence) -> Record:
+    def _with_evidence(self, record: Record, evidence: ReportCollector) -> Record:
         """The record with what only report files show."""
         ask = self._ask
         samples = self._inputs.check if ask.runs_models and record.shapes else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from graphopt.data import is_float
-from graphopt.pipeline.search.expected_disagreement import Flips
+from graphopt.pipeline.search.expected_disagreement import ExpectedDisagreement
 from graphopt.pipeline.verify.judged import Judged
 from graphopt.runtime import Session, classifier_output
 
@@ -30,14 +30,14 @@ BATCH = 1  # fixed: the one size that every model takes
 KEPT = 64 * 2**20  # memory: bytes of the original's answers kept for the next model that is judged
 
 
-class Harm:
+class Degradation:
     """Measures how much worse the model gets, in points, on a held-out half of the calibration samples.
 
     With labels it is the loss of top-1 accuracy; for a classifier without labels the share of samples that
-    get another class; both on the safe side where samples are few (see ``Flips``).  For any other model, and
-    for a classifier that gives nearly all samples the same class and so would hide any harm, it is the
-    noise power of the worst output in percent of the power with which that output varies from sample to
-    sample.
+    get another class; both on the safe side where samples are few (see ``ExpectedDisagreement``).  For any
+    other model, and for a classifier that gives nearly all samples the same class and so would hide any harm,
+    it is the noise power of the worst output in percent of the power with which that output varies from
+    sample to sample.
     """
 
     def __init__(self, model: ir.Model, ctx: Context, open_model: Open | None = None) -> None:
@@ -74,7 +74,7 @@ class Harm:
         if self._scores is None:
             return self._noise(model)
         candidate = self._open(model, None)
-        flips = Flips()
+        flips = ExpectedDisagreement()
         for batch, answers in self._answered(self._original):
             old, new = answers[self._scores], candidate.run(batch.feeds)[self._scores]
             if (np.isfinite(old) & ~np.isfinite(new)).any():
@@ -167,10 +167,10 @@ def trial_samples(samples: Samples) -> Samples:
     return samples if len(samples) < 2 else samples.take(min(len(samples) // 2, FITTED))
 
 
-def last_harmless(
+def bisect_within_budget(
     model: ir.Model,
     compress: Callable[[int], None],
-    harm: Harm,
+    harm: Degradation,
     limit: float,
     steps: int,
     close: float = 1.0,

@@ -13,7 +13,7 @@ import numpy as np
 FEW = 1e-9  # noise: probability below which scores are no longer told apart
 
 
-class Flips:
+class ExpectedDisagreement:
     """Collects margins and how they shift.  ``right`` says, where labels are known, whose class is right."""
 
     def __init__(self) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from graphopt.pipeline.contract.context import Context
-    from graphopt.pipeline.search.degradation import Harm
+    from graphopt.pipeline.search.degradation import Degradation
 
 Step = TypeVar("Step")
 
 
-class Tried(Generic[Step]):
+class SearchTrace(Generic[Step]):
     """Remembers the harm of each step that was tried; ``left`` says what share of the model a step leaves."""
 
     def __init__(self, left: Callable[[Step], float]) -> None:
@@ -23,7 +23,7 @@ class Tried(Generic[Step]):
         """Take the harm of a step, in points; ``way`` names how it was compressed, a line for each."""
         self._ways.setdefault(way, {})[self._left(step)] = harm
 
-    def leave(self, ctx: Context, chosen: Step, harm: Harm, limit: float, what: str = "MACs") -> None:
+    def leave(self, ctx: Context, chosen: Step, harm: Degradation, limit: float, what: str = "MACs") -> None:
         """Leave the plot in the report, with ``chosen`` marked; ``what`` names what shares are of."""
         x = sorted({left for points in self._ways.values() for left in points})
         if not x:

@@ -8,21 +8,23 @@ from dataclasses import dataclass, replace
 from graphopt.errors import UsageError
 from graphopt.pipeline.contract.base import Pass
 from graphopt.pipeline.contract.options import to_text
-from graphopt.pipeline.spec.recipe import Turn
+from graphopt.pipeline.spec.recipe import ScheduledPass
 from graphopt.pipeline.spec.registry import Registry
-from graphopt.pipeline.spec.spec import Step, parse
+from graphopt.pipeline.spec.spec import PassSpec, parse
 
 
 @dataclass(frozen=True)
-class Stage:
+class PipelineEntry:
     """One pass of a run; ``added`` when it was put there because a later pass needs it."""
 
     step: Pass
-    written: Step
+    written: PassSpec
     added: bool = False
 
 
-def arrange(turns: Iterable[Turn], registry: Registry, *, as_written: bool = False) -> tuple[Stage, ...]:
+def arrange(
+    turns: Iterable[ScheduledPass], registry: Registry, *, as_written: bool = False
+) -> tuple[PipelineEntry, ...]:
     """Make the passes of a run, in order.
 
     What a pass needs goes before it, unless the run has it earlier or ``as_written`` is set.  A pass that the
@@ -31,16 +33,16 @@ def arrange(turns: Iterable[Turn], registry: Registry, *, as_written: bool = Fal
     Raises:
         UsageError: an unknown pass or option, or a value that is not allowed.
     """
-    stages: list[Stage] = []
+    stages: list[PipelineEntry] = []
     for turn in turns:
         step = registry.make(turn.step).at_step(turn.index, turn.count)
         if not as_written:
             _add_needed(step, stages, registry, ())
-        stages.append(Stage(step, turn.step))
+        stages.append(PipelineEntry(step, turn.step))
     return tuple(stages)
 
 
-def _add_needed(step: Pass, stages: list[Stage], registry: Registry, path: tuple[str, ...]) -> None:
+def _add_needed(step: Pass, stages: list[PipelineEntry], registry: Registry, path: tuple[str, ...]) -> None:
     if step.name in path:
         raise UsageError(f"passes need each other in a circle: {' -> '.join((*path, step.name))}")
     for written in (parsed for text in step.needs for parsed in parse(text).steps):
@@ -51,22 +53,22 @@ def _add_needed(step: Pass, stages: list[Stage], registry: Registry, path: tuple
             continue
         needed = registry.make(written)
         _add_needed(needed, stages, registry, (*path, step.name))
-        stages.append(Stage(needed, written, added=True))
+        stages.append(PipelineEntry(needed, written, added=True))
 
 
-def _with_options(stage: Stage, wanted: Step, registry: Registry) -> Stage:
+def _with_options(stage: PipelineEntry, wanted: PassSpec, registry: Registry) -> PipelineEntry:
     """Give a pass the options that a later one needs of it; those that the user has set stay."""
     own = dict(stage.written.options)
     missing = tuple((name, value) for name, value in wanted.options if name not in own)
     if not missing:
         return stage
-    written = Step(stage.written.name, (*stage.written.options, *missing))
+    written = PassSpec(stage.written.name, (*stage.written.options, *missing))
     return replace(stage, step=registry.make(written), written=written)
 
 
-def as_step(step: Pass) -> Step:
+def as_step(step: Pass) -> PassSpec:
     """Write a frozen pass as a step of a spec: the options that differ from their defaults."""
     different = (
         (o.name, getattr(step, o.name)) for o in step.describe() if getattr(step, o.name) != o.default
     )
-    return Step(step.name, tuple((name, to_text(value)) for name, value in different))
+    return PassSpec(step.name, tuple((name, to_text(value)) for name, value in different))

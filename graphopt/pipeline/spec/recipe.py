@@ -23,16 +23,16 @@ from typing import Any
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.contract.options import nearest, to_text
-from graphopt.pipeline.spec.spec import Spec, Step, parse
+from graphopt.pipeline.spec.spec import PassSpec, Spec, parse
 
 _TABLE = re.compile(r"^\s*\[\[\s*(pass|loop)\s*\]\]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Turn:
+class ScheduledPass:
     """One pass of a run as written, and which step of a loop it is."""
 
-    step: Step
+    step: PassSpec
     index: int = 0
     count: int = 1
 
@@ -41,13 +41,13 @@ class Turn:
 class Recipe:
     """A recipe file: the sequence of passes and the flags it sets (names as on the command line)."""
 
-    turns: tuple[Turn, ...] = ()
+    turns: tuple[ScheduledPass, ...] = ()
     flags: Mapping[str, Any] = field(default_factory=dict)
 
 
-def turns(spec: Spec) -> tuple[Turn, ...]:
+def turns(spec: Spec) -> tuple[ScheduledPass, ...]:
     """The turns of a plain spec: each pass once."""
-    return tuple(Turn(step) for step in spec.steps)
+    return tuple(ScheduledPass(step) for step in spec.steps)
 
 
 def read(path: Path, flags: Sequence[str]) -> Recipe:
@@ -83,7 +83,7 @@ def parse_recipe(text: str, flags: Sequence[str]) -> Recipe:
     return Recipe(tuple(found) or turns_of(values.pop("passes", None)), values)
 
 
-def turns_of(text: str | None) -> tuple[Turn, ...]:
+def turns_of(text: str | None) -> tuple[ScheduledPass, ...]:
     """The turns of SPEC text; none when there is no text."""
     if text is None:
         return ()
@@ -121,15 +121,15 @@ def _order(text: str, table: Mapping[str, Any]) -> list[str]:
     return ["pass"] * counts["pass"] + ["loop"] * counts["loop"]
 
 
-def _pass_turns(entry: Mapping[str, Any]) -> Iterator[Turn]:
+def _pass_turns(entry: Mapping[str, Any]) -> Iterator[ScheduledPass]:
     name = entry.get("name")
     if not isinstance(name, str):
         raise UsageError("a [[pass]] has no name", hint='add name = "..."')
     options = ((key, _value(name, key, value)) for key, value in entry.items() if key != "name")
-    yield Turn(Step(name, tuple(options)))
+    yield ScheduledPass(PassSpec(name, tuple(options)))
 
 
-def _loop_turns(entry: Mapping[str, Any]) -> Iterator[Turn]:
+def _loop_turns(entry: Mapping[str, Any]) -> Iterator[ScheduledPass]:
     unknown = sorted(set(entry) - {"steps", "passes"})
     if unknown:
         raise UsageError(f"a [[loop]] has no key {unknown[0]!r}; known: passes, steps")
@@ -141,7 +141,7 @@ def _loop_turns(entry: Mapping[str, Any]) -> Iterator[Turn]:
         raise UsageError("a [[loop]] needs passes, a list of specs", hint='passes = ["prune:macs=0.5"]')
     body = [step for text in specs for step in parse(text).steps]
     for index in range(steps):
-        yield from (Turn(step, index, steps) for step in body)
+        yield from (ScheduledPass(step, index, steps) for step in body)
 
 
 def _value(name: str, key: str, value: Any) -> str | tuple[str, ...]:

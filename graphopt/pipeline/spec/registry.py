@@ -17,7 +17,7 @@ from typing import Any
 from graphopt.errors import UsageError
 from graphopt.pipeline.contract.base import Pass
 from graphopt.pipeline.contract.options import convert, nearest
-from graphopt.pipeline.spec.spec import Step
+from graphopt.pipeline.spec.spec import PassSpec
 
 PASSES = "graphopt.passes"
 COMMANDS = "graphopt.commands"
@@ -85,7 +85,7 @@ class Registry:
         """
         return _summary(self._points[name])
 
-    def make(self, step: Step) -> Pass:
+    def make(self, step: PassSpec) -> Pass:
         """The frozen pass that a step of a spec asks for, its options converted and checked."""
         owner: type[Pass] = self.load(step.name)
         known = owner.describe()

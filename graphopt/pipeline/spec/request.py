@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.contract.context import Busy, Progress, silent, unwatched
-from graphopt.pipeline.spec.recipe import Recipe, Turn
+from graphopt.pipeline.spec.recipe import Recipe, ScheduledPass
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -37,7 +37,7 @@ class Request:
     """One optimize run as asked for. Fields are named like the flags of the command line."""
 
     model: str | Path | Model
-    turns: tuple[Turn, ...]
+    turns: tuple[ScheduledPass, ...]
     output: Path | None = None
     calibration: str | Samples | None = None
     evaluation: str | Samples | None = None
@@ -103,7 +103,9 @@ class Request:
         return {"threads": self.threads, "provider": self.provider, "custom_ops": self.custom_ops}
 
 
-def make_request(model: Any, turns: tuple[Turn, ...], recipe: Recipe, given: Mapping[str, Any]) -> Request:
+def make_request(
+    model: Any, turns: tuple[ScheduledPass, ...], recipe: Recipe, given: Mapping[str, Any]
+) -> Request:
     """Make a request; what is None in ``given`` comes from the recipe, else from the defaults."""
     if turns and recipe.turns:
         raise UsageError("the passes are given twice, by --passes and in the recipe", hint="keep one of them")

@@ -21,7 +21,7 @@ _HINT = 'write it like "fold-bn,prune:macs=0.7:round_to=16,quant:exclude=a|b"'
 
 
 @dataclass(frozen=True)
-class Step:
+class PassSpec:
     """One pass as written: its name and its options, not yet converted."""
 
     name: str
@@ -35,7 +35,7 @@ class Step:
 class Spec:
     """A sequence of passes as written."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[PassSpec, ...]
 
     def __str__(self) -> str:
         return ",".join(map(str, self.steps))
@@ -79,7 +79,7 @@ class _Parser:
             raise self._stray()
         return Spec(tuple(steps))
 
-    def _step(self) -> Step:
+    def _step(self) -> PassSpec:
         self._blanks()
         name = self._name(f"there is no pass name {self._place()}")
         options: dict[str, Value] = {}
@@ -91,7 +91,7 @@ class _Parser:
                 raise self._error(f"{name}: option {key} has no value", f"write {name}:{key}=VALUE")
             options[key] = self._value(name, key)
         self._blanks()
-        return Step(name, tuple(options.items()))
+        return PassSpec(name, tuple(options.items()))
 
     def _value(self, name: str, key: str) -> Value:
         items = [self._item(name, key)]

@@ -28,7 +28,7 @@ FINE = ("float16", "bfloat16", "float32", "float64", "object")  # types that Cas
 
 
 @dataclass(frozen=True)
-class Walls:
+class Discontinuities:
     """What stands between a model's inputs and its outputs.
 
     ``random`` are the outputs that a random operator reaches. ``entering`` gives, for an output that depends
@@ -44,7 +44,7 @@ class Walls:
         return tuple(dict.fromkeys(name for names in self.entering.values() for name in names))
 
 
-def find_walls(model: Model) -> Walls:
+def find_walls(model: Model) -> Discontinuities:
     """Walk the main graph once and note what each output depends on."""
     graph = model.graph
     random: set[int] = set()  # ids of tensors behind a random operator
@@ -63,7 +63,7 @@ def find_walls(model: Model) -> Walls:
             if walls:
                 entering[id(tensor)] = walls
     outputs = {t.name: id(t) for t in graph.outputs}
-    return Walls(
+    return Discontinuities(
         frozenset(name for name, key in outputs.items() if key in random),
         {name: tuple(sorted(entering[key])) for name, key in outputs.items() if key in entering},
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..spec.settings import Settings
 
 
-class Told:
+class ProgressText:
     """What the bar says, as it is at the moment: the progress display asks for its text again and again."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Watched:
 
     def __init__(self, ctx: Context, settings: Settings, producer: Producer | None) -> None:
         self._ctx, self._settings, self._producer = ctx, settings, producer
-        self._told = Told()
+        self._told = ProgressText()
         self._ticks: queue.Queue[int | None] = queue.Queue()
         self._shown = 0
         self._total = 1

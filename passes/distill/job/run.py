@@ -132,7 +132,7 @@ class Distillation:
 
 
 @dataclass
-class Place:
+class JobFolder:
     """A job folder; one in the cache stays until its job is done."""
 
     path: Path
@@ -140,19 +140,19 @@ class Place:
 
 
 @contextmanager
-def job_folder(ctx: Context, fingerprint: str) -> Iterator[Place]:
+def job_folder(ctx: Context, fingerprint: str) -> Iterator[JobFolder]:
     """A folder for the job: temporary, or one in the cache that a later run of the same job goes on in."""
     cache = ctx.settings.cache
     if cache is None:
         folder = Path(tempfile.mkdtemp(prefix="graphopt-distill-"))
         try:
-            yield Place(folder)
+            yield JobFolder(folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return
     folder = Path(cache) / f"distill-{fingerprint}"
     folder.mkdir(parents=True, exist_ok=True)
-    place = Place(folder)
+    place = JobFolder(folder)
     yield place
     if place.is_done:
         shutil.rmtree(folder, ignore_errors=True)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.calibration import Frontier, Gram, walk_cuts
+from graphopt.calibration import ActivationCheckpoint, Gram, walk_cuts
 from graphopt.ir.analysis.subgraph import reads
 from graphopt.passes.lowrank.solve.whitening import Inputs
-from graphopt.solve import SAMPLES, Aim, Unjudged, has_affordable_gram
+from graphopt.solve import SAMPLES, LayerRegression, Unjudged, has_affordable_gram
 from graphopt.solve.limits import NOTHING
 
 from ..layers.layer import OPS, Layer, label
@@ -88,7 +88,7 @@ def fit_all(
     samples = samples.take(SAMPLES)
     model.sort()
     nodes = _worth_fitting(model.graph, tasks, others)
-    old, new = (Frontier(which, samples, ctx.session) for which in (original, model))
+    old, new = (ActivationCheckpoint(which, samples, ctx.session) for which in (original, model))
     done, unjudged = [], Unjudged("lowrank", len(samples))
     following = zip(nodes, walk_cuts(model.graph, nodes), strict=True)
     for node, (cut, then) in ctx.progress("lowrank: fitting layers", following, len(nodes)):
@@ -96,7 +96,7 @@ def fit_all(
         if task is not None and node.output.name in studied:
             done.append(split_alone(model.graph, task, studied[node.output.name]))
             continue
-        aim = Aim.of(node, cut)
+        aim = LayerRegression.of(node, cut)
         if isinstance(aim, str):
             continue
         old.advance(cut)
@@ -127,14 +127,14 @@ def _worth_fitting(graph: ir.Graph, tasks: Mapping[str, Task], others: bool) -> 
 
 
 def _may_fit(node: ir.Node) -> bool:
-    aim = Aim.of(node, ())
+    aim = LayerRegression.of(node, ())
     if isinstance(aim, str):
         return False
     groups, unknowns, _ = aim.patches.shape(aim.weight.shape)
     return has_affordable_gram(groups, unknowns)
 
 
-def _fit(graph: ir.Graph, aim: Aim, task: Task | None, sums: tuple[Gram, Gram]) -> Done | None:
+def _fit(graph: ir.Graph, aim: LayerRegression, task: Task | None, sums: tuple[Gram, Gram]) -> Done | None:
     fitted, judged = sums
     del sums  # a Gram matrix may have 170 MB: each is let go when it is done with
     current = aim.matrix()
@@ -157,7 +157,7 @@ def _fit(graph: ir.Graph, aim: Aim, task: Task | None, sums: tuple[Gram, Gram]) 
     return Done(label(aim.node) or task.layer.name, None, min(errors), factors.values, task.ranks[0])
 
 
-def _fit_whole(aim: Aim, current: np.ndarray, fitted: Gram, judged: Gram) -> Done | None:
+def _fit_whole(aim: LayerRegression, current: np.ndarray, fitted: Gram, judged: Gram) -> Done | None:
     """Fit a layer that is not split; leave it when that is not better."""
     if not judged.count:
         return None
@@ -171,7 +171,7 @@ def _fit_whole(aim: Aim, current: np.ndarray, fitted: Gram, judged: Gram) -> Don
     return Done(label(aim.node), before, after)
 
 
-def _split(aim: Aim, task: Task, sums: Gram, base: np.ndarray) -> tuple[Factors, np.ndarray]:
+def _split(aim: LayerRegression, task: Task, sums: Gram, base: np.ndarray) -> tuple[Factors, np.ndarray]:
     """Split weights ``base`` that include a bias; return the product too, its bias keeping the mean."""
     inputs = Inputs.of(sums.gram, max(sums.count, 1), bias=aim.biased)
     matrix = base[:, :-1] if aim.biased else base

@@ -16,7 +16,7 @@ import numpy as np
 from graphopt import ir
 from graphopt.cost import LatencyTable, LayerShape
 from graphopt.pipeline.search.relative_time import relative_time
-from graphopt.solve import Reached, reach
+from graphopt.solve import BudgetSearch, search_budget
 from graphopt.solve.budget_search import CLOSE, TRIES
 
 from ..fit.surgery import replace_layer
@@ -90,7 +90,7 @@ def thinned(offer: Offer) -> list[Candidate]:
     return [front[place] for place in sorted(places)]
 
 
-def reach_latency(model: ir.Model, chooser: Chooser, goal: float, ctx: Context) -> Reached[Chosen]:
+def reach_latency(model: ir.Model, chooser: Chooser, goal: float, ctx: Context) -> BudgetSearch[Chosen]:
     """Return the choice whose measured time is about ``goal`` of the model's, and that time.
 
     At first the layers are taken to be all that takes time; what is measured moves the budget.  Where the
@@ -108,7 +108,7 @@ def reach_latency(model: ir.Model, chooser: Chooser, goal: float, ctx: Context) 
         return relative_time(model, _trial(model, chooser.offers, chosen), ctx)
 
     tries = ctx.progress("lowrank: measuring plans", range(TRIES), TRIES)
-    return reach(goal, chooser.none(), propose, measure, tries, close=CLOSE)
+    return search_budget(goal, chooser.none(), propose, measure, tries, close=CLOSE)
 
 
 def _trial(model: ir.Model, offers: Sequence[Offer], chosen: Chosen) -> ir.Model:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from graphopt.pipeline.search.degradation import Harm, trial_samples
-from graphopt.pipeline.search.search_trace import Tried
+from graphopt.pipeline.search.degradation import Degradation, trial_samples
+from graphopt.pipeline.search.search_trace import SearchTrace
 
 from ..fit.apply import on, split_quickly, split_thoroughly
 from ..fit.fitting import Task
@@ -87,7 +87,7 @@ def _careful(
     steps = _worth_trying(chooser, request.max_drop)
     if len(steps) == 1:
         return chooser.none(), "no goal: no split saves enough for what it would lose"
-    model, harm = found.model, Harm(found.model, ctx)
+    model, harm = found.model, Degradation(found.model, ctx)
     samples = trial_samples(ctx.calibration).take(FITTED)
 
     def quick(chosen: Chosen) -> None:
@@ -97,7 +97,7 @@ def _careful(
         tasks = on(model, tasks_of(chooser.offers, chosen))
         split_thoroughly(found, tasks, samples, ctx, others=False)
 
-    tried: Tried[Chosen] = Tried(lambda chosen: chooser.left(chosen, chooser.counted))
+    tried: SearchTrace[Chosen] = SearchTrace(lambda chosen: chooser.left(chosen, chooser.counted))
     chosen = most_harmless(model, steps, quick, thorough, harm, request.max_drop, tried.note)
     what = "MACs" if chooser.counted == "macs" else "parameters"
     tried.leave(ctx, chosen, harm, request.max_drop, what)

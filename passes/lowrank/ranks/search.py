@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from graphopt import ir
-from graphopt.pipeline.search.degradation import Harm, last_harmless
+from graphopt.pipeline.search.degradation import Degradation, bisect_within_budget
 
 from .choice import Chosen
 
@@ -21,7 +21,7 @@ def most_harmless(
     steps: Sequence[Chosen],
     quick: Callable[[Chosen], None],
     thorough: Callable[[Chosen], None] | None,
-    harm: Harm,
+    harm: Degradation,
     limit: float,
     note: Note | None = None,
 ) -> Chosen:
@@ -37,7 +37,9 @@ def most_harmless(
             if note is not None:
                 note(tried[step], cost, way)
 
-        return last_harmless(model, lambda step: compress(tried[step]), harm, limit, len(tried), note=told)
+        return bisect_within_budget(
+            model, lambda step: compress(tried[step]), harm, limit, len(tried), note=told
+        )
 
     first = last_of(quick, steps[:2])
     last = first + last_of(quick, steps[first:]) if first else 0

@@ -13,9 +13,9 @@ from graphopt import ir
 from graphopt.passes.prune.coupling.ids import Balance
 
 from .facts import Facts
-from .ids import FIXED, Ids, Ledger
+from .ids import FIXED, ChannelIds, Ids
+from .parameter_axes import ParameterAxis as ParameterAxis
 from .parameter_axes import Role as Role
-from .parameter_axes import Slot as Slot
 
 Settled: TypeAlias = "tuple[int, ...]"  # operands whose channels a rule has dealt with
 NONE: Settled = ()
@@ -46,7 +46,7 @@ class Channels:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class ChannelPermutation:
     """Nodes that together only pick channels of ``source`` and put them in another order as ``end``."""
 
     source: ir.Tensor
@@ -63,7 +63,7 @@ class Edit:
     before: Channels
     after: tuple[Channels, ...]  # one for each output
     place: int = 0  # where the channel axis stands in the list of sizes, pads or starts
-    route: Route | None = None
+    route: ChannelPermutation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Layer:
 
 
 @dataclass
-class Walk:
+class CouplingBuilder:
     """Follows channels from tensor to tensor; the rules of each operator write into it.
 
     Whatever a rule does to channels is noted, so that ``builder.visit`` can tell what it forgot.
@@ -94,9 +94,9 @@ class Walk:
 
     graph: ir.Graph
     facts: Facts
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: ChannelIds = field(default_factory=ChannelIds)
     carried: dict[ir.Tensor, Channels] = field(default_factory=dict)
-    slots: list[Slot] = field(default_factory=list)
+    slots: list[ParameterAxis] = field(default_factory=list)
     edits: list[Edit] = field(default_factory=list)
     balances: list[Balance] = field(default_factory=list)
     parted: list[Ids] = field(default_factory=list)  # channels that are normalised together
@@ -174,7 +174,7 @@ class Walk:
         """Let an axis of a constant input follow ``ids``."""
         self.handled.append(ids)
         if np.any(ids != FIXED):
-            self.slots.append(Slot(node, index, axis, ids, role, groups))
+            self.slots.append(ParameterAxis(node, index, axis, ids, role, groups))
 
     def inexact(self, ids: Ids) -> None:
         """Note that removing some of these channels changes what the others become."""
@@ -191,7 +191,7 @@ class Walk:
         self.handled.append(before.ids)
         self.edits.append(Edit(kind, node, before, after, place))
 
-    def route(self, route: Route, found: Channels) -> None:
+    def route(self, route: ChannelPermutation, found: Channels) -> None:
         """Carry what a route makes of the channels of its source; the surgery replaces it by a Gather."""
         self.handled.append(found.ids)
         after = self.carry(route.end, found.axis, found.ids[route.order])

@@ -17,7 +17,7 @@ import numpy as np
 
 from graphopt import ir
 
-from .builder import Channels, Edit, Layer, Slot, Walk
+from .builder import Channels, CouplingBuilder, Edit, Layer, ParameterAxis
 from .facts import Facts
 from .group_balance import bundle, carry_out
 from .ids import FIXED, Ids
@@ -32,7 +32,7 @@ class Coupling:
     classes: Ids  # (ids,) the class of each id; class 0 always stays
     walls: dict[int, str]  # class -> why it has to stay
     stirred: frozenset[int]  # classes on which a zero does not stay a zero
-    slots: tuple[Slot, ...]
+    slots: tuple[ParameterAxis, ...]
     edits: tuple[Edit, ...]
     layers: tuple[Layer, ...]
     axes: tuple[Ids, ...]  # the classes along every distinct axis that carries channels
@@ -56,7 +56,7 @@ class Coupling:
 def couple(model: ir.Model, facts: Facts) -> Coupling:
     """Walk once through the main graph and return how its channels hang together."""
     model.sort()
-    walk = Walk(model.graph, facts)
+    walk = CouplingBuilder(model.graph, facts)
     for node in model.graph.nodes:
         visit(walk, node, operator_of(model.graph, node))
     _bundle(walk)
@@ -75,7 +75,7 @@ def couple(model: ir.Model, facts: Facts) -> Coupling:
     )
 
 
-def _bundle(walk: Walk) -> None:
+def _bundle(walk: CouplingBuilder) -> None:
     """Bundle channels once for a network: the same ones whatever its weights become while it is planned."""
     blocks = b"".join(balance.blocks.tobytes() for balance in walk.balances)
     key = hashlib.sha256(blocks + walk.ledger.classes().tobytes()).digest()
@@ -85,7 +85,7 @@ def _bundle(walk: Walk) -> None:
     carry_out(walk.ledger, known[key])
 
 
-def _distinct_axes(walk: Walk, classes: Ids) -> tuple[Ids, ...]:
+def _distinct_axes(walk: CouplingBuilder, classes: Ids) -> tuple[Ids, ...]:
     found: dict[bytes, Ids] = {}
     for channels in walk.carried.values():
         axis = classes[channels.ids]

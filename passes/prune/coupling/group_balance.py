@@ -19,8 +19,8 @@ import numpy as np
 
 from graphopt.passes.prune.coupling.ids import Decision
 
-from .ids import FIXED, Balance, Ids, Ledger
-from .parameter_axes import Slot
+from .ids import FIXED, Balance, ChannelIds, Ids
+from .parameter_axes import ParameterAxis
 
 EFFORT = 2_000  # time: steps of the search for one bundle; more is not worth a channel
 LIMITS = (0, 2, 4, 8)  # time: how often a block may be covered: once if that is possible
@@ -29,7 +29,7 @@ Block = tuple[int, int]  # number of the balance, number of the block in it
 Kind = tuple[frozenset[Block], tuple[tuple[int, int], ...]]  # blocks, and how often in those of each balance
 
 
-def bundle(ledger: Ledger, balances: Sequence[Balance], slots: Iterable[Slot]) -> list[Decision]:
+def bundle(ledger: ChannelIds, balances: Sequence[Balance], slots: Iterable[ParameterAxis]) -> list[Decision]:
     """Decide which classes go together, so that removing any leaves the blocks of every balance equally wide.
 
     Channels that find no partners have to stay.  The choice of partners depends on the weights alone.
@@ -46,7 +46,7 @@ def bundle(ledger: Ledger, balances: Sequence[Balance], slots: Iterable[Slot]) -
     return decisions
 
 
-def carry_out(ledger: Ledger, decisions: Iterable[Decision]) -> None:
+def carry_out(ledger: ChannelIds, decisions: Iterable[Decision]) -> None:
     """Tie and pin what was decided."""
     for decision in decisions:
         if decision.stay:
@@ -56,7 +56,7 @@ def carry_out(ledger: Ledger, decisions: Iterable[Decision]) -> None:
             ledger.tie(first, decision.classes[1:], decision.reason)
 
 
-def _distinct(ledger: Ledger, balances: Sequence[Balance]) -> list[tuple[Ids, str]]:
+def _distinct(ledger: ChannelIds, balances: Sequence[Balance]) -> list[tuple[Ids, str]]:
     """The balances in terms of classes, each set of blocks once."""
     found: dict[tuple[bytes, ...], tuple[Ids, str]] = {}
     for balance in balances:
@@ -67,7 +67,7 @@ def _distinct(ledger: Ledger, balances: Sequence[Balance]) -> list[tuple[Ids, st
 
 
 def _kinds(
-    ledger: Ledger, tables: Sequence[Ids], reasons: Sequence[str], decisions: list[Decision]
+    ledger: ChannelIds, tables: Sequence[Ids], reasons: Sequence[str], decisions: list[Decision]
 ) -> dict[Kind, list[int]]:
     """Sort the removable classes by the blocks they lie in; those that lie evenly in all need no partners."""
     places: dict[int, dict[int, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
@@ -116,7 +116,7 @@ def _components(kinds: Mapping[Kind, list[int]]) -> Iterator[dict[Kind, list[int
         yield {kind: kinds[kind] for kind in part}
 
 
-def _norms(ledger: Ledger, slots: Iterable[Slot]) -> Mapping[int, float]:
+def _norms(ledger: ChannelIds, slots: Iterable[ParameterAxis]) -> Mapping[int, float]:
     """The squared norm of the filters that make each class, in units of the mean of their layer."""
     total: dict[int, float] = defaultdict(float)
     for slot in slots:

@@ -14,7 +14,7 @@ from .ids import FIXED, Ids
 
 
 @dataclass(frozen=True)
-class Cell:
+class Group:
     """Classes that lie on the same axes equally often, so that removing any of them changes the same sizes.
 
     When each cell keeps a multiple of the alignment, so does every layer made of whole cells; the widest
@@ -33,7 +33,7 @@ class Cell:
         return [total, *(width for width in aligned if width >= least)]
 
 
-def find_cells(coupling: Coupling, round_to: int) -> list[Cell]:
+def find_cells(coupling: Coupling, round_to: int) -> list[Group]:
     """Sort the removable classes into cells."""
     standing = _standing(coupling)
     places = _places(coupling)
@@ -49,7 +49,7 @@ def find_cells(coupling: Coupling, round_to: int) -> list[Cell]:
     return _evened_out(coupling, cells, places)
 
 
-def cell_numbers(coupling: Coupling, cells: Sequence[Cell]) -> Ids:
+def cell_numbers(coupling: Coupling, cells: Sequence[Group]) -> Ids:
     """Return for each class the number of its cell, -1 where it has none, (classes,)."""
     numbers = np.full(len(coupling.classes), -1, np.int64)
     for number, cell in enumerate(cells):
@@ -58,8 +58,8 @@ def cell_numbers(coupling: Coupling, cells: Sequence[Cell]) -> Ids:
 
 
 def _evened_out(
-    coupling: Coupling, cells: Sequence[Cell], places: Mapping[int, Mapping[int, int]]
-) -> list[Cell]:
+    coupling: Coupling, cells: Sequence[Group], places: Mapping[int, Mapping[int, int]]
+) -> list[Group]:
     """Let the widest cell of a layer make up for channels that cannot be narrowed to a multiple.
 
     A layer between channel shuffles consists of many cells, some of a channel or two, which stay.
@@ -99,7 +99,7 @@ def _places(coupling: Coupling) -> dict[int, dict[int, int]]:
     return found
 
 
-def _cell(coupling: Coupling, classes: Ids, places: dict[int, dict[int, int]], round_to: int) -> Cell:
+def _cell(coupling: Coupling, classes: Ids, places: dict[int, dict[int, int]], round_to: int) -> Group:
     counts = places[int(classes[0])]
     step = math.lcm(*(round_to // math.gcd(round_to, count) for count in counts.values()))
-    return Cell(classes, tuple(counts), step)
+    return Group(classes, tuple(counts), step)

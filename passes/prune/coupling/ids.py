@@ -13,7 +13,7 @@ Ids: TypeAlias = "npt.NDArray[np.int64]"
 FIXED = 0  # fixed: the id of an entry that is nobody's channel and always stays
 
 
-class Ledger:
+class ChannelIds:
     """Issues channel ids, ties them into classes, and remembers which are pinned.
 
     A *class* is a set of ids that can only be removed together; it is named by its smallest id.

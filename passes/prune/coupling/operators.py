@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphopt import ir
 
-from .builder import Settled, Travel, Walk
+from .builder import CouplingBuilder, Settled, Travel
 from .rules import elementwise, layout, norm, reshape, shape_arithmetic, weighted
 from .step import Operator
 
@@ -12,7 +12,7 @@ KEEPS, CONSTANT, MIXES = Travel.KEEPS, Travel.CONSTANT, Travel.MIXES
 ANY = 2**31  # fixed: more outputs than a node can have
 
 
-def _opaque(walk: Walk, node: ir.Node) -> Settled:
+def _opaque(walk: CouplingBuilder, node: ir.Node) -> Settled:
     return walk.pin_operands(node, "may mix them with each other")
 
 

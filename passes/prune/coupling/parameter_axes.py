@@ -16,7 +16,7 @@ Role = Literal["out", "in", "scale", "shift"]
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class ParameterAxis:
     """An axis of a constant input that has one entry for each channel.
 
     The weights of a grouped convolution have other channels along the same axis in every group: there axis 0

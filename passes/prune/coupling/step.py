@@ -17,12 +17,12 @@ import numpy as np
 
 from graphopt import ir
 
-from .builder import Settled, Travel, Walk, describe
+from .builder import CouplingBuilder, Settled, Travel, describe
 from .ids import FIXED, Ids
 from .rules import shape_arithmetic
 
-Rule: TypeAlias = Callable[[Walk, ir.Node], Settled]
-Travels: TypeAlias = "Travel | Callable[[Walk, ir.Node], Travel]"
+Rule: TypeAlias = Callable[[CouplingBuilder, ir.Node], Settled]
+Travels: TypeAlias = "Travel | Callable[[CouplingBuilder, ir.Node], Travel]"
 
 UNHANDLED = "reads them in a way that prune does not follow"
 COUNTED = "calculates with their number"
@@ -46,7 +46,7 @@ class Operator:
         return not any(tensor.name for tensor in beyond)
 
 
-def visit(walk: Walk, node: ir.Node, operator: Operator) -> None:
+def visit(walk: CouplingBuilder, node: ir.Node, operator: Operator) -> None:
     """Carry channels through one node; whatever its rule leaves open is pinned."""
     if node in walk.routed:
         return
@@ -60,14 +60,14 @@ def visit(walk: Walk, node: ir.Node, operator: Operator) -> None:
     _break_zeros(walk, node, operator.travel)
 
 
-def _pin_counted(walk: Walk, node: ir.Node) -> None:
+def _pin_counted(walk: CouplingBuilder, node: ir.Node) -> None:
     for index, references in shape_arithmetic.referenced(walk, node):
         if index not in walk.checked:
             for channels in walk.referred(references):
                 walk.pin(channels.ids, f"{describe(node)} {COUNTED}")
 
 
-def _pin_forgotten(walk: Walk, node: ir.Node, settled: Settled) -> None:
+def _pin_forgotten(walk: CouplingBuilder, node: ir.Node, settled: Settled) -> None:
     """Pin all that the node reads and makes when some of it was forgotten: the rest may depend on it."""
     if any(
         (found := walk.channels(tensor)) is not None
@@ -80,7 +80,7 @@ def _pin_forgotten(walk: Walk, node: ir.Node, settled: Settled) -> None:
                 walk.ledger.pin(found.ids, f"{describe(node)} {UNHANDLED}")
 
 
-def _unhandled(walk: Walk, ids: Ids) -> Ids:
+def _unhandled(walk: CouplingBuilder, ids: Ids) -> Ids:
     """The ids that the rule of the present node did nothing about."""
     if any(ids is handled for handled in walk.handled):
         return ids[:0]
@@ -92,7 +92,7 @@ def _unhandled(walk: Walk, ids: Ids) -> Ids:
     return left
 
 
-def _break_zeros(walk: Walk, node: ir.Node, travels: Travels) -> None:
+def _break_zeros(walk: CouplingBuilder, node: ir.Node, travels: Travels) -> None:
     carried = [found for tensor in node.outputs if (found := walk.channels(tensor)) is not None]
     if not carried:
         return

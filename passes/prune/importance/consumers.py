@@ -16,9 +16,9 @@ from graphopt.ir.transform.residual import goes_into
 from graphopt.solve import gram_bytes, has_affordable_gram
 from graphopt.solve.limits import TINY
 
-from ..coupling.builder import Slot
+from ..coupling.builder import ParameterAxis
 from ..coupling.coupling import Coupling
-from ..coupling.groups import Cell
+from ..coupling.groups import Group
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -31,7 +31,7 @@ GRAM_BYTES = 2**30  # memory: of all Gram matrices together; layers beyond are j
 class Reader:
     """A layer that reads channels: its weights as a matrix, its statistics, and the scale of its error."""
 
-    slot: Slot
+    slot: ParameterAxis
     patches: Patches
     weights: np.ndarray  # (groups, n, outputs); with a Gram matrix a last row for the bias, zero
     gram: np.ndarray  # (groups, n, n), or mean squares (groups, n) where a Gram matrix is too much
@@ -39,7 +39,7 @@ class Reader:
     biased: bool = False
     rows: int = 0  # that the Gram matrix sums up
 
-    def places(self, coupling: Coupling, cell: Cell) -> list[tuple[int, np.ndarray]]:
+    def places(self, coupling: Coupling, cell: Group) -> list[tuple[int, np.ndarray]]:
         """Where the channels of a cell are read, as (group, rows of the matrix (channels, size))."""
         classes, groups = coupling.on(self.slot.ids), self.patches.groups
         own = np.flatnonzero(np.isin(classes, cell.classes))
@@ -83,7 +83,7 @@ def find_readers(model: ir.Model, coupling: Coupling, samples: Samples, ctx: Con
     ]
 
 
-def _affordable(slots: Sequence[Slot]) -> dict[ir.Node, Patches]:
+def _affordable(slots: Sequence[ParameterAxis]) -> dict[ir.Node, Patches]:
     """The layers that get a Gram matrix, the small ones first."""
     sizes = []
     for place, slot in enumerate(slots):
@@ -101,7 +101,10 @@ def _affordable(slots: Sequence[Slot]) -> dict[ir.Node, Patches]:
 
 
 def _reader(
-    slot: Slot, patches: Patches | None, reads: Gram | ChannelMoments, moments: ChannelMoments | None = None
+    slot: ParameterAxis,
+    patches: Patches | None,
+    reads: Gram | ChannelMoments,
+    moments: ChannelMoments | None = None,
 ) -> Reader:
     node = slot.node
     weight = node.inputs[1].constant

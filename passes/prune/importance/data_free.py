@@ -19,9 +19,9 @@ from graphopt.solve.limits import TINY
 
 from ..coupling.builder import label
 from ..coupling.coupling import Coupling
-from ..coupling.groups import Cell
+from ..coupling.groups import Group
 from ..coupling.ids import Ids
-from ..coupling.parameter_axes import Slot
+from ..coupling.parameter_axes import ParameterAxis
 from ..selection.predict import Keep
 from .consumers import Reader
 from .moment_propagation import Moments, Notes, expected_moments, spread_out
@@ -46,7 +46,7 @@ def can_foretell(coupling: Coupling, notes: Notes) -> bool:
 
 
 def foretold_rankings(
-    model: ir.Model, coupling: Coupling, cells: Sequence[Cell], dead: Ids, notes: Notes
+    model: ir.Model, coupling: Coupling, cells: Sequence[Group], dead: Ids, notes: Notes
 ) -> list[Ranking]:
     """Rank the channels of each cell; classes in ``dead`` go first."""
     known = expected_moments(model, notes)
@@ -55,14 +55,14 @@ def foretold_rankings(
     return [rank(coupling, cell, reading, dead) for cell, reading in pairs]
 
 
-def _layers(coupling: Coupling) -> Iterator[tuple[Slot, Patches]]:
+def _layers(coupling: Coupling) -> Iterator[tuple[ParameterAxis, Patches]]:
     for slot in coupling.slots:
         patches = Patches.of(slot.node) if slot.role == "in" and slot.index == 1 else ""
         if isinstance(patches, Patches):
             yield slot, patches
 
 
-def _reader(slot: Slot, patches: Patches, known: dict[str, Moments]) -> Reader:
+def _reader(slot: ParameterAxis, patches: Patches, known: dict[str, Moments]) -> Reader:
     """A layer with the variance of each of its inputs; all alike where they cannot be foretold."""
     read = _read(slot, known)
     matrix = patches.matrix(slot.values) * float(slot.node.attr("alpha", 1.0))  # of a Gemm
@@ -74,7 +74,7 @@ def _reader(slot: Slot, patches: Patches, known: dict[str, Moments]) -> Reader:
     return Reader(slot, patches, matrix, squares, 1.0 / (total + TINY))
 
 
-def _read(slot: Slot, known: dict[str, Moments]) -> Moments | None:
+def _read(slot: ParameterAxis, known: dict[str, Moments]) -> Moments | None:
     """What a layer reads of each channel."""
     found = known.get(slot.node.inputs[0].name)
     return found if found is not None and len(found.mean) == len(slot.ids) else None
@@ -90,7 +90,7 @@ def correct_biases(model: ir.Model, coupling: Coupling, keep: Keep, notes: Notes
     return done
 
 
-def _shift(slot: Slot, patches: Patches, means: np.ndarray) -> bool:
+def _shift(slot: ParameterAxis, patches: Patches, means: np.ndarray) -> bool:
     """Add what a layer makes of these inputs to its bias, if it has or can have one."""
     node, weight = slot.node, slot.values
     bias = node.input(2)

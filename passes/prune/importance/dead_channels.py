@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..coupling.builder import Slot
+from ..coupling.builder import ParameterAxis
 from ..coupling.coupling import Coupling
 from ..coupling.ids import FIXED, Ids
 
@@ -32,6 +32,6 @@ def dead_classes(coupling: Coupling) -> Ids:
     return np.flatnonzero(dead & (coupling.classes == np.arange(len(coupling.classes))))
 
 
-def _is_zero(slot: Slot) -> np.ndarray:
+def _is_zero(slot: ParameterAxis) -> np.ndarray:
     """Return for each channel whether all its entries are zero."""
     return ~np.any(slot.rows(), axis=1)

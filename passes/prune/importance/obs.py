@@ -17,7 +17,7 @@ from graphopt import ir
 from graphopt.solve import SAMPLES, Elimination, removal_curve, shrunk
 
 from ..coupling.coupling import Coupling
-from ..coupling.groups import Cell, cell_numbers
+from ..coupling.groups import Group, cell_numbers
 from ..coupling.ids import Ids
 from .consumers import Reader, find_readers
 from .ranking import Ranking
@@ -43,7 +43,7 @@ class InputByInput:
 
 
 def obs_rankings(
-    model: ir.Model, coupling: Coupling, cells: Sequence[Cell], dead: Ids, samples: Samples, ctx: Context
+    model: ir.Model, coupling: Coupling, cells: Sequence[Group], dead: Ids, samples: Samples, ctx: Context
 ) -> list[Ranking]:
     """Rank the channels of each cell; classes in ``dead`` go first."""
     if not cells:
@@ -56,7 +56,7 @@ def obs_rankings(
 
 
 def readers_by_cell(
-    coupling: Coupling, cells: Sequence[Cell], readers: Sequence[Reader]
+    coupling: Coupling, cells: Sequence[Group], readers: Sequence[Reader]
 ) -> list[list[Reader]]:
     """Return for each cell the layers that read any of its channels, in their order."""
     numbers = cell_numbers(coupling, cells)
@@ -81,7 +81,7 @@ def _warn_of_few(readers: Sequence[Reader], ctx: Context) -> None:
         )
 
 
-def rank(coupling: Coupling, cell: Cell, readers: Sequence[Reader], dead: Ids) -> Ranking:
+def rank(coupling: Coupling, cell: Group, readers: Sequence[Reader], dead: Ids) -> Ranking:
     """Rank the channels of one cell by what the layers that read it lose."""
     used = [
         (_eliminator(reader), places, reader.scale)

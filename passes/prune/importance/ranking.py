@@ -10,7 +10,7 @@ import numpy as np
 from graphopt.solve import Curve
 
 from ..coupling.coupling import Coupling
-from ..coupling.groups import Cell
+from ..coupling.groups import Group
 from ..coupling.ids import Ids
 from ..selection.predict import Keep
 from .criteria.grouping import Scores
@@ -20,7 +20,7 @@ from .criteria.grouping import Scores
 class Ranking:
     """The classes of one cell, those that may go first in front, and the cost of the first 0, 1, ... gone."""
 
-    cell: Cell
+    cell: Group
     order: Ids  # (n,)
     costs: Scores  # (n + 1,), rising
 
@@ -30,7 +30,7 @@ class Ranking:
         return Curve(sizes, self.costs[len(self.order) - sizes])
 
 
-def score_rankings(cells: Sequence[Cell], scores: Scores) -> list[Ranking]:
+def score_rankings(cells: Sequence[Group], scores: Scores) -> list[Ranking]:
     """Rank channels by scores, large for what matters.
 
     The cost is the share of the score of their cell that goes with them, once for each layer that loses

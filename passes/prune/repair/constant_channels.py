@@ -19,8 +19,8 @@ from graphopt import ir
 from ..coupling.coupling import Coupling, couple
 from ..coupling.facts import Facts
 from ..coupling.ids import FIXED
-from ..coupling.parameter_axes import Slot
-from ..fingerprint import state_of
+from ..coupling.parameter_axes import ParameterAxis
+from ..fingerprint import fingerprint
 from .constant_propagation import Mask, has_zeros, steady_channels
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def constant_inputs(model: ir.Model, coupling: Coupling, facts: Facts, ctx: Cont
     """
     if not facts.runs:
         return {}
-    state = state_of(model, ctx)
+    state = fingerprint(model, ctx)
     known = ctx.notes.get(NOTE)
     if known is None or known[0] != state:
         known = state, _constants(model, coupling, ctx)
@@ -92,7 +92,7 @@ class _Values:
         self,
         model: ir.Model,
         coupling: Coupling,
-        readers: list[Slot],
+        readers: list[ParameterAxis],
         proven: dict[ir.Tensor, Mask],
         ctx: Context,
     ) -> None:
@@ -208,7 +208,7 @@ def absorb(model: ir.Model, coupling: Coupling, values: dict[str, np.ndarray], f
     model.sort()
 
 
-def _outputs(slot: Slot) -> int:
+def _outputs(slot: ParameterAxis) -> int:
     """How many outputs the weights of a layer make; of a transposed convolution, one group."""
     values = slot.values
     if slot.node.op == "Conv":

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from graphopt import ir
 
-from ..coupling.builder import Route
+from ..coupling.builder import ChannelPermutation
 from ..coupling.coupling import Coupling
 from ..coupling.ids import FIXED
-from ..coupling.parameter_axes import Slot
+from ..coupling.parameter_axes import ParameterAxis
 
 Mask = npt.NDArray[np.bool_]
 
@@ -27,7 +27,7 @@ def steady_channels(graph: ir.Graph, coupling: Coupling) -> dict[ir.Tensor, Mask
     Such a channel is made by filters of zeros, or scaled by zero, or computed from such channels alone.  It
     may still differ from place to place, as padding makes it.  Entries of the masks are those of the axis.
     """
-    slots: dict[ir.Node, list[Slot]] = defaultdict(list)
+    slots: dict[ir.Node, list[ParameterAxis]] = defaultdict(list)
     for slot in coupling.slots:
         slots[slot.node].append(slot)
     routes = {edit.route.end: edit.route for edit in coupling.edits if edit.route is not None}
@@ -80,8 +80,8 @@ def _has_zero_filter(node: ir.Node, values: ir.Array) -> bool:
 def _of_output(
     node: ir.Node,
     tensor: ir.Tensor,
-    slots: list[Slot],
-    routes: dict[ir.Tensor, Route],
+    slots: list[ParameterAxis],
+    routes: dict[ir.Tensor, ChannelPermutation],
     coupling: Coupling,
     found: dict[ir.Tensor, Mask],
     sizes: set[ir.Tensor],
@@ -104,7 +104,7 @@ def _of_output(
     return steady
 
 
-def _made(out: Slot, entering: Slot | None, found: dict[ir.Tensor, Mask]) -> Mask:
+def _made(out: ParameterAxis, entering: ParameterAxis | None, found: dict[ir.Tensor, Mask]) -> Mask:
     """A layer's output is steady when it has weights for steady inputs only."""
     source = None if entering is None or entering.groups > 1 else found.get(entering.node.inputs[0])
     if source is None or not source.any() or entering is None or out.groups > 1 or out.index != 1:
@@ -114,7 +114,7 @@ def _made(out: Slot, entering: Slot | None, found: dict[ir.Tensor, Mask]) -> Mas
     return np.asarray(~(read & ~source).any(axis=1), bool)
 
 
-def _empty(slot: Slot) -> Mask:
+def _empty(slot: ParameterAxis) -> Mask:
     """Which channels have zeros only."""
     return np.asarray(~slot.rows().any(axis=1), bool)
 

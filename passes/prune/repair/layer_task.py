@@ -11,9 +11,9 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.ir.transform.residual import goes_into
-from graphopt.solve import Aim, has_affordable_gram
+from graphopt.solve import LayerRegression, has_affordable_gram
 
-from ..coupling.parameter_axes import Slot
+from ..coupling.parameter_axes import ParameterAxis
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -22,14 +22,14 @@ ANYTHING = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
-class Task(Aim):
+class Task(LayerRegression):
     """One layer to fit in a pruned network, what readers see of its target, and the channels it reads.
 
     Readers see the target clamped to ``seen``, as a Relu or Clip does it: an error outside does not matter.
     """
 
     seen: tuple[float, float]
-    slots: tuple[Slot, ...]  # along which the weights follow the channels that the layer reads
+    slots: tuple[ParameterAxis, ...]  # along which the weights follow the channels that the layer reads
 
     def _alone(self) -> Self:
         return replace(super()._alone(), seen=_seen(self.node.output))
@@ -43,12 +43,12 @@ class Task(Aim):
         return groups > 1 and self.weight.shape[1] == 1
 
 
-def task_of(node: ir.Node, slots: tuple[Slot, ...], known: Set[str]) -> Task | str:
+def task_of(node: ir.Node, slots: tuple[ParameterAxis, ...], known: Set[str]) -> Task | str:
     """Return how to fit a layer, or why it is left as it is.
 
     ``known`` are the tensors that are final once all layers before this one are.
     """
-    aim = Aim.of(node, known)
+    aim = LayerRegression.of(node, known)
     if isinstance(aim, str):
         return aim
     groups, unknowns, _ = aim.patches.shape(aim.weight.shape)

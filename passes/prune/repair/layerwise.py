@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.calibration import Frontier, walk_cuts
+from graphopt.calibration import ActivationCheckpoint, walk_cuts
 from graphopt.solve import SAMPLES, Unjudged
 from graphopt.solve.limits import NOTHING
 
 from ..coupling.builder import label
 from ..coupling.coupling import Coupling
-from ..coupling.parameter_axes import Slot
-from ..selection.consumer_selection import Opening, choose
+from ..coupling.parameter_axes import ParameterAxis
+from ..selection.consumer_selection import DeferredGroup, choose
 from ..selection.predict import Keep
 from .fitting import fitted, relative_error
 from .layer_task import Task, task_of
@@ -60,7 +60,7 @@ def repair(
     keep: Keep,
     samples: Samples,
     ctx: Context,
-    openings: Mapping[str, Sequence[Opening]] | None = None,
+    openings: Mapping[str, Sequence[DeferredGroup]] | None = None,
     targets: Targets | None = None,
 ) -> list[Repaired]:
     """Fit the layers of ``model`` to what it computes now, without the classes outside ``keep``.
@@ -105,10 +105,10 @@ class _Walk:
         self._coupling, self._keep, self._ctx = coupling, keep, ctx
         self._targets = targets
         self._unjudged = Unjudged("prune", len(samples))
-        self._original = Frontier(model.copy(), samples, ctx.session, limit=CACHE_BYTES)
-        self._pruned = Frontier(model, samples, ctx.session, limit=CACHE_BYTES)
+        self._original = ActivationCheckpoint(model.copy(), samples, ctx.session, limit=CACHE_BYTES)
+        self._pruned = ActivationCheckpoint(model, samples, ctx.session, limit=CACHE_BYTES)
         self._masked: list[tuple[ir.Node, ir.Tensor]] = []
-        self._slots: dict[str, list[Slot]] = defaultdict(list)
+        self._slots: dict[str, list[ParameterAxis]] = defaultdict(list)
         for slot in coupling.slots:
             if slot.index == 1 and slot.role == "in":
                 self._slots[slot.node.output.name].append(slot)
@@ -118,7 +118,7 @@ class _Walk:
         return any(not self._kept(slot).all() for slot in self._slots.get(node.output.name, ()))
 
     def step(
-        self, node: ir.Node, cut: list[str], then: list[str], openings: Sequence[Opening]
+        self, node: ir.Node, cut: list[str], then: list[str], openings: Sequence[DeferredGroup]
     ) -> Iterator[Repaired]:
         """Choose what one layer reads, and fit it; ``then`` is the cut of the layer after it."""
         task = task_of(node, tuple(self._slots.get(node.output.name, ())), set(cut))
@@ -189,10 +189,10 @@ class _Walk:
             node.inputs[1] = weight
             graph.initializers.remove(mask)
 
-    def _without(self, slots: Sequence[Slot], values: np.ndarray) -> np.ndarray:
+    def _without(self, slots: Sequence[ParameterAxis], values: np.ndarray) -> np.ndarray:
         for slot in slots:
             values = slot.zeroed(values, ~self._kept(slot))
         return values
 
-    def _kept(self, slot: Slot) -> np.ndarray:
+    def _kept(self, slot: ParameterAxis) -> np.ndarray:
         return self._coupling.kept(slot.ids, self._keep)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphopt.calibration import Frontier
+from graphopt.calibration import ActivationCheckpoint
 from graphopt.calibration.statistics.gram import POSITIONS
 from graphopt.solve import judges
 
@@ -89,8 +89,8 @@ def reading(gram: np.ndarray, alive: np.ndarray) -> np.ndarray:
 
 def collect_rows(
     task: Task,
-    original: Frontier,
-    pruned: Frontier,
+    original: ActivationCheckpoint,
+    pruned: ActivationCheckpoint,
     seed: int,
     then: Sequence[str] = (),
     targets: Targets | None = None,

@@ -13,10 +13,10 @@ from graphopt.errors import GraphoptError
 from graphopt.solve import Curve, amount_at, fill, spend
 
 from ..coupling.coupling import Coupling
-from ..coupling.groups import Cell
+from ..coupling.groups import Group
 from ..coupling.ids import Ids
 from ..importance.ranking import Ranking, keep_of
-from .cost_model import Usage
+from .cost_model import CostModel
 from .predict import Keep, Predictor
 
 SEARCH_STEPS = 40  # noise: bisections; the last ones are far below one channel of any layer
@@ -48,7 +48,7 @@ class Choice:
     alike: bool = False  # whether every cell is to lose the same fraction
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[Group]:
         """The cells, in the order of the rankings."""
         return [ranking.cell for ranking in self.rankings]
 
@@ -65,7 +65,7 @@ class Choice:
     def by_goal(self, goal: str, fraction: float, predictor: Predictor) -> tuple[Keep, bool]:
         """Leave at most ``fraction`` of macs, params or bytes at the least cost; say if that is possible."""
         total = float(getattr(predictor.size(self.coupling.keep_all()), goal))
-        usage = Usage(self.coupling, self.cells, goal, total or 1.0)
+        usage = CostModel(self.coupling, self.cells, goal, total or 1.0)
         budget = fraction
         for _ in range(TRIES):
             widths, met = self.spend(usage, budget)

@@ -16,7 +16,7 @@ import numpy as np
 from graphopt.solve import Elimination, shrunk
 
 from ..coupling.coupling import Coupling
-from ..coupling.groups import Cell
+from ..coupling.groups import Group
 from ..coupling.ids import Ids
 from ..importance.consumers import Reader
 from ..repair.fitting import fitted
@@ -28,15 +28,17 @@ CHUNKS = 64  # time: a cell of many channels gives several up at a time
 
 
 @dataclass(frozen=True)
-class Opening:
+class DeferredGroup:
     """A cell whose channels are yet to be chosen: how many stay, and which go first in any case."""
 
-    cell: Cell
+    cell: Group
     width: int
     dead: Ids
 
 
-def openings(coupling: Coupling, cells: Sequence[Cell], keep: Keep, dead: Ids) -> dict[str, list[Opening]]:
+def openings(
+    coupling: Coupling, cells: Sequence[Group], keep: Keep, dead: Ids
+) -> dict[str, list[DeferredGroup]]:
     """Return the cells to choose afresh, by the output of their reader, and keep all their channels for now.
 
     These are the cells that one layer alone reads, in one place; what several layers read, and so decide
@@ -47,13 +49,13 @@ def openings(coupling: Coupling, cells: Sequence[Cell], keep: Keep, dead: Ids) -
         if slot.role == "in":
             for one in np.unique(coupling.on(slot.ids)).tolist():
                 readers[one].append(slot.node.output.name if slot.index == 1 else "")
-    found: dict[str, list[Opening]] = defaultdict(list)
+    found: dict[str, list[DeferredGroup]] = defaultdict(list)
     for cell in cells:
         width = int(keep[cell.classes].sum())
         names = readers.get(int(cell.classes[0]), [])
         if 0 < width < len(cell.classes) and len(names) == 1 and names[0]:
             keep[cell.classes] = True
-            found[names[0]].append(Opening(cell, width, dead))
+            found[names[0]].append(DeferredGroup(cell, width, dead))
     return dict(found)
 
 
@@ -62,7 +64,7 @@ def choose(
     rows: Rows,
     gram: np.ndarray,
     alive: np.ndarray,
-    wanted: Sequence[Opening],
+    wanted: Sequence[DeferredGroup],
     coupling: Coupling,
     keep: Keep,
 ) -> None:

@@ -10,21 +10,21 @@ import numpy as np
 
 from graphopt import ir
 
-from ..coupling.builder import Slot
+from ..coupling.builder import ParameterAxis
 from ..coupling.coupling import Coupling
-from ..coupling.groups import Cell, cell_numbers
+from ..coupling.groups import Group, cell_numbers
 
 AXES = 2  # fixed: axes of a constant that can follow channels; more do not occur
 
 
-class Usage:
+class CostModel:
     """Multiply-accumulates, parameters or bytes of constants for any widths, as a fraction of what is there.
 
     Each constant that follows channels is a term: a factor times, for each such axis, the number of
     channels left on it, which is linear in the widths of the cells.  ``fixed`` is what never changes.
     """
 
-    def __init__(self, coupling: Coupling, cells: Sequence[Cell], goal: str, total: float) -> None:
+    def __init__(self, coupling: Coupling, cells: Sequence[Group], goal: str, total: float) -> None:
         self._full = np.asarray([len(cell.classes) for cell in cells], np.float64)
         cell_of = cell_numbers(coupling, cells)
         positions: dict[tuple[ir.Node, int], int] = defaultdict(int)
@@ -108,14 +108,14 @@ class Usage:
         self._moves = 0
 
 
-def _constants(coupling: Coupling) -> dict[tuple[ir.Node, int], list[Slot]]:
-    found: dict[tuple[ir.Node, int], list[Slot]] = defaultdict(list)
+def _constants(coupling: Coupling) -> dict[tuple[ir.Node, int], list[ParameterAxis]]:
+    found: dict[tuple[ir.Node, int], list[ParameterAxis]] = defaultdict(list)
     for slot in coupling.slots:
         found[slot.node, slot.index].append(slot)
     return found
 
 
-def _factor(slots: Sequence[Slot], positions: Mapping[tuple[ir.Node, int], int], goal: str) -> float:
+def _factor(slots: Sequence[ParameterAxis], positions: Mapping[tuple[ir.Node, int], int], goal: str) -> float:
     """What one entry along the axes that follow channels takes up."""
     node, index = slots[0].node, slots[0].index
     values = node.inputs[index].constant

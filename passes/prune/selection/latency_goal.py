@@ -16,7 +16,7 @@ import numpy as np
 from graphopt import ir, runtime
 from graphopt.cost import LatencyTable
 from graphopt.pipeline.search.relative_time import relative_time
-from graphopt.solve import reach
+from graphopt.solve import search_budget
 from graphopt.solve.budget_search import CLOSE, TRIES
 
 from ..coupling.coupling import couple
@@ -60,7 +60,7 @@ def reach_latency(model: ir.Model, facts: Facts, choice: Choice, goal: float, ct
 
     start = choice.coupling.keep_all().tobytes()
     tries = ctx.progress("prune: measuring plans", range(TRIES), TRIES)
-    reached = reach(goal, start, propose, measure, tries, close=CLOSE)
+    reached = search_budget(goal, start, propose, measure, tries, close=CLOSE)
     return Reached(_kept(reached.plan), reached.ratio, reached.met)
 
 

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt import ir
-from graphopt.cost import LatencyTable, LayerShape, Staircase, staircases
+from graphopt.cost import LatencySurface, LatencyTable, LayerShape, latency_surfaces
 
 from ..coupling.coupling import Coupling
 from ..coupling.facts import Facts
-from ..coupling.groups import Cell, cell_numbers
+from ..coupling.groups import Group, cell_numbers
 
 
 @dataclass(frozen=True)
 class Step:
     """A layer's staircase, and how its two widths follow those of the cells that it reads and makes."""
 
-    stairs: Staircase
+    stairs: LatencySurface
     fixed: np.ndarray  # (2,) channels read and made when every cell is whole
     cells: np.ndarray  # (n,) numbers of the cells
     shares: np.ndarray  # (2, n) of these channels that belong to each cell
@@ -38,7 +38,7 @@ class Stairs:
     times at the widths that were asked for last are kept, so that moving one cell costs its own layers only.
     """
 
-    def __init__(self, steps: Sequence[Step], cells: Sequence[Cell], rest: float) -> None:
+    def __init__(self, steps: Sequence[Step], cells: Sequence[Group], rest: float) -> None:
         self._steps = steps
         self._full = np.asarray([len(cell.classes) for cell in cells], np.float64)
         self._rest = rest
@@ -79,7 +79,7 @@ class Stairs:
 
 
 def measured_stairs(
-    coupling: Coupling, cells: Sequence[Cell], facts: Facts, table: LatencyTable, block: int
+    coupling: Coupling, cells: Sequence[Group], facts: Facts, table: LatencyTable, block: int
 ) -> Stairs:
     """Look up or measure the staircases of the layers that cells make narrower."""
     numbers = cell_numbers(coupling, cells)
@@ -100,7 +100,7 @@ def measured_stairs(
             steps.append((shape, touched, shares))
         else:
             fixed.append(shape)
-    stairs = staircases(table, [shape for shape, _, _ in steps], block=block)
+    stairs = latency_surfaces(table, [shape for shape, _, _ in steps], block=block)
     made_of = [
         Step(one, np.asarray([shape.inputs, shape.outputs], np.float64), touched, shares)
         for one, (shape, touched, shares) in zip(stairs, steps, strict=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphopt import ir
 
-from ..coupling.builder import Slot
+from ..coupling.builder import ParameterAxis
 from ..coupling.coupling import Coupling
 
 Keep = np.ndarray  # (ids,) bool: which classes stay
@@ -33,7 +33,7 @@ class Predictor:
 
     def __init__(self, model: ir.Model, coupling: Coupling) -> None:
         self._coupling = coupling
-        self._slots: dict[tuple[ir.Node, int], list[Slot]] = defaultdict(list)
+        self._slots: dict[tuple[ir.Node, int], list[ParameterAxis]] = defaultdict(list)
         for slot in coupling.slots:
             self._slots[slot.node, slot.index].append(slot)
         self._untouched = self._constants(model)

@@ -12,7 +12,7 @@ import numpy as np
 from graphopt import ir
 
 from ..coupling.coupling import Coupling
-from ..coupling.parameter_axes import Slot
+from ..coupling.parameter_axes import ParameterAxis
 from ..importance.data_free import Corrected, correct_biases
 from ..importance.moment_propagation import Notes
 from ..repair.layerwise import Repaired, repair
@@ -125,7 +125,7 @@ def _with_new_biases(coupling: Coupling) -> Coupling:
     """Let biases that layers were given by the fit follow their output channels."""
     known = {(slot.node, slot.index) for slot in coupling.slots}
     new = [
-        Slot(layer.node, 2, 0, layer.ids, "shift")
+        ParameterAxis(layer.node, 2, 0, layer.ids, "shift")
         for layer in coupling.layers
         if layer.ids is not None
         and (layer.node, 2) not in known

@@ -8,7 +8,7 @@ import numpy as np
 
 from graphopt import ir
 
-from ..coupling.builder import Slot
+from ..coupling.builder import ParameterAxis
 from ..coupling.coupling import Coupling
 from ..selection.predict import Keep
 from .channel_counts import Rewriter
@@ -26,7 +26,7 @@ def remove_channels(model: ir.Model, coupling: Coupling, keep: Keep) -> None:
 
 
 def _slice_constants(coupling: Coupling, keep: Keep, rewriter: Rewriter) -> None:
-    together: dict[tuple[ir.Node, int], list[Slot]] = defaultdict(list)
+    together: dict[tuple[ir.Node, int], list[ParameterAxis]] = defaultdict(list)
     for slot in coupling.slots:
         together[slot.node, slot.index].append(slot)
     copies: dict[tuple[object, ...], ir.Tensor] = {}  # so that equal slices of a shared tensor stay shared
@@ -43,7 +43,7 @@ def _slice_constants(coupling: Coupling, keep: Keep, rewriter: Rewriter) -> None
         rewriter.read_instead(node, index, copies[key])
 
 
-def _add_sliced(node: ir.Node, tensor: ir.Tensor, cuts: list[tuple[Slot, np.ndarray]]) -> ir.Tensor:
+def _add_sliced(node: ir.Node, tensor: ir.Tensor, cuts: list[tuple[ParameterAxis, np.ndarray]]) -> ir.Tensor:
     values = tensor.constant
     assert values is not None and node.graph is not None
     for slot, kept in cuts:

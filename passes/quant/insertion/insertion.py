@@ -15,10 +15,10 @@ from ..items import (
     GateItem,
     Item,
     PadItem,
+    PerChannelReadItem,
     RescaleItem,
     ScalarItem,
     TensorItem,
-    WallItem,
     WeightItem,
     nodes_by_id,
 )
@@ -51,7 +51,7 @@ def insert(graph: Graph, items: Iterable[Item]) -> None:
             pairs.scalar(nodes[item.node])
         elif isinstance(item, GateItem):
             pairs.gate(nodes[item.node])
-        elif isinstance(item, WallItem):
+        elif isinstance(item, PerChannelReadItem):
             pairs.wall(nodes[item.node], item.channels)
     graph.remove_unused_initializers()
     graph.sort()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt import ir
-from graphopt.calibration import Frontier, Gram, cuts
+from graphopt.calibration import ActivationCheckpoint, Gram, cuts
 from graphopt.solve import damping, fit, has_affordable_gram, squared_error
 
 from ..verify.sessions import open_stored
@@ -91,8 +91,8 @@ def tune(
     """
     samples = samples.take(SAMPLES)
     fitting = len(samples) - held_out(len(samples))
-    old = Frontier(original, samples, ctx.session)
-    new = Frontier(model, samples, partial(open_stored, ctx=ctx))
+    old = ActivationCheckpoint(original, samples, ctx.session)
+    new = ActivationCheckpoint(model, samples, partial(open_stored, ctx=ctx))
     model.sort()
     there = cuts(original.graph, [layer.exact for layer in layers])
     here = cuts(model.graph, [layer.node for layer in layers])
@@ -241,7 +241,14 @@ def _matching_bias(sums: Gram, weights: Array) -> Array:
     return wanted - np.einsum("gn,gno->go", mean, weights)
 
 
-def _look(layer: StoredLayer, old: Frontier, new: Frontier, fitting: int, positions: int, seed: int) -> _Seen:
+def _look(
+    layer: StoredLayer,
+    old: ActivationCheckpoint,
+    new: ActivationCheckpoint,
+    fitting: int,
+    positions: int,
+    seed: int,
+) -> _Seen:
     seen = _Seen(layer, positions, seed)
     source, target = layer.node.inputs[0].name, layer.exact.output.name
     for number, (here, there) in enumerate(zip(new.stream([source]), old.stream([target]), strict=True)):

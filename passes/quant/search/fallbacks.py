@@ -7,36 +7,36 @@ from dataclasses import dataclass, replace
 
 from ..calibration.ranges import Calibrator
 from ..items import TuneItem
-from ..plan_builder import Drafter
+from ..plan_builder import PlanBuilder
 from ..scheme import WIDE, Scheme
 
 METHODS = ("mean", "mse")  # calibrators that may lose less than the one asked for
 
 
 @dataclass(frozen=True)
-class Rung:
+class Fallback:
     """One way: ``drafter`` makes its drafts, ``tuning`` is done to their integers.
 
     ``drafter`` raises ModelError when the model cannot be stored this way.
     """
 
     name: str
-    drafter: Callable[[], Drafter]
+    drafter: Callable[[], PlanBuilder]
     tuning: tuple[TuneItem, ...]
 
 
 def climb(
-    make: Callable[[Calibrator, Scheme], Drafter],
+    make: Callable[[Calibrator, Scheme], PlanBuilder],
     calibrator: Calibrator,
     scheme: Scheme,
     tuning: Sequence[TuneItem],
     refit: bool,
-) -> Iterator[Rung]:
+) -> Iterator[Fallback]:
     """What is asked for, other calibrators, careful rounding, and activations in 16 bits where allowed."""
     asked, careful = tuple(tuning), (TuneItem(rounding=True, bias=True, refit=refit),)
 
-    def rung(name: str, how: Calibrator, on: Scheme, tuned: tuple[TuneItem, ...]) -> Rung:
-        return Rung(name, lambda: make(how, on), tuned)
+    def rung(name: str, how: Calibrator, on: Scheme, tuned: tuple[TuneItem, ...]) -> Fallback:
+        return Fallback(name, lambda: make(how, on), tuned)
 
     yield rung("all in 8 bits", calibrator, scheme, asked)
     for method in METHODS:

@@ -20,7 +20,7 @@ from .output_sqnr import Deviation
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
-    from ..plan_builder import Drafter
+    from ..plan_builder import PlanBuilder
 
 MOST = 3  # time: searches for a layer to leave float
 GAIN = 1.5  # dB that each has to bring: nearly a third of the noise
@@ -43,7 +43,7 @@ class Spared:
         return f"{who} {self.gain:.1f} dB of the outputs' accuracy (spare=false stores it)"
 
 
-def spare(drafter: Drafter, ctx: Context) -> dict[str, str]:
+def keep_noisy_float(drafter: PlanBuilder, ctx: Context) -> dict[str, str]:
     """Ids of the layers to leave float, with the reasons."""
     deviation = Deviation(drafter.plain(), ctx.calibration.take(JUDGES), ctx)
     floats: dict[str, str] = {}
@@ -57,7 +57,7 @@ def spare(drafter: Drafter, ctx: Context) -> dict[str, str]:
     return floats
 
 
-def _noisiest(drafter: Drafter, floats: dict[str, str], deviation: Deviation) -> Spared | None:
+def _noisiest(drafter: PlanBuilder, floats: dict[str, str], deviation: Deviation) -> Spared | None:
     """The layer that makes most of the noise, with its readers if it takes them to get rid of it."""
 
     def noise(others: Sequence[str]) -> float:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from graphopt import ir
 from graphopt.errors import ModelError
-from graphopt.pipeline.search.degradation import Harm
+from graphopt.pipeline.search.degradation import Degradation
 
 from ..channels.absorption import absorb, by_ranges
 from ..channels.chains import known_shapes
 from ..channels.equalisation import MODES, by_activations, by_weights, equalise
 from ..insertion.insertion import insert
 from ..items import AbsorbItem, EqualiseItem, TuneItem, node_id
-from ..plan_builder import Draft, Drafter
+from ..plan_builder import Draft, PlanBuilder
 from ..plots import show_tries
 from ..rounding.refining import refine
 from ..verify.sessions import open_stored
-from .fallbacks import Rung
+from .fallbacks import Fallback
 from .output_sqnr import Deviation
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ READMITTED = 8  # time: excluded layers at most that are tried in 8 bits again
 
 
 def choose_equalisation(
-    model: ir.Model, modes: Sequence[str], drafter: Callable[[Samples], Drafter], ctx: Context
+    model: ir.Model, modes: Sequence[str], drafter: Callable[[Samples], PlanBuilder], ctx: Context
 ) -> list[EqualiseItem]:
     """The factors that bring the quantized outputs closest, none when that is best; ``model`` gets them.
 
@@ -67,7 +67,7 @@ def choose_equalisation(
 
 
 def choose_absorption(
-    model: ir.Model, drafter: Callable[[Samples], Drafter], ctx: Context
+    model: ir.Model, drafter: Callable[[Samples], PlanBuilder], ctx: Context
 ) -> list[AbsorbItem]:
     """What channels leave to biases, nothing when that brings the outputs no closer; ``model`` gets it.
 
@@ -94,7 +94,7 @@ def choose_absorption(
 class _Trial:
     """Judges a model whose channels are being changed, against what it was."""
 
-    def __init__(self, model: ir.Model, drafter: Callable[[Samples], Drafter], ctx: Context) -> None:
+    def __init__(self, model: ir.Model, drafter: Callable[[Samples], PlanBuilder], ctx: Context) -> None:
         self._known, judging = _parted(ctx.calibration)
         self._model, self._drafter = model, drafter
         self._deviation = Deviation(model.copy(), judging, ctx)
@@ -130,7 +130,7 @@ class Found:
     needed.  ``harm`` in points is what ``harm_of`` another set of float layers would measure.
     """
 
-    drafter: Drafter
+    drafter: PlanBuilder
     draft: Draft
     tuning: tuple[TuneItem, ...]
     floats: Mapping[str, str]
@@ -153,7 +153,7 @@ class Budget:
     def __init__(
         self,
         plain: ir.Model,
-        rungs: Iterable[Rung],
+        rungs: Iterable[Fallback],
         limit: float,
         ctx: Context,
         floats: Mapping[str, str] | None = None,
@@ -163,7 +163,7 @@ class Budget:
         self._floats = dict(floats or {})
         self._ctx = ctx
         self._plain = plain
-        self._harm = Harm(plain, ctx, partial(open_stored, ctx=ctx))
+        self._harm = Degradation(plain, ctx, partial(open_stored, ctx=ctx))
         self._tried: list[tuple[str, float]] = []
         self._take(self._rungs[0])
 
@@ -187,7 +187,7 @@ class Budget:
         floats = self._exclusion(steps)
         return self._found(floats, self._try(floats), steps)
 
-    def _take(self, rung: Rung) -> None:
+    def _take(self, rung: Fallback) -> None:
         self._drafter, self._tuning = rung.drafter(), rung.tuning
 
     def _found(self, floats: Mapping[str, str], harm: float, steps: Sequence[str]) -> Found:

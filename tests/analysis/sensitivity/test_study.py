@@ -24,8 +24,8 @@ from graphopt.errors import DataError, PassError, UsageError
 from graphopt.passes.quant import Quant
 from graphopt.pipeline import Plan, PlannedPass, Trial
 from graphopt.pipeline.contract.context import Settings
-from graphopt.pipeline.spec.arrange import Stage
-from graphopt.pipeline.spec.spec import Step
+from graphopt.pipeline.spec.arrange import PipelineEntry
+from graphopt.pipeline.spec.spec import PassSpec
 from graphopt.record.sensitivity import COLUMNS, Point, Sensitivity
 from tests.conftest import build_classifier
 
@@ -73,7 +73,9 @@ def shrink(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Make ``shrink`` a pass, and keep results out of the user's own folder."""
     real = module._stages
     monkeypatch.setattr(
-        module, "_stages", lambda step: (Stage(Shrink(), Step("shrink")),) if step == "shrink" else real(step)
+        module,
+        "_stages",
+        lambda step: (PipelineEntry(Shrink(), PassSpec("shrink")),) if step == "shrink" else real(step),
     )
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from graphopt import cost
-from graphopt.cost import LatencyTable, LayerShape, staircases
+from graphopt.cost import LatencyTable, LayerShape, latency_surfaces
 from graphopt.cost.latency import timing
 from graphopt.cost.latency.surface import monotone, steps
-from graphopt.cost.latency.table import YARDSTICK
+from graphopt.cost.latency.table import REFERENCE_LAYER
 from graphopt.errors import OutputError
 from graphopt.runtime import Machine
 
@@ -35,7 +35,7 @@ class Timer:
 
     @property
     def measured(self) -> list[LayerShape]:
-        return [layer for sitting in self.asked for layer in sitting if layer != YARDSTICK]
+        return [layer for sitting in self.asked for layer in sitting if layer != REFERENCE_LAYER]
 
 
 def formula(layer: LayerShape) -> float:
@@ -68,7 +68,7 @@ def test_the_yardstick_makes_busy_days_comparable(tmp_path: Path) -> None:
     table(path, Timer()).milliseconds([conv(16, 16)])
     busy = Timer(slowness=3.0)
     np.testing.assert_allclose(table(path, busy).milliseconds([conv(16, 64)]), [0.14])
-    assert busy.asked == [[YARDSTICK, conv(16, 64)]]
+    assert busy.asked == [[REFERENCE_LAYER, conv(16, 64)]]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 def test_a_staircase_tells_every_width() -> None:
     timer, layer = Timer(), conv(160, 96)
-    [stairs] = staircases(table(None, timer), [layer])
+    [stairs] = latency_surfaces(table(None, timer), [layer])
     rng = np.random.default_rng(0)
     inputs, outputs = 4 * rng.integers(1, 41, 500), 4 * rng.integers(1, 25, 500)
     exact = [formula(layer.with_widths(int(i), int(o))) for i, o in zip(inputs, outputs, strict=True)]
@@ -133,22 +133,22 @@ def test_a_staircase_tells_every_width() -> None:
 
 def test_layers_that_share_a_shape_are_measured_together_once() -> None:
     timer, layers = Timer(), [conv(64, 64), conv(64, 64), conv(64, 32)]
-    stairs = staircases(table(None, timer), layers)
+    stairs = latency_surfaces(table(None, timer), layers)
     assert len(timer.asked) == 1
     assert len(timer.measured) == len(set(timer.measured))
     assert [s.layer for s in stairs] == layers
 
 
 def test_off_the_blocks_costs_what_was_measured_there() -> None:
-    [careless] = staircases(table(None, Timer()), [conv(64, 64)])
-    [stairs] = staircases(table(None, Timer()), [conv(64, 64)], unaligned=True)
+    [careless] = latency_surfaces(table(None, Timer()), [conv(64, 64)])
+    [stairs] = latency_surfaces(table(None, Timer()), [conv(64, 64)], unaligned=True)
     assert stairs(63, 64) == pytest.approx(2 * stairs(64, 64)) == pytest.approx(2 * careless(63, 64))
     assert stairs(60, 64) == stairs(64, 64)
 
 
 def test_depthwise_has_one_axis() -> None:
     timer, layer = Timer(), conv(96, 96, group=96)
-    [stairs] = staircases(table(None, timer), [layer])
+    [stairs] = latency_surfaces(table(None, timer), [layer])
     assert len(timer.measured) == 5
     widths = np.arange(4, 97, 4)
     exact = [formula(layer.with_widths(int(w))) for w in widths]
@@ -158,7 +158,7 @@ def test_depthwise_has_one_axis() -> None:
 
 def test_grouped_convolutions_and_narrow_layers() -> None:
     layers = [conv(96, 96, group=6), conv(3, 24), conv(8, 8), conv(5, 7)]
-    for stairs in staircases(table(None, Timer()), layers, unaligned=True):
+    for stairs in latency_surfaces(table(None, Timer()), layers, unaligned=True):
         full = stairs(stairs.layer.inputs, stairs.layer.outputs)
         assert full == pytest.approx(formula(stairs.layer))
         assert stairs(1, 1) <= full * stairs.unaligned
@@ -201,7 +201,7 @@ def test_chunks_are_scaled_to_the_quickest_yardstick(monkeypatch: pytest.MonkeyP
             return [self.slowness * formula(layer) for layer in self.layers]
 
     monkeypatch.setattr(timing, "_Sitting", Sitting)
-    layers = [YARDSTICK, *(conv(16, 16 * (1 + n)) for n in range(2 * timing.SESSIONS))]
+    layers = [REFERENCE_LAYER, *(conv(16, 16 * (1 + n)) for n in range(2 * timing.SESSIONS))]
     times = timing.time_layers(layers, 1, seconds=1.0, progress=lambda _, items, __: items)
     assert Sitting.count == 2
     np.testing.assert_allclose(times, [formula(layer) for layer in layers])

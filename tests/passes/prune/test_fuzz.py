@@ -13,7 +13,7 @@ from graphopt.errors import GraphoptError
 from graphopt.passes.prune.coupling.coupling import Coupling, couple
 from graphopt.passes.prune.coupling.facts import Facts, gather_facts
 from graphopt.passes.prune.coupling.groups import find_cells
-from graphopt.passes.prune.coupling.parameter_axes import Slot
+from graphopt.passes.prune.coupling.parameter_axes import ParameterAxis
 from graphopt.passes.prune.selection.predict import Keep
 from graphopt.passes.prune.surgery.cut import remove_channels
 from tests.corpus._net import Net, ints
@@ -190,17 +190,17 @@ def test_a_wrong_column_in_a_random_network_is_noticed(seed: int) -> None:
     assert is_noticed(drawn, spoil)
 
 
-def _rolled(slot: Slot, entries: np.ndarray) -> np.ndarray:
+def _rolled(slot: ParameterAxis, entries: np.ndarray) -> np.ndarray:
     """Shift by one channel within each group."""
     return np.roll(entries.reshape(slot.groups, -1), 1, axis=1).ravel()
 
 
-def _rolls(drawn: Draw, slot: Slot) -> bool:
+def _rolls(drawn: Draw, slot: ParameterAxis) -> bool:
     kept = drawn.coupling.kept(slot.ids, drawn.keep)
     return bool((kept != _rolled(slot, kept)).any())
 
 
-def _matters(drawn: Draw, slot: Slot) -> bool:
+def _matters(drawn: Draw, slot: ParameterAxis) -> bool:
     """Whether doubling the layer's weights is seen in the output."""
     model = copy(drawn.model)
     node = next(node for node in model.graph.nodes if node.name == slot.node.name)

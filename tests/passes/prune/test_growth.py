@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from graphopt import ir
-from graphopt.cost import LayerShape, Staircase
+from graphopt.cost import LatencySurface, LayerShape
 from graphopt.passes.prune.coupling.coupling import Coupling, couple
 from graphopt.passes.prune.coupling.facts import Facts
-from graphopt.passes.prune.coupling.groups import Cell, find_cells
+from graphopt.passes.prune.coupling.groups import Group, find_cells
 from graphopt.passes.prune.coupling.rules.tables import table_of
 from graphopt.passes.prune.importance.obs import readers_by_cell
-from graphopt.passes.prune.selection.cost_model import Usage
+from graphopt.passes.prune.selection.cost_model import CostModel
 from graphopt.passes.prune.selection.latency_model import Stairs, Step
 from tests.corpus._net import Net
 from tests.passes.prune.oracle import load
@@ -63,12 +63,12 @@ def test_coupling() -> None:
     assert growth(work) < LINEAR
 
 
-def coupled(layers: int) -> tuple[Coupling, list[Cell]]:
+def coupled(layers: int) -> tuple[Coupling, list[Group]]:
     coupling = couple(*chain(layers))
     return coupling, find_cells(coupling, 1)
 
 
-def every_cell(of: Usage | Stairs, cells: list[Cell]) -> None:
+def every_cell(of: CostModel | Stairs, cells: list[Group]) -> None:
     """One sweep as the budget is spent: each cell is asked about, then moved."""
     widths = np.asarray([len(cell.classes) for cell in cells], np.int64)
     for number, cell in enumerate(cells):
@@ -79,7 +79,7 @@ def every_cell(of: Usage | Stairs, cells: list[Cell]) -> None:
 def test_usage() -> None:
     def work(layers: int) -> Callable[[], object]:
         coupling, cells = coupled(layers)
-        usage = Usage(coupling, cells, "macs", 1.0)
+        usage = CostModel(coupling, cells, "macs", 1.0)
         return lambda: every_cell(usage, cells)
 
     assert growth(work) < LINEAR
@@ -87,7 +87,7 @@ def test_usage() -> None:
 
 def test_stairs() -> None:
     def work(layers: int) -> Callable[[], object]:
-        cells = [Cell(np.arange(8 * number, 8 * number + 8), (number,), 1) for number in range(layers)]
+        cells = [Group(np.arange(8 * number, 8 * number + 8), (number,), 1) for number in range(layers)]
         stairs = Stairs([step(number) for number in range(layers - 1)], cells, 0.0)
         return lambda: every_cell(stairs, cells)
 
@@ -109,7 +109,7 @@ def step(number: int) -> Step:
     steps = np.asarray([1, 8])
     times = np.asarray([[1.0, 2.0], [2.0, 4.0]])
     return Step(
-        Staircase(layer_shape(), 1, steps, steps, times),
+        LatencySurface(layer_shape(), 1, steps, steps, times),
         np.asarray([8.0, 8.0]),
         np.asarray([number, number + 1]),
         np.asarray([[8.0, 0.0], [0.0, 8.0]]),
@@ -117,7 +117,7 @@ def step(number: int) -> Step:
 
 
 def test_moving_one_cell_after_another_gives_what_counting_anew_gives() -> None:
-    cells = [Cell(np.arange(8 * number, 8 * number + 8), (number,), 1) for number in range(12)]
+    cells = [Group(np.arange(8 * number, 8 * number + 8), (number,), 1) for number in range(12)]
     steps = [step(number) for number in range(11)]
     stairs, rng = Stairs(steps, cells, 3.0), np.random.default_rng(0)
     for _ in range(20):

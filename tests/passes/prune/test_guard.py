@@ -11,7 +11,7 @@ from graphopt import ir
 from graphopt.errors import GraphoptError
 from graphopt.passes.prune import Prune
 from graphopt.passes.prune.coupling import operators, step
-from graphopt.passes.prune.coupling.builder import DATA, Settled, Travel, Walk
+from graphopt.passes.prune.coupling.builder import DATA, CouplingBuilder, Settled, Travel
 from graphopt.passes.prune.coupling.facts import gather_facts
 from graphopt.passes.prune.coupling.step import Operator
 from graphopt.runtime import Session
@@ -47,7 +47,7 @@ def holds(model: ir.Model) -> bool:
         return False
 
 
-def forgets_an_operand(walk: Walk, node: ir.Node) -> Settled:
+def forgets_an_operand(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Carries the first operand on and says nothing of the second."""
     found = walk.channels(node.input(0))
     if found is not None:
@@ -55,12 +55,12 @@ def forgets_an_operand(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def names_an_operand_and_does_nothing(walk: Walk, node: ir.Node) -> Settled:
+def names_an_operand_and_does_nothing(walk: CouplingBuilder, node: ir.Node) -> Settled:
     forgets_an_operand(walk, node)
     return 0, 1
 
 
-def forgets_half_of_the_channels(walk: Walk, node: ir.Node) -> Settled:
+def forgets_half_of_the_channels(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Pins the first half of the second operand only."""
     forgets_an_operand(walk, node)
     found = walk.channels(node.input(1))
@@ -69,11 +69,11 @@ def forgets_half_of_the_channels(walk: Walk, node: ir.Node) -> Settled:
     return 0, 1
 
 
-def forgets_the_output(walk: Walk, node: ir.Node) -> Settled:
+def forgets_the_output(walk: CouplingBuilder, node: ir.Node) -> Settled:
     return 0, 1
 
 
-PLANTED: list[Callable[[Walk, ir.Node], Settled]] = [
+PLANTED: list[Callable[[CouplingBuilder, ir.Node], Settled]] = [
     *(forgets_an_operand, names_an_operand_and_does_nothing, forgets_half_of_the_channels),
     *(forgets_the_output, lambda walk, node: ()),
 ]
@@ -81,7 +81,7 @@ PLANTED: list[Callable[[Walk, ir.Node], Settled]] = [
 
 @pytest.mark.parametrize("rule", PLANTED)
 def test_what_a_rule_forgets_is_pinned(
-    rule: Callable[[Walk, ir.Node], Settled], monkeypatch: pytest.MonkeyPatch
+    rule: Callable[[CouplingBuilder, ir.Node], Settled], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(operators.OPERATORS, "Mul", Operator(rule, Travel.KEEPS, inputs=2))
     pruned = prune(two_branches(), HALF)
@@ -260,7 +260,7 @@ def false_declarations() -> list[str]:
 
 def travel_of(model: ir.Model, op: str, operator: Operator) -> Travel:
     """The declaration for this very node, channels on axis 1 of its data."""
-    walk = Walk(model.graph, gather_facts(model, context(model)))
+    walk = CouplingBuilder(model.graph, gather_facts(model, context(model)))
     walk.carry(model.graph.inputs[0], 1, walk.ledger.fresh(4))
     node = next(node for node in model.graph.nodes if node.op == op)
     return operator.travel if isinstance(operator.travel, Travel) else operator.travel(walk, node)

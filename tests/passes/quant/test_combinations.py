@@ -13,7 +13,7 @@ from graphopt.errors import UsageError
 from graphopt.passes.quant import Quant, static
 from graphopt.pipeline import Context
 from graphopt.pipeline.run.inputs import Inputs
-from graphopt.pipeline.search.degradation import Harm
+from graphopt.pipeline.search.degradation import Degradation
 from tests.passes.quant.rounding.test_tuning import network
 from tests.passes.quant.search.test_noise_bisection import chain
 from tests.passes.quant.small import PLAIN, quantized
@@ -100,7 +100,7 @@ def test_what_the_clock_leaves_float_keeps_the_budget(monkeypatch: pytest.Monkey
     monkeypatch.setattr(model_choice, "slow_nodes", lambda placement, *others: placement.layers[:1])
     monkeypatch.setattr(model_choice, "growth", lambda before, after: "")
     tried = iter([0.0, 5.0, 0.0])
-    monkeypatch.setattr(Harm, "of", lambda self, model: next(tried, 5.0))
+    monkeypatch.setattr(Degradation, "of", lambda self, model: next(tried, 5.0))
     items, ctx = planned(network(), max_drop=1.0, measure=True)
     assert len([item for item in items if "weight" in item]) == 5
     assert not any("slower for it" in skip.reason for skip in ctx.skips)

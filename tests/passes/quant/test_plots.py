@@ -9,7 +9,7 @@ from graphopt import calibration
 from graphopt.passes.quant.calibration.parameters import Parameters, activation_parameters
 from graphopt.passes.quant.plots import MOST, storing_noise
 from graphopt.pipeline import Context
-from graphopt.pipeline.search.degradation import Harm
+from graphopt.pipeline.search.degradation import Degradation
 from graphopt.record.plots import Figure
 from tests.passes.quant.rounding.test_tuning import climbed, network, run
 from tests.passes.quant.small import PLAIN, quantized
@@ -65,7 +65,7 @@ def test_what_does_not_vary_has_no_noise() -> None:
 
 
 def test_what_a_budget_tried_is_shown_beside_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Harm, "of", lambda self, model: 1.0)
+    monkeypatch.setattr(Degradation, "of", lambda self, model: 1.0)
     steps, ctx = climbed("ort-cpu")
     (figure,) = of(ctx, "bars", "max_drop")
     assert [name.split(":")[0] for name in figure.data["names"]] == steps

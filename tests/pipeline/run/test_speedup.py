@@ -6,12 +6,12 @@ import pytest
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.results.result_measurer import Assessment, missed_goals
-from graphopt.pipeline.spec.recipe import Turn, turns_of
+from graphopt.pipeline.spec.recipe import ScheduledPass, turns_of
 from graphopt.pipeline.spec.request import Request
 from graphopt.record.record import Measures
 
 
-def turns() -> tuple[Turn, ...]:
+def turns() -> tuple[ScheduledPass, ...]:
     return turns_of("clean")
 
 

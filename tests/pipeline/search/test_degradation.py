@@ -10,8 +10,8 @@ import pytest
 from graphopt import data, ir
 from graphopt.pipeline import Context
 from graphopt.pipeline.run.inputs import Inputs
-from graphopt.pipeline.search.degradation import Harm, Variation, last_harmless
-from graphopt.pipeline.search.search_trace import Tried
+from graphopt.pipeline.search.degradation import Degradation, Variation, bisect_within_budget
+from graphopt.pipeline.search.search_trace import SearchTrace
 from tests.corpus._net import Net
 
 
@@ -32,7 +32,7 @@ def test_a_classifier_that_always_answers_the_same_hides_no_harm(fakes: SimpleNa
     bias.raw_data = np.array([99, 0, 0, 0, 0, 0, 0], np.float32).tobytes()
     model = ir.from_bytes(proto.SerializeToString())
     samples = data.synthetic(model.signature.inputs, {}, 32, 0)
-    harm = Harm(model, Context(Inputs(model, calibration=samples)))
+    harm = Degradation(model, Context(Inputs(model, calibration=samples)))
     assert "noise" in harm.measure
     broken = ir.from_bytes(proto.SerializeToString())
     gemm = next(iter(broken.graph.find("Gemm")))
@@ -65,11 +65,11 @@ class Curve:
 @pytest.mark.parametrize("end", [0.3, 1.1, 4.0, 60.0])
 def test_a_search_ends_at_the_limit_or_where_asked_close_to_it(power: float, end: float) -> None:
     curve = Curve([end * (step / 63) ** power for step in range(64)])
-    last = last_harmless(curve, curve.compress, curve, 1.0, 64)  # type: ignore[arg-type]
+    last = bisect_within_budget(curve, curve.compress, curve, 1.0, 64)  # type: ignore[arg-type]
     assert last == max(step for step in range(64) if curve.values[step] <= 1.0)
     assert curve.trials <= 6
     curve.trials = 0
-    found = last_harmless(curve, curve.compress, curve, 1.0, 64, 0.8)  # type: ignore[arg-type]
+    found = bisect_within_budget(curve, curve.compress, curve, 1.0, 64, 0.8)  # type: ignore[arg-type]
     assert curve.values[found] <= 1.0
     assert found == 63 or curve.values[found] >= 0.8 or curve.values[found + 1] > 1.0
     assert curve.trials <= 7
@@ -78,14 +78,14 @@ def test_a_search_ends_at_the_limit_or_where_asked_close_to_it(power: float, end
 
 def test_without_allowance_only_what_costs_nothing_goes() -> None:
     curve = Curve([0.0] * 20 + [0.5] * 44)
-    found = last_harmless(curve, curve.compress, curve, 0.0, 64)  # type: ignore[arg-type]
+    found = bisect_within_budget(curve, curve.compress, curve, 0.0, 64)  # type: ignore[arg-type]
     assert found == 19
 
 
 def test_what_was_tried_becomes_a_plot(fakes: SimpleNamespace) -> None:
     curve = Curve([step / 10 for step in range(64)])
-    tried: Tried[int] = Tried(lambda step: 1.0 - step / 64)
-    last = last_harmless(curve, curve.compress, curve, 1.0, 64, note=tried.note)  # type: ignore[arg-type]
+    tried: SearchTrace[int] = SearchTrace(lambda step: 1.0 - step / 64)
+    last = bisect_within_budget(curve, curve.compress, curve, 1.0, 64, note=tried.note)  # type: ignore[arg-type]
     ctx = Context(Inputs(ir.from_bytes(fakes.build().SerializeToString())))
     tried.leave(ctx, last, SimpleNamespace(kind="loss"), 1.0)  # type: ignore[arg-type]
     (figure,) = ctx.figures
@@ -99,7 +99,7 @@ def test_what_was_tried_becomes_a_plot(fakes: SimpleNamespace) -> None:
 
 def test_each_way_of_trying_has_a_line_of_its_own(fakes: SimpleNamespace) -> None:
     ctx = Context(Inputs(ir.from_bytes(fakes.build().SerializeToString())))
-    tried: Tried[float] = Tried(lambda left: left)
+    tried: SearchTrace[float] = SearchTrace(lambda left: left)
     tried.leave(ctx, 1.0, SimpleNamespace(kind="loss"), 1.0)  # type: ignore[arg-type]
     assert not ctx.figures, "nothing was tried"
     for step, harm, way in ((0.5, 3.0, "quick"), (0.7, 1.0, "quick"), (0.5, 0.5, "fitted")):
@@ -114,7 +114,7 @@ def test_each_way_of_trying_has_a_line_of_its_own(fakes: SimpleNamespace) -> Non
 
 def test_harm_that_is_no_number_is_no_step_to_take() -> None:
     curve = Curve([0.0, 0.1, float("nan"), float("nan"), float("nan")])
-    assert last_harmless(curve, curve.compress, curve, 1.0, 5) == 1  # type: ignore[arg-type]
+    assert bisect_within_budget(curve, curve.compress, curve, 1.0, 5) == 1  # type: ignore[arg-type]
 
 
 def segmentation(factor: float) -> ir.Model:
@@ -128,7 +128,7 @@ def segmentation(factor: float) -> ir.Model:
 def test_answers_that_are_integers_are_judged_by_the_scores_before() -> None:
     model = segmentation(1.0)
     samples = data.synthetic(model.signature.inputs, {}, 8, 0)
-    harm = Harm(model, Context(Inputs(model, calibration=samples)))
+    harm = Degradation(model, Context(Inputs(model, calibration=samples)))
     assert harm.of(segmentation(1.0)) == 0.0
     assert 0.0 < harm.of(segmentation(1.1)) < 10.0
     assert harm.of(segmentation(float("nan"))) == float("inf")
@@ -144,7 +144,7 @@ def test_scores_may_have_trailing_dimensions_of_one(ones: tuple[int, ...]) -> No
 
     model = scores(1.0)
     samples = data.synthetic(model.signature.inputs, {}, 8, 0)
-    harm = Harm(model, Context(Inputs(model, calibration=samples)))
+    harm = Degradation(model, Context(Inputs(model, calibration=samples)))
     assert harm.of(scores(1.0)) == 0.0
     assert harm.of(scores(-1.0)) > 50.0
     assert harm.of(scores(float("nan"))) == float("inf")

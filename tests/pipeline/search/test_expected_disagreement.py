@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphopt.pipeline.search.expected_disagreement import Flips
+from graphopt.pipeline.search.expected_disagreement import ExpectedDisagreement
 
 
 def scores(count: int, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -17,8 +17,8 @@ def scores(count: int, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray,
     return old, old + noise * rng.normal(size=old.shape), labels
 
 
-def flips(*given: np.ndarray) -> Flips:
-    found = Flips()
+def flips(*given: np.ndarray) -> ExpectedDisagreement:
+    found = ExpectedDisagreement()
     found.update(*given)
     return found
 

@@ -10,9 +10,9 @@ import pytest
 from graphopt.errors import UsageError
 from graphopt.pipeline import Context, Pass
 from graphopt.pipeline.spec.arrange import arrange, as_step
-from graphopt.pipeline.spec.recipe import Turn, turns_of
+from graphopt.pipeline.spec.recipe import ScheduledPass, turns_of
 from graphopt.pipeline.spec.registry import Registry
-from graphopt.pipeline.spec.spec import Step, parse
+from graphopt.pipeline.spec.spec import PassSpec, parse
 
 
 def arranged(text: str, registry: Registry, **options: Any) -> list[tuple[str, bool]]:
@@ -35,7 +35,7 @@ def test_as_written_adds_nothing(registry: Any) -> None:
 
 
 def test_a_loop_spreads_its_goal_over_its_steps(registry: Any) -> None:
-    turns = [Turn(Step("scale", (("factor", "0.25"),)), index, 2) for index in range(2)]
+    turns = [ScheduledPass(PassSpec("scale", (("factor", "0.25"),)), index, 2) for index in range(2)]
     assert [s.step.factor for s in arrange(turns, registry, as_written=True)] == [0.5, 0.25]
 
 

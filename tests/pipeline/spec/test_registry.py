@@ -8,7 +8,7 @@ import pytest
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.spec.registry import Broken, Registry
-from graphopt.pipeline.spec.spec import Step, parse
+from graphopt.pipeline.spec.spec import PassSpec, parse
 
 
 def never() -> None:
@@ -28,9 +28,9 @@ def test_a_step_becomes_a_frozen_pass(registry: Any) -> None:
 
 def test_the_nearest_known_names_are_given(registry: Any) -> None:
     with pytest.raises(UsageError, match="did you mean 'scale'"):
-        registry.make(Step("scalle"))
+        registry.make(PassSpec("scalle"))
     with pytest.raises(UsageError, match="did you mean 'factor'"):
-        registry.make(Step("scale", (("facter", "1"),)))
+        registry.make(PassSpec("scale", (("facter", "1"),)))
 
 
 def test_a_missing_package_is_named(fakes: Any) -> None:
@@ -42,7 +42,7 @@ def test_a_missing_package_is_named(fakes: Any) -> None:
     assert isinstance(found, Broken)
     assert found.hint == "pip install no_such_package"
     with pytest.raises(UsageError, match=r"broken cannot be loaded: No module named 'no_such_package'"):
-        registry.make(Step("broken"))
+        registry.make(PassSpec("broken"))
 
 
 def test_any_failure_of_a_plugin_is_told(fakes: Any) -> None:

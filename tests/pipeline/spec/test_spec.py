@@ -7,19 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphopt.errors import UsageError
-from graphopt.pipeline.spec.spec import Spec, Step, parse
+from graphopt.pipeline.spec.spec import PassSpec, Spec, parse
 
 names = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
 keys = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 texts = st.text(min_size=0, max_size=8)
 values = texts | st.lists(texts, min_size=2, max_size=4).map(tuple)
 steps = st.builds(
-    lambda name, options: Step(name, tuple(options.items())), names, st.dictionaries(keys, values, max_size=3)
+    lambda name, options: PassSpec(name, tuple(options.items())),
+    names,
+    st.dictionaries(keys, values, max_size=3),
 )
 
 
 @given(st.lists(steps, min_size=1, max_size=4))
-def test_what_is_printed_reads_back(written: list[Step]) -> None:
+def test_what_is_printed_reads_back(written: list[PassSpec]) -> None:
     spec = Spec(tuple(written))
     assert parse(str(spec)) == spec
     assert str(parse(str(spec))) == str(spec)

@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 from graphopt import data, ir, targets
 from graphopt.passes.quant import Quant
 from graphopt.passes.quant.items import node_id
-from graphopt.passes.quant.plan_builder import Drafter
+from graphopt.passes.quant.plan_builder import PlanBuilder
 from graphopt.passes.quant.search.noise_bisection import readers_of
 from graphopt.passes.quant.search.output_sqnr import Deviation
 from graphopt.passes.quant.static import StaticPlanner
@@ -73,7 +73,7 @@ def measured(count: int) -> list[float]:
     return [plan, trial, seconds(lambda: list(readers_of(first, layers)))]
 
 
-def _drafter(model: ir.Model, ctx: Context) -> Drafter:
+def _drafter(model: ir.Model, ctx: Context) -> PlanBuilder:
     options = Quant(**QUICK)
     scheme = options.scheme_of(ctx)
     return StaticPlanner(options, model, scheme, ctx).drafter(options.calibrator_of(scheme))

@@ -6,7 +6,7 @@ import numpy as np
 
 from graphopt import ir
 
-from ..builder import DATA, NONE, Channels, Role, Settled, Travel, Walk, describe
+from ..builder import DATA, NONE, Channels, CouplingBuilder, Role, Settled, Travel, describe
 from .norm import means_over_channels
 
 UNARY_KEEPING_ZERO = [
@@ -89,7 +89,7 @@ REDUCING = [*REDUCING_ZERO_TO_ZERO, "ReduceLogSum", "ReduceLogSumExp"]
 POOLING = ["AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"]
 
 
-def unary(walk: Walk, node: ir.Node) -> Settled:
+def unary(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """An activation: its output carries what its input carries."""
     found = walk.channels(node.input(0))
     if found is None:
@@ -101,7 +101,7 @@ def unary(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def unary_travel(walk: Walk, node: ir.Node) -> Travel:
+def unary_travel(walk: CouplingBuilder, node: ir.Node) -> Travel:
     """Most activations keep zero; some do for some parameters only."""
     if node.op == "Clip":
         return Travel.KEEPS if _clip_keeps_zero(node) else Travel.CONSTANT
@@ -118,7 +118,7 @@ def _trains(node: ir.Node) -> bool:
     return training is not None and (training.constant is None or bool(np.any(training.constant)))
 
 
-def pool(walk: Walk, node: ir.Node) -> Settled:
+def pool(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """A spatial pool: channels lie on axis 1 and stay there."""
     found = walk.channels(node.input(0))
     if found is None:
@@ -131,7 +131,7 @@ def pool(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def sample(walk: Walk, node: ir.Node) -> Settled:
+def sample(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Sampling in space, GridSample and RoiAlign: channels on axis 1 pass, positions carry none."""
     found = walk.channels(node.input(0))
     if found is None:
@@ -146,7 +146,7 @@ def sample(walk: Walk, node: ir.Node) -> Settled:
     return tuple(range(len(node.inputs)))
 
 
-def combine(walk: Walk, node: ir.Node) -> Settled:
+def combine(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Add, Mul and their like with broadcasting: operands that have the channel axis are coupled."""
     shape = walk.shape(node.output)
     found = [walk.channels(tensor) for tensor in node.inputs]
@@ -166,7 +166,7 @@ def combine(walk: Walk, node: ir.Node) -> Settled:
     return tuple(range(len(node.inputs)))
 
 
-def _lead(walk: Walk, node: ir.Node, shape: tuple[int, ...]) -> Channels | None:
+def _lead(walk: CouplingBuilder, node: ir.Node, shape: tuple[int, ...]) -> Channels | None:
     """The first operand that carries channels along a whole axis of the result, aligned to it."""
     for tensor in node.inputs:
         found = walk.channels(tensor)
@@ -178,7 +178,7 @@ def _lead(walk: Walk, node: ir.Node, shape: tuple[int, ...]) -> Channels | None:
     return None
 
 
-def _couple(walk: Walk, node: ir.Node, index: int, lead: Channels, rank: int) -> None:
+def _couple(walk: CouplingBuilder, node: ir.Node, index: int, lead: Channels, rank: int) -> None:
     """Tie one operand to the leading one, or let its constant follow, or pin both."""
     tensor = node.inputs[index]
     shape, found, constant = walk.shape(tensor) or (), walk.channels(tensor), tensor.constant
@@ -215,7 +215,7 @@ def _clip_keeps_zero(node: ir.Node) -> bool:
     return (low is None or low <= 0) and (high is None or high >= 0)
 
 
-def reduce(walk: Walk, node: ir.Node) -> Settled:
+def reduce(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """ReduceMean, ArgMax and their like over axes that carry no channels."""
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
@@ -235,7 +235,7 @@ def reduce(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def reduce_travel(walk: Walk, node: ir.Node) -> Travel:
+def reduce_travel(walk: CouplingBuilder, node: ir.Node) -> Travel:
     """The largest of zeros is zero, and so is the first place where it stands, but not the last one."""
     last = node.op.startswith("Arg") and node.attr("select_last_index", 0)
     return Travel.KEEPS if node.op in REDUCING_ZERO_TO_ZERO and not last else Travel.CONSTANT

@@ -6,13 +6,23 @@ import numpy as np
 
 from graphopt import ir
 
-from ..builder import DATA, NONE, Channels, Route, Settled, Travel, Walk, axis_of, describe
+from ..builder import (
+    DATA,
+    NONE,
+    ChannelPermutation,
+    Channels,
+    CouplingBuilder,
+    Settled,
+    Travel,
+    axis_of,
+    describe,
+)
 from ..ids import FIXED, Ids
 from .permutation import sizes_are_constant
 from .shape_arithmetic import slice_of
 
 
-def transpose(walk: Walk, node: ir.Node) -> Settled:
+def transpose(walk: CouplingBuilder, node: ir.Node) -> Settled:
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None or shape is None:
         return walk.pin_operands(node, "reorders a tensor of unknown rank")
@@ -21,7 +31,7 @@ def transpose(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def concat(walk: Walk, node: ir.Node) -> Settled:
+def concat(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Along the channels: one list after the other.  Along another axis: all lists are the same channels."""
     shape = walk.shape(node.output)
     found = [walk.channels(tensor) for tensor in node.inputs]
@@ -48,12 +58,12 @@ def concat(walk: Walk, node: ir.Node) -> Settled:
     return every
 
 
-def _ids_or_fixed(walk: Walk, tensor: ir.Tensor, axis: int) -> Ids:
+def _ids_or_fixed(walk: CouplingBuilder, tensor: ir.Tensor, axis: int) -> Ids:
     found = walk.channels(tensor)
     return np.full((walk.shape(tensor) or ())[axis], FIXED, np.int64) if found is None else found.ids
 
 
-def split(walk: Walk, node: ir.Node) -> Settled:
+def split(walk: CouplingBuilder, node: ir.Node) -> Settled:
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
         return NONE
@@ -73,7 +83,7 @@ def split(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def slice_(walk: Walk, node: ir.Node) -> Settled:
+def slice_(walk: CouplingBuilder, node: ir.Node) -> Settled:
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
         return NONE
@@ -87,7 +97,7 @@ def slice_(walk: Walk, node: ir.Node) -> Settled:
         return DATA
     if window.step != 1 and sizes_are_constant(node) and _cuts_only(walk, node, found.axis):
         order = np.arange(len(found.ids), dtype=np.int64)[window]
-        walk.route(Route(node.inputs[0], node.output, order), found)
+        walk.route(ChannelPermutation(node.inputs[0], node.output, order), found)
         return DATA
     walk.carry(node.output, found.axis, taken)
     if window.step != 1 or not sizes_are_constant(node):
@@ -96,7 +106,7 @@ def slice_(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def _cuts_only(walk: Walk, node: ir.Node, axis: int) -> bool:
+def _cuts_only(walk: CouplingBuilder, node: ir.Node, axis: int) -> bool:
     """Whether a Slice leaves all other axes as they are."""
     old, new = walk.shape(node.input(0)), walk.shape(node.output)
     if old is None or new is None:
@@ -107,7 +117,7 @@ def _cuts_only(walk: Walk, node: ir.Node, axis: int) -> bool:
     )
 
 
-def gather(walk: Walk, node: ir.Node) -> Settled:
+def gather(walk: CouplingBuilder, node: ir.Node) -> Settled:
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     indices = walk.shape(node.input(1))
     if found is None:
@@ -144,7 +154,7 @@ def _line_of(table: Ids) -> tuple[Ids | None, int]:
     return (line[0], longest) if (line == line[0]).all() else (None, 0)
 
 
-def pad(walk: Walk, node: ir.Node) -> Settled:
+def pad(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Spatial padding passes channels; padding along the channels makes new ones, which may go again."""
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
@@ -165,7 +175,7 @@ def pad(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def pad_travel(walk: Walk, node: ir.Node) -> Travel:
+def pad_travel(walk: CouplingBuilder, node: ir.Node) -> Travel:
     """Padding keeps zeros unless it writes another value."""
     mode, fill = _mode(node), node.input(2)
     if mode != "constant":
@@ -175,7 +185,7 @@ def pad_travel(walk: Walk, node: ir.Node) -> Travel:
     return Travel.KEEPS if fill.constant is not None and not np.any(fill.constant != 0) else Travel.CONSTANT
 
 
-def _pad_widths(walk: Walk, node: ir.Node, rank: int, axis: int) -> tuple[int, int, int] | None:
+def _pad_widths(walk: CouplingBuilder, node: ir.Node, rank: int, axis: int) -> tuple[int, int, int] | None:
     """Return how much a Pad node adds before and after along one axis, and where its list says so."""
     pads = node.attr("pads", node.attr("paddings"))
     pads = walk.facts.value(node.input(1)) if pads is None else np.asarray(pads)

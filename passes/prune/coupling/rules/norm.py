@@ -6,14 +6,14 @@ import numpy as np
 
 from graphopt import ir
 
-from ..builder import DATA, NONE, Channels, Role, Settled, Travel, Walk, describe
+from ..builder import DATA, NONE, Channels, CouplingBuilder, Role, Settled, Travel, describe
 from ..ids import Ids
 
 ROLES: tuple[Role, ...] = ("scale", "shift", "shift", "scale")  # scale, bias, mean, variance
 INEXACT = "allow_inexact lets it"
 
 
-def normalise(walk: Walk, node: ir.Node) -> Settled:
+def normalise(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """BatchNormalization and InstanceNormalization: one entry of each parameter for each channel."""
     found = walk.channels(node.input(0))
     if found is None:
@@ -26,7 +26,7 @@ def normalise(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def group_norm(walk: Walk, node: ir.Node) -> Settled:
+def group_norm(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """GroupNormalization: exact for whole groups, because the mean of a group depends on all its channels."""
     found = walk.channels(node.input(0))
     if found is None:
@@ -49,7 +49,7 @@ def group_norm(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def layer_norm(walk: Walk, node: ir.Node) -> Settled:
+def layer_norm(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """LayerNormalization and RMSNormalization: over the channels no removal is exact."""
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
@@ -72,7 +72,7 @@ def layer_norm(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def layer_norm_travel(walk: Walk, node: ir.Node) -> Travel:
+def layer_norm_travel(walk: CouplingBuilder, node: ir.Node) -> Travel:
     """Over the channels values mix; over other axes zeros become the bias."""
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None or shape is None or found.axis >= int(node.attr("axis", -1)) % len(shape):
@@ -83,7 +83,7 @@ def layer_norm_travel(walk: Walk, node: ir.Node) -> Travel:
     return Travel.KEEPS if stays else Travel.CONSTANT
 
 
-def _is_computed(walk: Walk, tensor: ir.Tensor | None, rank: int) -> bool:
+def _is_computed(walk: CouplingBuilder, tensor: ir.Tensor | None, rank: int) -> bool:
     """Whether a parameter is computed and has an axis ``rank`` from its end, other than of size 1."""
     if tensor is None or tensor.constant is not None:
         return False
@@ -91,7 +91,7 @@ def _is_computed(walk: Walk, tensor: ir.Tensor | None, rank: int) -> bool:
     return shape is None or (len(shape) >= rank and shape[-rank] != 1)
 
 
-def _affine(walk: Walk, node: ir.Node, ids: Ids, per_group: Ids | None, axis: int) -> None:
+def _affine(walk: CouplingBuilder, node: ir.Node, ids: Ids, per_group: Ids | None, axis: int) -> None:
     """Let scale and bias follow; ``axis`` counts from the end when it is negative."""
     for index, role in ((1, "scale"), (2, "shift")):
         tensor = node.input(index)
@@ -105,7 +105,7 @@ def _affine(walk: Walk, node: ir.Node, ids: Ids, per_group: Ids | None, axis: in
             walk.slot(node, index, at, per_group, role)  # type: ignore[arg-type]
 
 
-def over_an_axis(walk: Walk, node: ir.Node) -> Settled:
+def over_an_axis(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Softmax and its like: channels pass when they lie on another axis."""
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
@@ -126,7 +126,7 @@ def _parameters_are_constant(node: ir.Node) -> bool:
     return all(tensor is not None and tensor.constant is not None for tensor in given)
 
 
-def means_over_channels(walk: Walk, node: ir.Node, found: Channels) -> bool:
+def means_over_channels(walk: CouplingBuilder, node: ir.Node, found: Channels) -> bool:
     """Whether a mean over the channels may lose some: inexact, and only when that is allowed."""
     if not walk.facts.allow_inexact or node.op != "ReduceMean":
         return False

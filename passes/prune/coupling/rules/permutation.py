@@ -11,13 +11,13 @@ import numpy as np
 
 from graphopt import ir
 
-from ..builder import Channels, Route, Walk, axis_of
+from ..builder import ChannelPermutation, Channels, CouplingBuilder, axis_of
 from .shape_arithmetic import slice_of
 
 LARGEST = 2**24  # memory: elements of a tensor whose entries are followed one by one
 
 
-def find_route(walk: Walk, node: ir.Node, found: Channels) -> bool:
+def find_route(walk: CouplingBuilder, node: ir.Node, found: Channels) -> bool:
     """Follow the channels that ``node`` spreads over several axes until they lie on one axis again.
 
     Returns whether they do on every way; then the tensors at the ends carry their channels, and the nodes on
@@ -33,14 +33,14 @@ def find_route(walk: Walk, node: ir.Node, found: Channels) -> bool:
     walk.routed |= moved.inside
     walk.checked.add(1)  # sizes inside a route go with it
     for end, order in moved.ends.items():
-        walk.route(Route(source, end, order), found)
+        walk.route(ChannelPermutation(source, end, order), found)
     return True
 
 
 class _Moved:
     """Where the entries of one tensor get to, node by node."""
 
-    def __init__(self, walk: Walk, numbers: ir.Array, axis: int) -> None:
+    def __init__(self, walk: CouplingBuilder, numbers: ir.Array, axis: int) -> None:
         self._walk = walk
         self._numbers = numbers  # of the entries of the source, in its shape
         self._axis = axis
@@ -80,7 +80,7 @@ class _Moved:
         return order.astype(np.int64) if same else None
 
 
-def _carried_out(walk: Walk, node: ir.Node, numbers: ir.Array | None) -> list[ir.Array] | None:
+def _carried_out(walk: CouplingBuilder, node: ir.Node, numbers: ir.Array | None) -> list[ir.Array] | None:
     """The outputs of a node that moves entries, given its input; None for any other node."""
     if numbers is None or not node.is_standard:
         return None

@@ -6,14 +6,14 @@ import numpy as np
 
 from graphopt import ir
 
-from ..builder import DATA, NONE, Channels, Settled, Walk, describe
+from ..builder import DATA, NONE, Channels, CouplingBuilder, Settled, describe
 from ..ids import FIXED
 from .permutation import find_route
 from .shape_arithmetic import follows
 from .tables import Table, table_of
 
 
-def reshape(walk: Walk, node: ir.Node) -> Settled:
+def reshape(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Reshape, Flatten, Squeeze, Unsqueeze: the ids are reshaped like the data."""
     found = walk.channels(node.input(0))
     old, new = walk.shape(node.input(0)), walk.shape(node.output)
@@ -34,7 +34,7 @@ def reshape(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def expand(walk: Walk, node: ir.Node) -> Settled:
+def expand(walk: CouplingBuilder, node: ir.Node) -> Settled:
     found, old, new = walk.channels(node.input(0)), walk.shape(node.input(0)), walk.shape(node.output)
     after = None
     if found is not None and old is not None and new is not None:
@@ -47,7 +47,7 @@ def expand(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def resize(walk: Walk, node: ir.Node) -> Settled:
+def resize(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Resize and Upsample in space."""
     found, old, new = walk.channels(node.input(0)), walk.shape(node.input(0)), walk.shape(node.output)
     if found is None:
@@ -68,7 +68,7 @@ def resize(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def depth_to_space(walk: Walk, node: ir.Node) -> Settled:
+def depth_to_space(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Each output channel takes blocksize^2 input channels, which go together."""
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
@@ -88,7 +88,7 @@ def depth_to_space(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def space_to_depth(walk: Walk, node: ir.Node) -> Settled:
+def space_to_depth(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Each input channel becomes blocksize^2 output channels, which go with it."""
     found = walk.channels(node.input(0))
     if found is None:
@@ -99,7 +99,7 @@ def space_to_depth(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def tile(walk: Walk, node: ir.Node) -> Settled:
+def tile(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Copies side by side carry the same channels."""
     found, repeats = walk.channels(node.input(0)), walk.facts.value(node.input(1))
     if found is None:
@@ -110,7 +110,7 @@ def tile(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def settle(walk: Walk, node: ir.Node, table: Table) -> Channels | None:
+def settle(walk: CouplingBuilder, node: ir.Node, table: Table) -> Channels | None:
     """Find the one axis that carries channels in a tensor whose ids stand in ``table``.
 
     Where several axes do (a channel split into groups x C/groups), one stays and the others are tied: one

@@ -14,7 +14,7 @@ import numpy as np
 
 from graphopt import ir
 
-from ..builder import DATA, NONE, Channels, Settled, Walk, axis_of, describe
+from ..builder import DATA, NONE, Channels, CouplingBuilder, Settled, axis_of, describe
 from ..ids import FIXED
 
 FIRST_ONLY = frozenset(
@@ -22,7 +22,7 @@ FIRST_ONLY = frozenset(
 )  # the other inputs say how to move
 
 
-def shape_of(walk: Walk, node: ir.Node) -> Settled:
+def shape_of(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Shape: its entry for the channel axis is a count of channels."""
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None or shape is None:
@@ -36,7 +36,7 @@ def shape_of(walk: Walk, node: ir.Node) -> Settled:
     return DATA
 
 
-def follow(walk: Walk, node: ir.Node) -> bool:
+def follow(walk: CouplingBuilder, node: ir.Node) -> bool:
     """Move references through a node that only moves numbers; False when the node does something else."""
     if not any(True for _ in referenced(walk, node)):
         return False
@@ -52,7 +52,7 @@ def follow(walk: Walk, node: ir.Node) -> bool:
     return True
 
 
-def referenced(walk: Walk, node: ir.Node) -> Iterator[tuple[int, ir.Array]]:
+def referenced(walk: CouplingBuilder, node: ir.Node) -> Iterator[tuple[int, ir.Array]]:
     """Yield the inputs that hold counts of channels, by place, with their references."""
     for index, tensor in enumerate(node.inputs):
         references = walk.references.get(tensor)
@@ -60,7 +60,9 @@ def referenced(walk: Walk, node: ir.Node) -> Iterator[tuple[int, ir.Array]]:
             yield index, references
 
 
-def follows(walk: Walk, node: ir.Node, index: int, before: Channels | None, after: Channels | None) -> None:
+def follows(
+    walk: CouplingBuilder, node: ir.Node, index: int, before: Channels | None, after: Channels | None
+) -> None:
     """Let the size input ``index`` of a node agree with what it makes of the channels, or pin them.
 
     A constant is rewritten by the surgery.  A computed one agrees by itself when its entry for the
@@ -86,7 +88,9 @@ def follows(walk: Walk, node: ir.Node, index: int, before: Channels | None, afte
                 walk.pin(end.ids, f"{describe(node)} takes its sizes from a calculation")
 
 
-def _agrees(walk: Walk, node: ir.Node, index: int, before: Channels | None, after: Channels) -> bool:
+def _agrees(
+    walk: CouplingBuilder, node: ir.Node, index: int, before: Channels | None, after: Channels
+) -> bool:
     sizes = walk.facts.value(node.inputs[index])
     if sizes is None or node.op != "Reshape" or before is None:
         return False
@@ -99,7 +103,7 @@ def _agrees(walk: Walk, node: ir.Node, index: int, before: Channels | None, afte
     return bool(sizes[after.axis] == -1)
 
 
-def _or_zeros(walk: Walk, node: ir.Node, index: int) -> ir.Array:
+def _or_zeros(walk: CouplingBuilder, node: ir.Node, index: int) -> ir.Array:
     found = walk.references.get(node.inputs[index])
     if found is not None:
         return found.copy()
@@ -107,22 +111,22 @@ def _or_zeros(walk: Walk, node: ir.Node, index: int) -> ir.Array:
     return np.full(shape or (), FIXED, np.int64)
 
 
-def _gather(walk: Walk, node: ir.Node, arrays: list[ir.Array]) -> ir.Array | None:
+def _gather(walk: CouplingBuilder, node: ir.Node, arrays: list[ir.Array]) -> ir.Array | None:
     indices = walk.facts.value(node.input(1))
     return None if indices is None else np.take(arrays[0], indices, axis_of(node, arrays[0].ndim, 0))
 
 
-def _slice(walk: Walk, node: ir.Node, arrays: list[ir.Array]) -> ir.Array | None:
+def _slice(walk: CouplingBuilder, node: ir.Node, arrays: list[ir.Array]) -> ir.Array | None:
     found = slice_of(walk, node, arrays[0].ndim, 0)
     return None if found is None else arrays[0][found[0]]
 
 
-def _reshape(walk: Walk, node: ir.Node, arrays: list[ir.Array]) -> ir.Array | None:
+def _reshape(walk: CouplingBuilder, node: ir.Node, arrays: list[ir.Array]) -> ir.Array | None:
     shape = walk.shape(node.output)
     return None if shape is None or int(np.prod(shape)) != arrays[0].size else arrays[0].reshape(shape)
 
 
-def slice_of(walk: Walk, node: ir.Node, rank: int, axis: int) -> tuple[slice, int] | None:
+def slice_of(walk: CouplingBuilder, node: ir.Node, rank: int, axis: int) -> tuple[slice, int] | None:
     """Return what a Slice node takes along one axis and where its lists say so; None when that is unknown."""
     names = ("starts", "ends", "axes", "steps")
     if node.attr("starts") is not None:
@@ -145,7 +149,7 @@ def _python_slice(start: int, end: int, step: int) -> slice:
     return slice(start, None if step < 0 and end < -(2**31) + 1 else end, step)
 
 
-Mover = Callable[[Walk, ir.Node, "list[ir.Array]"], "ir.Array | None"]
+Mover = Callable[[CouplingBuilder, ir.Node, "list[ir.Array]"], "ir.Array | None"]
 MOVERS: dict[str, Mover] = {
     "Cast": lambda walk, node, arrays: arrays[0],
     "Concat": lambda walk, node, arrays: np.concatenate([array.reshape(-1) for array in arrays]),

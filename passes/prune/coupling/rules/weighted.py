@@ -9,11 +9,11 @@ import numpy as np
 from graphopt import ir
 from graphopt.cost.static.macs import macs
 
-from ..builder import Channels, Layer, Settled, Walk, describe
+from ..builder import Channels, CouplingBuilder, Layer, Settled, describe
 from ..ids import FIXED, Ids
 
 
-def conv(walk: Walk, node: ir.Node) -> Settled:
+def conv(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Conv: weights (M, C/group, ...), input channels on axis 1."""
     weights = _weights(node)
     if weights is None:
@@ -29,7 +29,7 @@ def conv(walk: Walk, node: ir.Node) -> Settled:
     return _bias_and_output(walk, node, made, 1)
 
 
-def conv_transpose(walk: Walk, node: ir.Node) -> Settled:
+def conv_transpose(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """ConvTranspose: weights (C, M/group, ...), input channels on axis 1."""
     weights = _weights(node)
     if weights is None:
@@ -45,7 +45,7 @@ def conv_transpose(walk: Walk, node: ir.Node) -> Settled:
     return _bias_and_output(walk, node, made, 1)
 
 
-def gemm(walk: Walk, node: ir.Node) -> Settled:
+def gemm(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Gemm: weights (N, K) with transB, else (K, N); input channels on the last axis."""
     weights = _weights(node)
     if weights is None:
@@ -60,7 +60,7 @@ def gemm(walk: Walk, node: ir.Node) -> Settled:
     return _bias_and_output(walk, node, made, 1)
 
 
-def matmul(walk: Walk, node: ir.Node) -> Settled:
+def matmul(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """MatMul of an activation (..., K) with constant weights (K, N)."""
     weights = _weights(node)
     if weights is None:
@@ -88,13 +88,13 @@ def _why_unknown(node: ir.Node) -> str:
     return "computes its weights in the graph" if computed else "lets callers replace its weights"
 
 
-def _refuse(walk: Walk, node: ir.Node, why: str) -> Settled:
+def _refuse(walk: CouplingBuilder, node: ir.Node, why: str) -> Settled:
     refusal = f"{describe(node)} {why}"
     walk.layers.append(Layer(node, None, refusal=refusal, fixed=macs(node, walk.shape) or 0))
     return walk.pin_operands(node, why)
 
 
-def _entering(walk: Walk, node: ir.Node, axis: int, count: int) -> Ids:
+def _entering(walk: CouplingBuilder, node: ir.Node, axis: int, count: int) -> Ids:
     """Return the ids of the input channels; FIXED ones when the input carries none."""
     found = walk.channels(node.input(0))
     if found is not None and found.axis == axis and len(found.ids) == count:
@@ -104,14 +104,14 @@ def _entering(walk: Walk, node: ir.Node, axis: int, count: int) -> Ids:
     return np.full(count, FIXED, np.int64)
 
 
-def _balance(walk: Walk, node: ir.Node, source: Ids, made: Ids, groups: int) -> None:
+def _balance(walk: CouplingBuilder, node: ir.Node, source: Ids, made: Ids, groups: int) -> None:
     """All groups of a convolution read equally many channels, and make equally many."""
     reason = f"{describe(node)} has groups that must stay equally wide"
     walk.balance(source, groups, reason)
     walk.balance(made, groups, reason)
 
 
-def _fresh(walk: Walk, node: ir.Node, source: Ids, count: int) -> Ids:
+def _fresh(walk: CouplingBuilder, node: ir.Node, source: Ids, count: int) -> Ids:
     """Return new output channels; nodes that share their weights share their channels."""
     made = walk.ledger.fresh(count)
     weights = node.inputs[1]
@@ -128,7 +128,7 @@ def _fresh(walk: Walk, node: ir.Node, source: Ids, count: int) -> Ids:
     return made
 
 
-def _bias_and_output(walk: Walk, node: ir.Node, made: Ids, axis: int, own: bool = True) -> Settled:
+def _bias_and_output(walk: CouplingBuilder, node: ir.Node, made: Ids, axis: int, own: bool = True) -> Settled:
     """Let the bias and the output carry what a layer makes; the other operands are settled by then."""
     _bias(walk, node, made)
     walk.layers.append(Layer(node, made, positions=_positions(walk, node, len(made)), own=own))
@@ -136,7 +136,7 @@ def _bias_and_output(walk: Walk, node: ir.Node, made: Ids, axis: int, own: bool 
     return 0, 2
 
 
-def _bias(walk: Walk, node: ir.Node, made: Ids) -> None:
+def _bias(walk: CouplingBuilder, node: ir.Node, made: Ids) -> None:
     """Cut a constant bias, tie a computed one whose last axis carries channels, or pin what is made."""
     bias = node.input(2)
     if bias is None:
@@ -158,7 +158,7 @@ def _bias(walk: Walk, node: ir.Node, made: Ids) -> None:
             walk.pin(found.ids, f"{describe(node)} adds them to channels of another axis")
 
 
-def _depthwise(walk: Walk, node: ir.Node, source: Ids, multiplier: int) -> Settled:
+def _depthwise(walk: CouplingBuilder, node: ir.Node, source: Ids, multiplier: int) -> Settled:
     """One filter, or ``multiplier`` of them, for each channel: the input's channels live on."""
     made = np.repeat(source, multiplier)
     walk.slot(node, 1, 0, made if node.op == "Conv" else source, "scale")
@@ -166,7 +166,7 @@ def _depthwise(walk: Walk, node: ir.Node, source: Ids, multiplier: int) -> Settl
     return _bias_and_output(walk, node, made, 1, own=False)
 
 
-def _positions(walk: Walk, node: ir.Node, made: int) -> int:
+def _positions(walk: CouplingBuilder, node: ir.Node, made: int) -> int:
     """How often the weights are applied: output pixels, or input pixels of a ConvTranspose."""
     transposed = node.op == "ConvTranspose"
     shape = walk.shape(node.input(0) if transposed else node.output)

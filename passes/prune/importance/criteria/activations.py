@@ -12,7 +12,7 @@ from graphopt import ir
 from graphopt.calibration import ChannelMoments
 
 from ...coupling.coupling import Coupling
-from ...coupling.parameter_axes import Slot
+from ...coupling.parameter_axes import ParameterAxis
 from .grouping import Member
 
 if TYPE_CHECKING:
@@ -47,6 +47,6 @@ def _read(
         yield coupling.on(slot.ids), found[name][place]
 
 
-def _moments(slot: Slot) -> Callable[[], ChannelMoments]:
+def _moments(slot: ParameterAxis) -> Callable[[], ChannelMoments]:
     axis = -1 if slot.node.op == "MatMul" else 1
     return lambda: ChannelMoments(axis)

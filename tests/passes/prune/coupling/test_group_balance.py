@@ -8,12 +8,12 @@ import pytest
 from graphopt.passes.prune.coupling.coupling import couple
 from graphopt.passes.prune.coupling.facts import gather_facts
 from graphopt.passes.prune.coupling.group_balance import bundle, carry_out
-from graphopt.passes.prune.coupling.ids import FIXED, Balance, Ids, Ledger
+from graphopt.passes.prune.coupling.ids import FIXED, Balance, ChannelIds, Ids
 from tests.corpus._net import Net
 from tests.passes.prune.oracle import context, load
 
 
-def balanced(ledger: Ledger, tables: list[Ids]) -> int:
+def balanced(ledger: ChannelIds, tables: list[Ids]) -> int:
     """How many classes may go; each takes equally many from every block of each table."""
     classes = {one for table in tables for one in ledger.canonical(table).ravel().tolist()}
     free = classes - set(ledger.walls()) - {FIXED}
@@ -24,18 +24,18 @@ def balanced(ledger: Ledger, tables: list[Ids]) -> int:
     return len(free)
 
 
-def bundled(ledger: Ledger, *tables: Ids) -> int:
+def bundled(ledger: ChannelIds, *tables: Ids) -> int:
     carry_out(ledger, bundle(ledger, [Balance(table, "a layer has groups") for table in tables], ()))
     return balanced(ledger, list(tables))
 
 
 def test_each_group_gives_one() -> None:
-    ledger = Ledger()
+    ledger = ChannelIds()
     assert bundled(ledger, ledger.fresh(12).reshape(3, 4)) == 4
 
 
 def test_what_stays_in_one_group_keeps_partners_in_the_others() -> None:
-    ledger = Ledger()
+    ledger = ChannelIds()
     table = ledger.fresh(12).reshape(3, 4)
     ledger.pin(table[1, :3], "somebody needs them")
     assert bundled(ledger, table) == 1
@@ -46,21 +46,21 @@ def test_what_stays_in_one_group_keeps_partners_in_the_others() -> None:
 @pytest.mark.parametrize(("groups", "width"), [(2, 4), (3, 3), (3, 20), (4, 8), (8, 17)])
 def test_groups_on_both_sides_of_a_shuffle(groups: int, width: int) -> None:
     """Koenig: blocks of equal width always fall into perfect matchings, so nothing has to stay."""
-    ledger = Ledger()
+    ledger = ChannelIds()
     made = ledger.fresh(groups * width).reshape(groups, width)
     assert bundled(ledger, made, made.T.reshape(groups, width)) == width
 
 
 def test_blocks_that_double_at_the_next_layer_are_covered_twice() -> None:
     """Two streams of four groups are joined and read by four groups, each twice as wide."""
-    ledger = Ledger()
+    ledger = ChannelIds()
     first, second = ledger.fresh(16).reshape(4, 4), ledger.fresh(16).reshape(4, 4)
     joined = np.concatenate([first, second]).reshape(4, 8)
     assert bundled(ledger, first, second, joined) == 4
 
 
 def test_a_group_without_anything_to_give_keeps_all_whole() -> None:
-    ledger = Ledger()
+    ledger = ChannelIds()
     table = np.concatenate([ledger.fresh(4), np.full(4, FIXED)]).reshape(2, 4)
     assert bundled(ledger, table) == 0
     assert all("a layer has groups" in reason for reason in ledger.walls().values())
@@ -70,7 +70,7 @@ def test_a_group_without_anything_to_give_keeps_all_whole() -> None:
 def test_random_blocks(seed: int) -> None:
     """Balances over random parts of random channels, some tied, some walled."""
     rng = np.random.default_rng(seed)
-    ledger = Ledger()
+    ledger = ChannelIds()
     ids = ledger.fresh(int(rng.choice([12, 24, 36])))
     ledger.pin(ids[rng.random(len(ids)) < 0.1], "walled at random")
     ties = rng.permutation(ids)[: int(rng.integers(0, 6)) * 2].reshape(2, -1)

@@ -17,7 +17,7 @@ from graphopt.passes.prune.coupling.groups import find_cells
 from graphopt.passes.prune.importance.criteria import scores
 from graphopt.passes.prune.importance.criteria.filters import l2
 from graphopt.passes.prune.importance.ranking import keep_of, score_rankings
-from graphopt.passes.prune.selection.cost_model import Usage
+from graphopt.passes.prune.selection.cost_model import CostModel
 from graphopt.passes.prune.selection.predict import Predictor
 from tests.corpus import random_cnn
 from tests.corpus._net import Net
@@ -37,7 +37,7 @@ def test_usage_is_what_the_exact_count_says(seed: int, goal: str) -> None:
     rankings = score_rankings(cells, scores(l2(coupling), len(coupling.classes), "mean", "mean"))
     predictor = Predictor(model, coupling)
     total = getattr(predictor.size(coupling.keep_all()), goal)
-    usage = Usage(coupling, cells, goal, total)
+    usage = CostModel(coupling, cells, goal, total)
     rng = np.random.default_rng(seed)
     for _ in range(5):
         widths = np.array([rng.integers(1, len(cell.classes) + 1) for cell in cells])

@@ -11,7 +11,7 @@ from graphopt.passes.quant import Quant
 from graphopt.passes.quant.search.output_sqnr import Deviation
 from graphopt.pipeline import Context
 from graphopt.pipeline.run.inputs import Inputs
-from graphopt.pipeline.search.degradation import Harm
+from graphopt.pipeline.search.degradation import Degradation
 from tests.corpus._net import Net
 from tests.passes.quant.small import between_convs, first_conv
 
@@ -197,7 +197,7 @@ def climbed(target: str, **options: object) -> tuple[list[str], Context]:
 def test_a_budget_that_is_missed_climbs_the_ladder_and_then_leaves_layers_float(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Harm, "of", lambda self, model: 1.0)
+    monkeypatch.setattr(Degradation, "of", lambda self, model: 1.0)
     steps, ctx = climbed("ort-cpu")
     ways = ["all in 8 bits", "calibrator=mean", "calibrator=mse", "rounding=second-order"]
     assert steps[:4] == ways
@@ -210,7 +210,7 @@ def test_a_budget_that_is_missed_climbs_the_ladder_and_then_leaves_layers_float(
 def test_what_meets_the_budget_first_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """16-bit activations, where nothing else is enough: the plan stores them, at the opset they need."""
     model = network()
-    monkeypatch.setattr(Harm, "of", lambda self, made: 0.0 if made.opset >= 21 else 1.0)
+    monkeypatch.setattr(Degradation, "of", lambda self, made: 0.0 if made.opset >= 21 else 1.0)
     ctx = Context(Inputs(model), target=targets.load("generic"))
     pass_ = Quant(max_drop=0.5, measure=False, equalise="none")
     before = model.to_bytes()
