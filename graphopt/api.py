@@ -7,7 +7,7 @@ cannot be read, PassError, VerificationError, GoalError and OutputError for a ru
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,12 @@ def optimize(
     output: str | Path | None = None,
     calibration: str | Path | Samples | None = None,
     evaluation: str | Path | Samples | None = None,
+    task: str | None = None,
+    metric: str | Callable[..., Any] | None = None,
+    labels: str | Path | None = None,
+    decode: str | None = None,
+    confidence: float | None = None,
+    threshold: float | None = None,
     preprocess: str | Path | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     fix_shape: bool | None = None,
@@ -126,7 +132,14 @@ def optimize(
         calibration: samples passes may look at: DATA text, or Samples; synthetic when None.
         evaluation: samples to measure accuracy on, before and after.
         shape: sizes to run dynamic inputs at, by input name.
-        max_drop: goal in points of top-1; a missed goal is in ``Result.missed``, an error with ``strict``.
+        task: what the model is for: classification, detection, segmentation, text or generic; by default
+            classification where it has class scores.
+        metric: instead of a task a function of outputs and labels, or ``FILE.py:FUNCTION``, that returns one
+            value for each sample, higher is better (``graphopt.metrics.UserFunction``).
+        labels, decode, confidence, threshold: as in ``evaluate``.
+        max_drop: goal in points, hundredths of the metric (top-1, mAP, mIoU, lines, or what ``metric``
+            returns), or of the share of equal answers where there are no labels; a missed goal is in
+            ``Result.missed``, an error with ``strict``; UsageError when it cannot be judged.
         require_speedup: goal: the result runs faster than the input here; missed like ``max_drop``.
         tolerance: relative difference max|d| / max|reference| that exact passes may make.
         report: files to write the report to as well: ``.json`` for scripts, ``.html`` for people.

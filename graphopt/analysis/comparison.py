@@ -11,6 +11,7 @@ from graphopt import runtime
 from graphopt.analysis.divergence import SAMPLES, Divergence, divergence
 from graphopt.analysis.loaded_model import LoadedModel
 from graphopt.errors import ModelError
+from graphopt.metrics import Judge
 from graphopt.pipeline.results import measure
 from graphopt.runtime import Verdict
 from graphopt.util.files import plain
@@ -73,23 +74,18 @@ def compare(
     if not set(sessions[0].output_names) & set(sessions[1].output_names):
         raise ModelError(f"{a} and {b} have no output in common")
     watched = samples if progress is None else progress("comparing", samples, len(samples))
-    scores = measure.answer(sessions[1], watched, sessions[0])
-    if scores.skipped == len(samples):
-        raise ModelError(f"{a} runs on none of the samples: {scores.failure}")
-    if scores.skipped:
-        first.warn(
-            f"{scores.skipped} of {len(samples)} samples were left out, because {a} does not run on them: "
-            f"{scores.failure}"
-        )
-    differs = any(found.verdict() is Verdict.DIFFERENT for found in scores.differences.values())
+    verdict = Judge(samples, labelled=False).judge(sessions[1], sessions[0], watched=watched)
+    if text := verdict.count.left_out(str(a)):
+        first.warn(text)
+    differs = any(found.verdict() is Verdict.DIFFERENT for found in verdict.differences.values())
     inner = _inner(first, second, samples) if layers or differs else None
     paired = runtime.paired_latency(*sessions, measure.first_feeds(samples)) if latency else None
     return Comparison(
         a=first.measures(paired.a.median_ms if paired else None),
         b=second.measures(paired.b.median_ms if paired else None),
-        outputs={name: _difference(found) for name, found in scores.differences.items()},
-        agreement=scores.to_agreement(),
-        samples=scores.samples,
+        outputs={name: _difference(found) for name, found in verdict.differences.items()},
+        agreement=verdict.agreement,
+        samples=verdict.count.samples,
         source=first.source,
         latency_ratio=paired.ratio if paired else None,
         inner=inner,

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.ir.analysis.subgraph import reads
-from graphopt.pipeline.results.measure import SNR_LIMIT
+from graphopt.metrics.outputs import SNR_LIMIT
 from graphopt.pipeline.results.tensor_sqnr import TensorPair, compared
 from graphopt.runtime import Difference, Verdict
 

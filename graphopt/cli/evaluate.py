@@ -16,33 +16,14 @@ from graphopt.cli.console import Console
     "--data", required=True, metavar="DATA", help="Samples: .npz, .npy, a folder or archive of images."
 )
 @flags.value("--reference", metavar="MODEL", help="A model to compare with on the same samples.")
-@flags.value(
-    "--task",
-    metavar="NAME",
-    help="What the model is for: classification, detection, segmentation or generic. "
-    "[default: classification where there are class scores, else generic]",
-)
-@flags.value(
-    "--labels",
-    metavar="LABELS",
-    help="Boxes (COCO .json, folder of YOLO .txt, .npz#array) or masks (folder of .png, .npz#array).",
-)
-@flags.value(
-    "--decode",
-    metavar="NAME",
-    help="How a detector writes boxes: yolov8, yolov5, ssd, corners, torchvision. [default: by shape]",
-)
-@flags.value(
-    "--confidence", type=float, help="Least score of boxes compared with the reference. [default: 0.25]"
-)
-@flags.value("--threshold", type=float, help="Value above which a map of one class has it.")
+@flags.judged_by
 @flags.preprocess
 @flags.shape
 @flags.session
 @flags.as_json
 @flags.talk
 def command(model: str, data: str, json: bool | None, quiet: bool | None, **options: Any) -> None:
-    """Measure MODEL by what it is for: top-1, mean average precision, mean IoU or distance of outputs.
+    """Measure MODEL by what it is for: top-1, mean average precision, mean IoU, lines or distance of outputs.
 
     With --reference every change is given with the interval that says whether it is more than noise.
     """

@@ -73,6 +73,35 @@ preprocess = value(
     metavar="TEXT|FILE.toml",
     help='How images become inputs: "size=224;mean=127;std=128", or a preset such as imagenet.',
 )
+judged_by = together(
+    value(
+        "--task",
+        metavar="NAME",
+        help="What the model is for: classification, detection, segmentation, text or generic. "
+        "[default: classification where there are class scores, else generic]",
+    ),
+    value(
+        "--metric",
+        metavar="FILE.py:FUNCTION",
+        help="Instead of a task: a function of outputs and labels that returns one value for each sample, "
+        "higher is better.",
+    ),
+    value(
+        "--labels",
+        metavar="LABELS",
+        help="Boxes (COCO .json, folder of YOLO .txt, .npz#array), masks (folder of .png, .npz#array), lines "
+        "of text or rows for --metric (.npz#array).",
+    ),
+    value(
+        "--decode",
+        metavar="NAME",
+        help="How a detector writes boxes: yolov8, yolov5, ssd, corners, torchvision. [default: by shape]",
+    ),
+    value(
+        "--confidence", type=float, help="Least score of boxes compared with the original's. [default: 0.25]"
+    ),
+    value("--threshold", type=float, help="Value above which a map of one class has it."),
+)
 shape = click.option(
     "--shape",
     multiple=True,

@@ -29,6 +29,7 @@ _data = flags.together(
         "--calibration", metavar="DATA", help="Samples that passes may look at (.npz, .npy, images)."
     ),
     flags.value("--evaluation", metavar="DATA", help="Samples to measure before and after on."),
+    flags.judged_by,
     flags.preprocess,
     flags.shape,
     flags.switch("--fix-shape", "Declare the sizes used for running as the model's only ones."),
@@ -50,7 +51,7 @@ _checks = flags.together(
         "--max-drop",
         type=float,
         metavar="POINTS",
-        help="Goal: lose at most so many points of top-1; needs --evaluation.",
+        help="Goal: lose at most so many points, hundredths of the metric; needs --evaluation.",
     ),
     flags.switch("--require-speedup", "Goal: the result runs faster than the input here."),
     flags.switch("--strict", "Write nothing and exit with 6 when a goal is missed or nothing changed."),

@@ -37,6 +37,7 @@ Examples:
 @flags.value(
     "--samples", metavar="N", type=click.IntRange(1), help="Measure on at most so many. [default: 128]"
 )
+@flags.judged_by
 @flags.preprocess
 @flags.shape
 @flags.value("--target", metavar="NAME", help="The backend the result is for. [default: ort-cpu]")

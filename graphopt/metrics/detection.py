@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from graphopt.data.ground_truth.truth import load_boxes
 from graphopt.metrics.average_precision import OVERLAPS, AveragePrecision
-from graphopt.metrics.base import Outcome, Outputs, Task
+from graphopt.metrics.base import Metric, Outcome, Outputs
 from graphopt.metrics.boxes import overlap
 from graphopt.metrics.detection_outputs import Detections, Limits, decode, guess
 from graphopt.metrics.significance import Paired, bootstrap
 
 if TYPE_CHECKING:
-    from graphopt.data import Sample
+    from graphopt.data import Sample, Samples
+    from graphopt.data.ground_truth.truth import Truth
 
 CONFIDENT = 0.25  # score of a box that users would see
 # theory: overlap of boxes that stand for the same item, as in PASCAL VOC (M. Everingham et al., 2010)
@@ -23,18 +25,23 @@ METRICS = {"mAP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 assert float(OVERLAPS[5]) == 0.75
 
 
-class Detection(Task):
-    """Reads boxes by a ``decode`` preset and judges them; ``confident`` is the score of boxes compared."""
+class Detection(Metric):
+    """Reads boxes by a ``decode`` preset and judges them.
+
+    ``confidence`` is the least score of boxes that are compared with those of the reference.
+    """
 
     name: ClassVar[str] = "detection"
+    main, main_agreement = "mAP", "boxes"
     labels: ClassVar[str] = "boxes"
+    options: ClassVar[tuple[str, ...]] = ("decode", "confidence")
 
     def __init__(
-        self, preset: str | None = None, limits: Limits | None = None, confident: float = CONFIDENT
+        self, decode: str | None = None, limits: Limits | None = None, confidence: float = CONFIDENT
     ) -> None:
-        self.preset = preset
+        self.preset = decode
         self._limits = limits or Limits()
-        self._confident = confident
+        self._confident = confidence
         self._precision, self._reference = AveragePrecision(), AveragePrecision()
         self._agreement = BoxAgreement()
 
@@ -53,7 +60,7 @@ class Detection(Task):
                 if others is not None:
                     self._reference.update(others[row], truth[row])
 
-    def outcome(self, seed: int = 0) -> Outcome:
+    def outcome(self, seed: int | None = 0) -> Outcome:
         """``mAP``, ``AP50`` and ``AP75`` are 0..1, as pycocotools gives them over all areas."""
         agreement = self._agreement.result()
         if not self._precision.images:
@@ -62,8 +69,12 @@ class Detection(Task):
         paired: dict[str, Paired] = {}
         if self._reference.images:
             before = _metrics(self._reference)
-            paired = self._paired(seed)
+            paired = {} if seed is None else self._paired(seed)
         return Outcome(after, before, agreement, paired, {"decode": self.preset})
+
+    def truth(self, spec: str, samples: Samples) -> Truth:
+        """Boxes: COCO annotations, a folder of YOLO text files, or an array."""
+        return load_boxes(spec, samples)
 
     def _paired(self, seed: int) -> dict[str, Paired]:
         def difference(weights: np.ndarray) -> np.ndarray:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from graphopt.metrics.base import Outcome, Outputs, Task
-from graphopt.runtime import Comparison
+from graphopt.metrics.base import Metric, Outcome, Outputs
+from graphopt.runtime import Comparison, Difference
 
 if TYPE_CHECKING:
     from graphopt.data import Sample
 
+SNR_LIMIT = 300.0  # fixed: dB; stands for "equal", which has no number in JSON; a float64 rounds at 313
 
-class Generic(Task):
+
+class Generic(Metric):
     """Signal-to-noise ratio, cosine similarity and largest difference of each output."""
 
     name: ClassVar[str] = "generic"
@@ -24,7 +27,12 @@ class Generic(Task):
         if reference is not None:
             self._comparison.update(reference, outputs)
 
-    def outcome(self, seed: int = 0) -> Outcome:
+    @property
+    def differences(self) -> dict[str, Difference]:
+        """The difference of each output so far."""
+        return self._comparison.result()
+
+    def outcome(self, seed: int | None = 0) -> Outcome:
         """The details have ``cosine``, ``max_abs``, ``relative`` and ``mismatch`` of each output."""
         details = {
             name: {
@@ -35,6 +43,15 @@ class Generic(Task):
                 "unequal": found.unequal,
                 "mismatch": found.mismatch,
             }
-            for name, found in self._comparison.result().items()
+            for name, found in self.differences.items()
         }
         return Outcome(details={"outputs": details} if details else {})
+
+
+def decibels(differences: Mapping[str, Difference]) -> dict[str, float]:
+    """SQNR in dB of each float output that can be judged, kept within +-300 dB."""
+    return {
+        name: max(-SNR_LIMIT, min(SNR_LIMIT, difference.snr_db))
+        for name, difference in differences.items()
+        if difference.is_float and not difference.nonfinite and not difference.mismatch
+    }

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from graphopt.data.ground_truth.truth import IGNORED
+from graphopt.data.ground_truth.truth import IGNORED, load_masks
 from graphopt.errors import ModelError
-from graphopt.metrics.base import Outcome, Outputs, Task
+from graphopt.metrics.base import Metric, Outcome, Outputs
 from graphopt.metrics.detection import image_size
 from graphopt.metrics.significance import Paired, bootstrap
 
 if TYPE_CHECKING:
-    from graphopt.data import Sample
+    from graphopt.data import Sample, Samples
+    from graphopt.data.ground_truth.truth import Truth
 
 
-class Segmentation(Task):
+class Segmentation(Metric):
     """Compares class maps pixel by pixel.
 
     An output (N, K, H, W) names the class with the highest score; one with K = 1 is a map of one class,
@@ -25,7 +26,9 @@ class Segmentation(Task):
     """
 
     name: ClassVar[str] = "segmentation"
+    main, main_agreement = "mIoU", "masks"
     labels: ClassVar[str] = "masks"
+    options: ClassVar[tuple[str, ...]] = ("threshold",)
 
     def __init__(self, threshold: float | None = None) -> None:
         self._threshold = threshold
@@ -51,15 +54,19 @@ class Segmentation(Task):
             if others is not None:
                 self._before.update(truth[row], others[row])
 
-    def outcome(self, seed: int = 0) -> Outcome:
+    def outcome(self, seed: int | None = 0) -> Outcome:
         """``mIoU`` over the classes that occur and ``pixels``, the share of right ones; both are 0..1."""
         agreement = self._same.metrics()
         agreement = {"masks": agreement["mIoU"], "pixels": agreement["pixels"]} if agreement else {}
         paired: dict[str, Paired] = {}
-        if self._before.images:
+        if self._before.images and seed is not None:
             paired["mIoU"] = bootstrap(self._change, self._after.images, seed)[0]
         details = {"classes": self._after.by_class()} if self._after.images else {}
         return Outcome(self._after.metrics(), self._before.metrics(), agreement, paired, details)
+
+    def truth(self, spec: str, samples: Samples) -> Truth:
+        """Masks: a folder of images, or an array."""
+        return load_masks(spec, samples)
 
     def _change(self, weights: np.ndarray) -> np.ndarray:
         return (self._after.mean_iou(weights) - self._before.mean_iou(weights))[:, None]

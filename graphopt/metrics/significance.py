@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,13 +16,15 @@ CONFIDENCE = 0.95  # shown: share of resamples inside the interval that is given
 class Paired:
     """A change from reference to model: ``difference``, its 95 % interval and, for counts, the p-value.
 
-    In the unit of the metric; ``p`` is that of McNemar's exact test, None where it does not apply.
+    In the unit of the metric, as is ``error``, the standard error of the difference; ``p`` is that of
+    McNemar's exact test, None where it does not apply.
     """
 
     difference: float
     low: float
     high: float
     p: float | None = None
+    error: float | None = None
 
     @property
     def is_noise(self) -> bool:
@@ -39,14 +41,22 @@ def bootstrap(
     """
     values = difference(np.ones((1, samples)))[0]
     rng = np.random.default_rng(seed)
-    found = [
+    drawn = [
         difference(rng.multinomial(samples, np.full(samples, 1 / samples), size=count).astype(np.float64))
         for count in _portions(resamples, samples)
     ]
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate(found), (tail, 1 - tail), axis=0)
-    columns = zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
-    return [Paired(value, below, above) for value, below, above in columns]
+    resampled = np.concatenate(drawn)
+    low, high = np.quantile(resampled, (tail, 1 - tail), axis=0)
+    columns = zip(values.tolist(), low.tolist(), high.tolist(), resampled.std(axis=0).tolist(), strict=True)
+    return [Paired(value, below, above, error=error) for value, below, above, error in columns]
+
+
+def paired_means(before: np.ndarray, after: np.ndarray, seed: int) -> Paired:
+    """The change of a mean from one value a sample, (N,) each."""
+    change = after.astype(np.float64) - before.astype(np.float64)
+    (paired,) = bootstrap(lambda weights: weights @ change[:, None] / len(change), len(change), seed)
+    return paired
 
 
 def _portions(resamples: int, samples: int) -> list[int]:
@@ -57,9 +67,7 @@ def _portions(resamples: int, samples: int) -> list[int]:
 
 def paired_rates(before: np.ndarray, after: np.ndarray, seed: int) -> Paired:
     """The change of a rate from one flag a sample, (N,) bool each, with McNemar's exact p-value."""
-    change = after.astype(np.float64) - before.astype(np.float64)
-    (found,) = bootstrap(lambda weights: weights @ change[:, None] / len(change), len(change), seed)
-    return Paired(found.difference, found.low, found.high, mcnemar(before, after))
+    return replace(paired_means(before, after, seed), p=mcnemar(before, after))
 
 
 def mcnemar(before: np.ndarray, after: np.ndarray) -> float:

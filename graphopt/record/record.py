@@ -13,6 +13,7 @@ from graphopt.record.plots import Figure
 from graphopt.util.files import plain, write_json, write_text
 
 if TYPE_CHECKING:
+    from graphopt.metrics.significance import Paired
     from graphopt.record.layers import LayerRecord
 
 SCHEMA = 1
@@ -125,10 +126,13 @@ class Record:
     stages: tuple[Stage, ...] = ()  # these two are filled when a report file is asked for
     layers: tuple[LayerRecord, ...] = ()
     judged_on: JudgedOn | None = None  # None where nothing was compared
+    paired: Mapping[str, Paired] = field(default_factory=dict)  # the change of each metric; in JSON if any
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values; a number that is not finite becomes null."""
         fields = dataclasses.asdict(self)
+        if not self.paired:
+            del fields["paired"]
         fields["passes"] = [_pass_json(entry) for entry in fields["passes"]]
         document: dict[str, Any] = plain({"schema": SCHEMA, **fields})
         return document

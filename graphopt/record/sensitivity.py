@@ -20,6 +20,8 @@ COLUMNS = (
     "disagreement",
     "top1",
     "top1_drop",
+    "metric",
+    "metric_drop",
     "macs",
     "parameters",
     "latency_ms",
@@ -32,7 +34,8 @@ class Point:
     """One trial: ``item`` changed alone, as far as ``level``, and measured on held-out samples.
 
     ``snr_db`` is the signal-to-noise ratio of the worst output (300 for equal outputs), ``disagreement`` the
-    share of samples that get another class, in points, ``top1`` the accuracy where samples have labels.
+    share of samples that get another class, in points, ``top1`` the accuracy where samples have labels,
+    ``metric`` what another metric gives (see ``Sensitivity.metric_name``).
     ``macs``, ``parameters`` and the predicted ``latency_ms`` are those of the changed model.  ``error`` says
     why a trial could not be carried out.
     """
@@ -46,14 +49,15 @@ class Point:
     parameters: int | None = None
     latency_ms: float | None = None
     error: str = ""
+    metric: float | None = None
 
 
 @dataclass(frozen=True)
 class Sensitivity:
     """What a pass does to a model, item by item; ``points`` stand in the order the pass yields its trials.
 
-    ``top1`` (with labels), ``macs``, ``parameters`` and ``latency_ms`` (measured, when asked for) are those
-    of the model before any trial, after the passes that ``step`` needs.
+    ``top1`` (with labels), ``metric``, ``macs``, ``parameters`` and ``latency_ms`` (measured, when asked for)
+    are those of the model before any trial, after the passes that ``step`` needs.
     """
 
     model: str
@@ -64,27 +68,31 @@ class Sensitivity:
     macs: int | None
     parameters: int
     top1: float | None = None
+    metric: float | None = None
+    metric_name: str = ""
     latency_ms: float | None = None
     machine: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
     def measure(self) -> str:
-        """The column of points that tells most: ``top1_drop``, else ``disagreement``, else ``snr_db``.
+        """The column of points that says most: the first of ``metric_drop``, ``top1_drop``,
+        ``disagreement`` and ``snr_db``.
 
         Answers tell nothing where hardly any change: some trial must move ``TELLING`` samples.
         """
         least = 100 * TELLING / max(self.samples, 1)
-        for name in ("top1_drop", "disagreement"):
+        for name in ("metric_drop", "top1_drop", "disagreement"):
             values = (self.value(point, name) for point in self.points)
             if max((abs(value) for value in values if value is not None), default=0.0) >= least:
                 return name
         return "snr_db"
 
     def value(self, point: Point, name: str) -> float | None:
-        """A number of a point by its column; ``top1_drop`` is in points."""
-        if name == "top1_drop":
-            return None if point.top1 is None or self.top1 is None else 100 * (self.top1 - point.top1)
+        """A number of a point by its column; ``top1_drop`` and ``metric_drop`` are in points."""
+        if name in ("top1_drop", "metric_drop"):
+            before, after = (getattr(owner, name.removesuffix("_drop")) for owner in (self, point))
+            return None if before is None or after is None else 100 * (before - after)
         found: float | None = getattr(point, name)
         return found
 

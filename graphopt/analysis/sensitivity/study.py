@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt import cost, runtime
-from graphopt.analysis.sensitivity.trial_evaluator import Layers, TrialResult, timed_layers
+from graphopt.analysis.sensitivity.trial_evaluator import (
+    Layers,
+    TrialResult,
+    metric_value,
+    timed_layers,
+)
 from graphopt.analysis.sensitivity.trial_latency import with_latency
 from graphopt.analysis.sensitivity.trial_log import TrialLog
 from graphopt.analysis.sensitivity.workers import Source, Task, by_item, carry_out, split
 from graphopt.cost import LatencyTable, user_cache
 from graphopt.errors import UsageError
+from graphopt.metrics import MetricSpec, Verdict
 from graphopt.pipeline.contract.base import PlannedPass, Trial
 from graphopt.pipeline.contract.context import Context, Progress, Settings, silent
 from graphopt.pipeline.results import measure
@@ -41,6 +47,12 @@ def sensitivity(
     calibration: str | Samples,
     *,
     evaluation: str | Samples | None = None,
+    task: str | None = None,
+    metric: str | Callable[..., Any] | None = None,
+    labels: str | None = None,
+    decode: str | None = None,
+    confidence: float | None = None,
+    threshold: float | None = None,
     preprocess: str | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     samples: int = SAMPLES,
@@ -63,6 +75,8 @@ def sensitivity(
             separated by commas, and those it needs are applied first.
         calibration: samples to plan with; unless there is ``evaluation``, the last ``samples`` of them (at
             most half) are held out and measured on.
+        task, metric, labels, decode, confidence, threshold: how the outputs are judged, as in ``evaluate``;
+            ``labels`` are those of the samples to measure on.
         samples: how many samples to measure on at most.
         latency: also predict the latency of every trial from the measured times of its layers.
         jobs: processes that work at the same time, each with its share of ``threads``; samples that are
@@ -83,6 +97,7 @@ def sensitivity(
         user_cache() if cache is None else None if cache == "off" else Path(cache),
         latency,
         target,
+        MetricSpec(task, metric, labels, decode, confidence, threshold),
     )
     if samples < 1 or jobs < 1:
         raise UsageError("sensitivity takes at least one sample and one process")
@@ -108,6 +123,7 @@ class _Request:
     cache: Path | None
     latency: bool
     target: str
+    judged_by: MetricSpec
 
     @property
     def step(self) -> PlannedPass:
@@ -194,7 +210,7 @@ class _Study:
             task = self._task(path)
             tried = self._try(trials, task)
             whole = self._latency(path) if ask.latency else None
-            top1 = self._top1(task)
+            original = self._original(task)
         found = cost.measure(model, self._inputs.shapes, custom_ops=self._settings.custom_ops)
         return Sensitivity(
             model=str(ask.model),
@@ -204,7 +220,9 @@ class _Study:
             points=self._points(tried, before, whole),
             macs=found.macs,
             parameters=found.parameters,
-            top1=top1,
+            top1=None if original is None else original.outcome.metrics.get("top1"),
+            metric=None if original is None else metric_value(original),
+            metric_name="" if original is None else original.metric.main,
             latency_ms=whole,
             machine=dict(machine(self._settings.threads)),
             warnings=tuple(self._warnings),
@@ -234,16 +252,19 @@ class _Study:
             shapes,
             settings,
             self._ask.target,
+            self._ask.judged_by,
         )
 
     @property
     def _jobs(self) -> int:
-        """Processes; samples that are objects stay in this one."""
-        return self._ask.jobs if all(isinstance(given, str) for given in self._texts[:2]) else 1
+        """Processes; samples and metrics that are objects stay in this one."""
+        texts = all(isinstance(given, str) for given in self._texts[:2])
+        return self._ask.jobs if texts and not callable(self._ask.judged_by.metric) else 1
 
     def _try(self, trials: Sequence[Trial], task: Task) -> list[TrialResult]:
         """The results of all trials, in their order; those of an earlier run are read back."""
-        log = TrialLog.open(self._ask.cache, self._identity())
+        kept = None if callable(self._ask.judged_by.metric) else self._ask.cache
+        log = TrialLog.open(kept, self._identity())
         results: dict[int, TrialResult] = {}
         places = {id(trial): number for number, trial in enumerate(trials)}
         for number, trial in enumerate(trials):
@@ -282,10 +303,13 @@ class _Study:
             "held_out": list(self._held_out.content_keys()),
             "onnxruntime": host["onnxruntime"],
             "isa": host["isa"],
+            "judged_by": self._ask.judged_by.identity(),
         }
 
-    def _top1(self, task: Task) -> float | None:
-        return task.bench().top1() if self._held_out.labelled else None
+    def _original(self, task: Task) -> Verdict | None:
+        """What the model is worth before any trial, where there is truth to judge it by."""
+        is_judged = self._held_out.labelled or self._ask.judged_by != MetricSpec()
+        return task.bench().original() if is_judged else None
 
     def _latency(self, path: Path) -> float:
         session = runtime.Session(path, **self._settings.session)

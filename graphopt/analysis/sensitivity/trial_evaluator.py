@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +15,16 @@ from graphopt.cost import LayerShape
 from graphopt.errors import GraphoptError
 from graphopt.ir.analysis.diff import unchanged
 from graphopt.ir.analysis.subgraph import reads
+from graphopt.metrics import Judge, Verdict
+from graphopt.metrics.outputs import decibels
 from graphopt.pipeline.contract.context import Context
-from graphopt.pipeline.results.measure import decibels
 from graphopt.record.sensitivity import Point
-from graphopt.runtime import Accuracy, Agreement, Comparison, classifier_output
 
 if TYPE_CHECKING:
     from graphopt import ir
-    from graphopt.data import Samples
+    from graphopt.data import Sample, Samples
+    from graphopt.metrics import MetricSpec
+    from graphopt.metrics.base import Outputs
     from graphopt.pipeline.contract.base import PlannedPass, Trial
     from graphopt.pipeline.contract.context import Settings
     from graphopt.pipeline.run.inputs import Inputs
@@ -60,6 +62,7 @@ class TrialEvaluator:
         settings: Settings,
         target: Target,
         samples: Samples,
+        judged_by: MetricSpec,
     ) -> None:
         self._model, self._step = model, step.for_trials()
         self._inputs, self._settings, self._target = inputs, settings, target
@@ -69,7 +72,8 @@ class TrialEvaluator:
         self._answers = ActivationCheckpoint(model, samples, self._open)
         self._answers.advance(self._outputs)
         self._frontier = self._at_inputs()
-        self._labels = [sample.labels for sample in samples] if samples.labelled else []
+        self._judged_by, self._truth = judged_by, judged_by.truth(samples)
+        self._shown = [_without_pixels(sample) for sample in samples]
         self._layers = timed_layers(model, inputs.shapes)
 
     def carry_out(self, trial: Trial) -> TrialResult:
@@ -89,30 +93,29 @@ class TrialEvaluator:
             is_timed=not any(_is_on_integers(node) for node in changed.graph.nodes),
         )
 
-    def top1(self) -> float | None:
-        """Accuracy of the untouched model; None without labels or class scores."""
-        accuracy = Accuracy()
-        for answer, labels in zip(self._answers.stream(self._outputs), self._labels, strict=False):
-            _count_labels(accuracy, answer, labels)
-        return accuracy.top1
+    def original(self) -> Verdict:
+        """What the untouched model is worth."""
+        return self._judge(self._answers.stream(self._outputs), None)
 
     def _compare(self, changed: ir.Model) -> dict[str, Any]:
-        comparison, agreement, accuracy = Comparison(), Agreement(), Accuracy()
-        labels = iter(self._labels)
-        answers = self._answers.stream(self._outputs)
-        for was, now in zip(answers, self._run(changed), strict=True):
-            comparison.update(was, now)
-            name = classifier_output(was)
-            if name is not None and was[name].shape == now[name].shape:
-                agreement.update(was[name], now[name])
-            _count_labels(accuracy, now, next(labels, None))
-        snr = decibels(comparison.result())
-        rate = agreement.rate
+        verdict = self._judge(self._run(changed), self._answers.stream(self._outputs))
+        outcome, metric = verdict.outcome, verdict.metric
+        agreement = outcome.agreement.get(metric.main_agreement)
         return {
-            "snr_db": min(snr.values(), default=None),
-            "disagreement": None if rate is None else 100 * (1 - rate),
-            "top1": accuracy.top1,
+            "snr_db": min(decibels(verdict.differences).values(), default=None),
+            "disagreement": None if agreement is None else 100 * (1 - agreement),
+            "top1": outcome.metrics.get("top1"),
+            "metric": metric_value(verdict),
         }
+
+    def _judge(self, outputs: Iterator[Outputs], reference: Iterator[Outputs] | None) -> Verdict:
+        judge = Judge(self._samples, self._judged_by.make(), self._truth)
+        return judge.judge(
+            lambda _: next(outputs),
+            None if reference is None else lambda _: next(reference),
+            watched=self._shown,
+            seed=None,
+        )
 
     def _run(self, changed: ir.Model) -> Iterator[dict[str, Any]]:
         """Outputs of the changed model for each sample."""
@@ -177,10 +180,18 @@ def timed_layers(model: ir.Model, shapes: Any) -> Layers:
     return Counter(layer for layer in found if layer is not None)
 
 
-def _count_labels(accuracy: Accuracy, outputs: dict[str, Any], labels: Sequence[int] | None) -> None:
-    name = classifier_output(outputs)
-    if labels and name is not None and len(labels) == len(outputs[name]):
-        accuracy.update(outputs[name], np.asarray(labels))
+def metric_value(verdict: Verdict) -> float | None:
+    """What the metric gives, where it is another than top-1."""
+    main = verdict.metric.main
+    return None if main == "top1" else verdict.outcome.metrics.get(main)
+
+
+def _without_pixels(sample: Sample) -> Sample:
+    """A sample to judge answers to, whose feeds keep their shapes and hold one number each."""
+    feeds = {
+        name: np.broadcast_to(np.zeros((), feed.dtype), feed.shape) for name, feed in sample.feeds.items()
+    }
+    return replace(sample, feeds=feeds)
 
 
 def _is_on_integers(node: ir.Node) -> bool:

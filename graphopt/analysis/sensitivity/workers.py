@@ -18,12 +18,16 @@ import numpy as np
 from graphopt.analysis.sensitivity.trial_evaluator import TrialEvaluator, TrialResult
 from graphopt.data import Samples
 from graphopt.errors import DataError
+from graphopt.metrics import MetricSpec
 from graphopt.pipeline.contract.base import PlannedPass, Trial
 from graphopt.pipeline.contract.context import Settings
 from graphopt.pipeline.run.inputs import Inputs
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
+
+
+NOT_CHOSEN = MetricSpec()
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Task:
     shapes: dict[str, tuple[int, ...]]
     settings: Settings
     target: str
+    judged_by: MetricSpec = NOT_CHOSEN
 
     def bench(self) -> TrialEvaluator:
         """The bench of this process."""
@@ -72,7 +77,7 @@ class Task:
         )
         target = targets.load(self.target)
         samples = self.samples.load(model, self.shapes)
-        return TrialEvaluator(model, self.step, inputs, self.settings, target, samples)
+        return TrialEvaluator(model, self.step, inputs, self.settings, target, samples, self.judged_by)
 
 
 def carry_out(

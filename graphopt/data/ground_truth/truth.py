@@ -20,7 +20,7 @@ from graphopt.data.sources.rows import Rows, open_npy, open_npz, read_all
 from graphopt.data.spec import exists, parse_spec
 from graphopt.errors import DataError
 
-__all__ = ["IGNORED", "Boxes", "Truth", "load_boxes", "load_masks"]
+__all__ = ["IGNORED", "Boxes", "Truth", "load_boxes", "load_masks", "load_rows"]
 
 
 def load_boxes(spec: str, samples: Samples) -> Truth:
@@ -56,6 +56,15 @@ def load_masks(spec: str, samples: Samples) -> Truth:
     if path.is_dir():
         return Truth(str(spec), mask_files(path, samples))
     raise DataError(f"{path} holds no masks", hint="give a folder of .png files or an .npz#array")
+
+
+def load_rows(spec: str, samples: Samples) -> Truth:
+    """Open an array with a row of any shape for each of ``samples``; raises DataError when there is none."""
+    path, rows = _open(spec, samples)
+    if rows is None:
+        raise DataError(f"{path} holds no array", hint="give an .npz#array or .npy, a row for each sample")
+    table = read_all(rows)
+    return Truth(str(spec), lambda row, place: table[row])
 
 
 def _open(spec: str, samples: Samples) -> tuple[Path, Rows | None]:

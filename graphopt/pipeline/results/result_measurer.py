@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import DataError, GraphoptError, ModelError, UsageError, VerificationError
+from graphopt.metrics import Judge, Paired, Verdict
 from graphopt.pipeline.results import measure
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.run.output import write_draft
 from graphopt.pipeline.spec.request import Request
 from graphopt.pipeline.verify.discontinuities import find_walls
 from graphopt.record.record import JudgedOn, Measures, PassRecord
-from graphopt.runtime import Accuracy, Session
+from graphopt.runtime import Session
 from graphopt.runtime.timing import FASTER
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from graphopt.ir import Model
 
 
+CHECKED = 2  # time: samples on which it is tried whether a goal can be judged
 # noise: times the input's latency, and ms; less is what measurements differ by
 SLOWER, NOTICEABLE = 1.05, 0.05
 
@@ -37,6 +39,8 @@ class Assessment:
     agreement: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()  # the draft: the model, then its data file if there is one
     judged_on: JudgedOn | None = None
+    paired: Mapping[str, Paired] = field(default_factory=dict)  # the change of each metric
+    drop: float | None = None  # points lost; None where that was not measured
 
 
 @dataclass(frozen=True)
@@ -121,30 +125,31 @@ class ResultMeasurer:
         before: Measures,
         after: Measures,
     ) -> Assessment:
-        watched = self._ask.progress("comparing with the original", samples, len(samples))
-        scores = measure.answer(
-            candidate,
-            watched,
-            reference,
-            labelled=self._inputs.evaluation,
-            without=find_walls(model).random,
-        )
-        if scores.skipped:
-            self._warn(
-                f"{scores.skipped} of {len(samples)} samples were left out: the input does not run on them: "
-                f"{scores.failure}"
-            )
+        verdict = self._judged(reference, candidate, samples, find_walls(model).random)
+        if text := verdict.count.left_out("the input"):
+            self._warn(text)
         times: tuple[float, float] | tuple[None, None] = (None, None)
         if self._ask.times_models:
             with self._ask.busy("timing both models"):
                 times = self._times(reference, candidate, samples)
             self._warn_if_slower(*times)
+        outcome = verdict.outcome
         return Assessment(
-            dataclasses.replace(before, latency_ms=times[0], metrics=self._metrics(scores.reference)),
-            dataclasses.replace(after, latency_ms=times[1], metrics=self._metrics(scores.candidate)),
-            {**scores.to_agreement(), "samples": scores.samples},
+            dataclasses.replace(before, latency_ms=times[0], metrics=outcome.reference_metrics),
+            dataclasses.replace(after, latency_ms=times[1], metrics=outcome.metrics),
+            {**verdict.agreement, "samples": verdict.count.samples},
             judged_on=_judged_on(samples),
+            paired=outcome.paired,
+            drop=verdict.drop,
         )
+
+    def _judged(
+        self, reference: Session, candidate: Result, samples: Samples, random: Collection[str]
+    ) -> Verdict:
+        """Judge the result; labels count on evaluation samples alone: passes have looked at the others."""
+        watched = self._ask.progress("comparing with the original", samples, len(samples))
+        judge = judge_of(self._ask, self._inputs, samples)
+        return judge.judge(candidate, reference, watched=watched, without=random, seed=self._ask.seed)
 
     def _times(self, reference: Session, candidate: Result, samples: Samples) -> tuple[float, float]:
         """Milliseconds before and after; a result with the bytes of the input is as fast, and timed once."""
@@ -165,9 +170,32 @@ class ResultMeasurer:
     def _samples(self) -> Samples:
         return self._inputs.check if self._inputs.given is None else self._inputs.given
 
-    def _metrics(self, accuracy: Accuracy) -> dict[str, float]:
-        """Metrics count on evaluation samples alone: calibration samples have been looked at."""
-        return measure.metrics(accuracy) if self._inputs.evaluation is not None else {}
+
+def judge_of(request: Request, inputs: Inputs, samples: Samples) -> Judge:
+    """What judges models on samples as the run was asked to."""
+    is_evaluation = inputs.evaluation is not None
+    spec = request.judged_by
+    truth = spec.truth(samples) if is_evaluation else None
+    return Judge(samples, spec.make(), truth, labelled=is_evaluation)
+
+
+def check_goal(request: Request, original: Path | bytes, inputs: Inputs) -> None:
+    """Raise UsageError when the model has no answers that could be judged as the run was asked to."""
+    samples = inputs.evaluation
+    if samples is None or not (request.chooses_metric or request.max_drop is not None):
+        return
+    what = "--max-drop" if request.task is None else f"--task {request.task}"
+    try:
+        session = Session(original, **request.session)
+        verdict = judge_of(request, inputs, samples).judge(session, session, watched=samples.take(CHECKED))
+        verdict.count.left_out("the input")
+    except ModelError as error:
+        raise UsageError(f"{what} cannot be judged: {error}", hint=error.hint) from error
+    if request.max_drop is not None and not verdict.metric.can_judge:
+        raise UsageError(
+            "--max-drop cannot be judged: the model has no output of class scores",
+            hint="say what it is for with --task, or how to judge it with --metric FILE.py:FUNCTION",
+        )
 
 
 def _same_bytes(original: Path | bytes, draft: Path) -> bool:
@@ -204,8 +232,10 @@ def missed_goals(request: Request, records: Sequence[PassRecord], found: Assessm
     """The goals of the request that were not reached, in words."""
     missed = []
     if request.max_drop is not None:
-        drop = _drop(found)
-        if drop > request.max_drop:
+        drop = found.drop
+        if drop is None:
+            missed.append("the drop in accuracy could not be measured")
+        elif drop > request.max_drop:
             missed.append(f"the accuracy dropped by {drop:.2f} points, more than {request.max_drop:g}")
     if request.require_speedup:
         missed += _slowness(found)
@@ -222,12 +252,3 @@ def _slowness(found: Assessment) -> list[str]:
     if after < FASTER * before:
         return []
     return [f"the result is not faster than the input: {after:.3g} ms against {before:.3g} ms"]
-
-
-def _drop(found: Assessment) -> float:
-    """Points of top-1 lost: measured with labels, else the share of answers that changed."""
-    if "top1" in found.before.metrics:
-        return 100 * (found.before.metrics["top1"] - found.after.metrics["top1"])
-    if "top1" in found.agreement:
-        return 100 * (1 - float(found.agreement["top1"]))
-    raise UsageError("--max-drop cannot be judged: the model has no output of class scores")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphopt.pipeline.results.measure import decibels
+from graphopt.metrics.outputs import decibels
 from graphopt.runtime import Comparison, Difference, Session
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from graphopt.pipeline.contract.context import Settings
 from graphopt.pipeline.contract.plan_files import Plans, read_plans, write_plans
 from graphopt.pipeline.results import measure
 from graphopt.pipeline.results.report_collector import ReportCollector
-from graphopt.pipeline.results.result_measurer import Assessment, ResultMeasurer, missed_goals
+from graphopt.pipeline.results.result_measurer import Assessment, ResultMeasurer, check_goal, missed_goals
 from graphopt.pipeline.run.fix_shape import fix_shapes
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.run.instruments import Dump, Instrument
@@ -102,6 +102,7 @@ class Run:
         if self._is_spared:
             self._warn(_SPARED.format(self._model.weight_bytes / 1e9))
         shapes = self._settle_shapes()
+        check_goal(ask, self._source.content, self._inputs)
         before = measure.contents(model, shapes, measure.input_bytes(model), self._warn)
         evidence = ReportCollector(model, shapes, self._warn) if ask.report else None
         outcome = self._manager(plans, evidence).run(model)
@@ -293,6 +294,7 @@ class Run:
             warnings=tuple(dict.fromkeys([*self._warnings, *outcome.warnings])),
             missed=tuple(outcome.missed),
             judged_on=found.judged_on,
+            paired=found.paired,
         )
 
     def _with_evidence(self, record: Record, evidence: ReportCollector) -> Record:

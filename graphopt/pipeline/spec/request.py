@@ -19,12 +19,14 @@ from graphopt.pipeline.spec.recipe import Recipe, ScheduledPass
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
+    from graphopt.metrics import MetricSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 VERIFY_MODES = ("auto", "full", "structure", "off")
 PROVIDERS = ("cpu", "cuda")
 TALK = ("quiet", "verbose")  # they concern what the command line shows, and nothing else
+JUDGED_BY = ("task", "metric", "labels", "decode", "confidence", "threshold")  # the fields of MetricSpec
 LARGEST_SIZE = 2**31 - 1  # fixed: int32, in which runtimes count a dimension
 # memory: weight bytes up to which models are run for checks and latency without being asked to
 LARGEST_RUN = 2**31
@@ -41,6 +43,12 @@ class Request:
     output: Path | None = None
     calibration: str | Samples | None = None
     evaluation: str | Samples | None = None
+    task: str | None = None
+    metric: str | Callable[..., Any] | None = None
+    labels: str | None = None
+    decode: str | None = None
+    confidence: float | None = None
+    threshold: float | None = None
     preprocess: str | None = None
     shape: Shapes = field(default_factory=dict)
     fix_shape: bool = False
@@ -77,6 +85,18 @@ class Request:
             )
         _check_values(self)
         _check_together(self)
+
+    @property
+    def judged_by(self) -> MetricSpec:
+        """How models are judged."""
+        from graphopt.metrics import MetricSpec
+
+        return MetricSpec(**{name: getattr(self, name) for name in JUDGED_BY})
+
+    @property
+    def chooses_metric(self) -> bool:
+        """Whether it was said how models are judged."""
+        return any(getattr(self, name) is not None for name in JUDGED_BY)
 
     @property
     def runs_models(self) -> bool:
@@ -169,12 +189,16 @@ def _check_values(request: Request) -> None:
             close = difflib.get_close_matches(str(value), allowed, n=1)
             meant = f"; did you mean {close[0]}?" if close else ""
             raise UsageError(f"{_flag(name)} is one of {', '.join(allowed)}, not {value!r}{meant}")
-    for name in ("target", "preprocess"):
+    for name in ("target", "preprocess", "task", "labels", "decode"):
         _require(request, name, (str,), lambda value: True, "text")
     for name in ("fix_shape", "dry_run", "strict", "latency", "as_written", "force", "require_speedup"):
         _require(request, name, (bool,), lambda value: True, "true or false")
     _require(request, "seed", (int,), lambda value: value >= 0, "a whole number from 0")
     _require(request, "threads", (int,), lambda value: 1 <= value <= MOST_THREADS, f"1 to {MOST_THREADS}")
+    for name in ("confidence", "threshold"):
+        _require(request, name, (int, float), lambda value: math.isfinite(value), "a number")
+    if request.metric is not None and not callable(request.metric):
+        _require(request, "metric", (str,), lambda value: True, "FILE.py:FUNCTION, or in Python a function")
     _require(request, "tolerance", (int, float), lambda value: 0 < value < math.inf, "a number above 0")
     _require(
         request, "max_drop", (int, float), lambda value: 0 <= value < math.inf, "a number of points, from 0"
@@ -195,6 +219,10 @@ def _check_together(request: Request) -> None:
     has_data = request.calibration is not None or request.evaluation is not None
     if request.max_drop is not None and request.evaluation is None:
         raise UsageError("--max-drop needs --evaluation: without samples no drop can be measured")
+    if request.chooses_metric:
+        request.judged_by.make()
+        if request.evaluation is None:
+            raise UsageError("--task and --metric need --evaluation: there are no samples to judge by them")
     if request.require_speedup and request.latency is False:
         raise UsageError("--require-speedup needs the latency that --no-latency leaves out")
     if request.preprocess is not None and not has_data:
@@ -261,5 +289,6 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "calibration": _data,
     "evaluation": _data,
     "preprocess": lambda value: str(value) if isinstance(value, Path) else value,
+    "labels": lambda value: str(value) if isinstance(value, Path) else value,
     "report": _paths,
 }

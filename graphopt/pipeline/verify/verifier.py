@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from graphopt.errors import DataError, ModelError, VerificationError
+from graphopt.metrics.outputs import decibels
 from graphopt.pipeline.contract.base import Contract, Pass
-from graphopt.pipeline.results.measure import decibels
 from graphopt.pipeline.verify.reference import Reference
 from graphopt.runtime import Difference, Verdict
 from graphopt.runtime.difference import HALF_TOLERANCE

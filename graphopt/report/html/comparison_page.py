@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from graphopt.report.html.charts import plots
-from graphopt.report.html.summary import NOTICEABLE
+from graphopt.report.html.summary import METRICS, NOTICEABLE
 from graphopt.report.terminal.run import amount
 
 Document = Mapping[str, Any]
@@ -69,8 +69,7 @@ def _measures(documents: Sequence[Document]) -> list[dict[str, Any]]:
     ]
     metrics = dict.fromkeys(name for d in documents for name in d["after"].get("metrics", {}))
     for name in metrics:
-        told = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy"}.get(name, name)
-        rows.append(_measure(told, documents, _metric(name), "%"))
+        rows.append(_measure(METRICS.get(name, name), documents, _metric(name), "%"))
     rows.append(_measure("Agreement", documents, _agreement, "%"))
     rows.append(_measure("Signal to noise", documents, _worst_signal, "dB"))
     return [row for row in rows if row is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,23 @@ from graphopt.report.html.rows import pass_colours
 from graphopt.report.terminal.run import amount, decibel_text
 
 NOTICEABLE = 0.03  # of a latency; less is what measurements differ by
+
+METRICS = {
+    "top1": "Top-1 accuracy",
+    "top5": "Top-5 accuracy",
+    "mAP": "Mean average precision",
+    "AP50": "Average precision at IoU 0.5",
+    "AP75": "Average precision at IoU 0.75",
+    "mIoU": "Mean IoU",
+    "pixels": "Pixels of the right class",
+    "lines": "Lines read right",
+}
+AGREEMENT = {
+    "top1": "of the answers are those of the original",
+    "boxes": "of the boxes are those of the original",
+    "masks": "mean IoU with the masks of the original",
+    "lines": "of the lines are those of the original",
+}
 
 QUANTITIES = (
     ("bytes", "Weights", "B"),
@@ -29,8 +45,9 @@ def cards(document: Mapping[str, Any]) -> list[dict[str, str]]:
     if before.get("latency_ms") and after.get("latency_ms"):
         found.append(_ratio_card("Latency", before["latency_ms"], after["latency_ms"], "ms", NOTICEABLE))
     for name, value in before.get("metrics", {}).items():
-        if name in after.get("metrics", {}):
-            found.append(_metric_card(name, value, after["metrics"][name], noise_points(document)))
+        now = after.get("metrics", {}).get(name)
+        if value is not None and now is not None:
+            found.append(_metric_card(name, value, now, document.get("paired", {}).get(name, {})))
     return [*found, *_agreement_cards(document.get("agreement", {}))]
 
 
@@ -49,27 +66,16 @@ def _ratio_card(
     return {**card, "change": times, "tone": "good" if change < 0 else "bad"}
 
 
-def noise_points(document: Mapping[str, Any]) -> float | None:
-    """Half the 95 % interval of a paired difference in accuracy, in points; None where it cannot be told.
-
-    At most the answers that changed can differ in being right, so their share bounds the variance of the
-    difference on each sample.
-    """
-    agreement = document.get("agreement", {})
-    if "top1" not in agreement or not agreement.get("samples"):
-        return None
-    return float(196.0 * math.sqrt((1 - agreement["top1"]) / agreement["samples"]))
-
-
-def _metric_card(name: str, before: float, after: float, noise: float | None) -> dict[str, str]:
+def _metric_card(name: str, before: float, after: float, paired: Mapping[str, Any]) -> dict[str, str]:
     points = 100 * (after - before)
-    title = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy"}.get(name, name)
-    card = {"title": title, "before": f"{100 * before:.2f} %", "after": f"{100 * after:.2f} %"}
+    was, now = (f"{100 * value:.2f} %" if name in METRICS else f"{value:.4g}" for value in (before, after))
+    card = {"title": METRICS.get(name, name), "before": was, "after": now}
     if abs(points) <= 0.005:
         return {**card, "change": "same", "tone": ""}
     change = f"{_signed(points, 2)} points"
-    if name == "top1" and noise is not None and abs(points) <= noise:
-        return {**card, "change": f"{change}, within ±{noise:.2f}", "tone": ""}
+    if paired and paired["low"] <= 0 <= paired["high"]:
+        interval = f"{_signed(100 * paired['low'], 2)} to {_signed(100 * paired['high'], 2)}"
+        return {**card, "change": f"{change}, noise ({interval})", "tone": ""}
     return {**card, "change": change, "tone": "good" if points > 0 else "bad"}
 
 
@@ -80,10 +86,10 @@ def _signed(value: float, digits: int) -> str:
 
 def _agreement_cards(agreement: Mapping[str, Any]) -> list[dict[str, str]]:
     found = []
-    if "top1" in agreement:
-        share = f"{100 * agreement['top1']:.2f} %"
-        note = "of the answers are those of the original"
-        found.append({"title": "Agreement", "before": "", "after": share, "change": note, "tone": "note"})
+    for key, what in AGREEMENT.items():
+        if key in agreement:
+            share = f"{100 * agreement[key]:.2f} %"
+            found.append({"title": "Agreement", "before": "", "after": share, "change": what, "tone": "note"})
     ratios = {name: value for name, value in agreement.get("snr_db", {}).items() if value is not None}
     if ratios:
         worst = min(ratios, key=ratios.__getitem__)
@@ -101,12 +107,13 @@ def verdict(document: Mapping[str, Any]) -> str:
         parts.append(_times(before["bytes"] / after["bytes"], "smaller", "larger"))
     if before.get("latency_ms") and after.get("latency_ms"):
         parts.append(_times(before["latency_ms"] / after["latency_ms"], "faster", "slower"))
-    metrics = after.get("metrics", {})
-    if "top1" in metrics and "top1" in before.get("metrics", {}):
-        points = 100 * (metrics["top1"] - before["metrics"]["top1"])
-        parts.append(f"{_signed(points, 2)} points of top-1")
-    elif "top1" in document.get("agreement", {}):
-        parts.append(f"{100 * document['agreement']['top1']:.1f} % of the answers unchanged")
+    name = next(iter(after.get("metrics", {})), "")
+    was, now = (side.get("metrics", {}).get(name) for side in (before, after))
+    share = document.get("agreement", {}).get("top1")
+    if was is not None and now is not None:
+        parts.append(f"{_signed(100 * (now - was), 2)} points of {'top-1' if name == 'top1' else name}")
+    elif share is not None:
+        parts.append(f"{100 * share:.1f} % of the answers unchanged")
     return ", ".join(parts)
 
 

@@ -19,6 +19,7 @@ AGREEMENT = {
     "overlap": "mean IoU of boxes in common",
     "masks": "mean IoU with the reference's masks",
     "pixels": "pixels of the reference's class",
+    "lines": "same line as the reference",
 }
 
 
@@ -30,6 +31,10 @@ def print_evaluation(found: Evaluation) -> None:
     for key, title in AGREEMENT.items():
         if key in found.agreement:
             print_line(f"{title}: {found.agreement[key]:.4f}")
+    if found.details.get("unjudged"):
+        print_line(
+            f"{found.details['unjudged']} samples were not judged: the reference's scores are no numbers"
+        )
     if found.details.get("changed"):
         header = ("class of the reference", "class of the model", "samples")
         rows = [tuple(str(value) for value in entry.values()) for entry in found.details["changed"]]
@@ -62,7 +67,7 @@ def _reference_cells(name: str, found: Evaluation) -> tuple[str, str, str, str]:
 def _verdict(paired: Paired) -> str:
     if paired.is_noise:
         return "noise"
-    return "worse" if paired.difference < 0 else "better"
+    return "better" if paired.difference > 0 else "worse"  # also where it is no number
 
 
 def _print_outputs(outputs: Mapping[str, Mapping[str, Any]]) -> None:

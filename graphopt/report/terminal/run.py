@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from graphopt.record.record import Measures, PassRecord, Record
 
 MOST_REASONS = 6
+AGREEMENT = {
+    "top1": "of the answers",
+    "boxes": "of the boxes (IoU 0.5)",
+    "masks": "mean IoU of the masks",
+    "lines": "of the lines",
+}
 
 
 def print_record(record: Record, *, verbose: bool = False) -> None:
@@ -63,7 +69,10 @@ def _print_measures(record: Record) -> None:
     for name, before in record.before.metrics.items():
         after = record.after.metrics.get(name)
         if after is not None:
-            rows.append((name, f"{before:.4f}", f"{after:.4f}", f"{100 * (after - before):+.2f} points"))
+            change = f"{100 * (after - before):+.2f} points"
+            paired = record.paired.get(name)
+            noise = ", noise" if paired is not None and paired.is_noise and after != before else ""
+            rows.append((name, f"{before:.4f}", f"{after:.4f}", change + noise))
     print_table(("", "before", "after", "change"), rows, right=(1, 2, 3))
 
 
@@ -79,8 +88,9 @@ def _measure_rows(before: Measures, after: Measures) -> Iterable[tuple[str, Any,
 
 
 def _print_facts(record: Record) -> None:
-    if "top1" in record.agreement:
-        print_line(f"agreement with the original: {record.agreement['top1']:.4f} of the answers")
+    for key, what in AGREEMENT.items():
+        if key in record.agreement:
+            print_line(f"agreement with the original: {record.agreement[key]:.4f} {what}")
     for output, ratio in record.agreement.get("snr_db", {}).items():
         print_line(f"signal to noise of {output}: {decibel_text(ratio)}")
     calibration = record.calibration

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from graphopt.pipeline.results.measure import SNR_LIMIT
+from graphopt.metrics.outputs import SNR_LIMIT
 from graphopt.report.html.charts.sensitivity import LABELS
 from graphopt.report.terminal.text import print_line, print_table
 
@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from graphopt.record.sensitivity import Point, Sensitivity
 
 COLUMNS = 6  # levels that fit 80 columns
-_SHORT = {"top1_drop": "top-1 lost", "disagreement": "changed %", "snr_db": "SNR dB"}
+_SHORT = {
+    "metric_drop": "points lost",
+    "top1_drop": "top-1 lost",
+    "disagreement": "changed %",
+    "snr_db": "SNR dB",
+}
 
 
 def print_sensitivity(found: Sensitivity) -> None:
@@ -23,6 +28,8 @@ def print_sensitivity(found: Sensitivity) -> None:
     print_line(f"measured on {found.samples} samples of {found.source}", wrap=False)
     if found.top1 is not None:
         print_line(f"top-1 before: {found.top1:.4f}")
+    if found.metric is not None:
+        print_line(f"{found.metric_name} before: {found.metric:.4f}")
     if curves:
         print_line(f"{LABELS[found.measure]}, the most sensitive item first:")
         levels = sorted({point.level for point in found.points})

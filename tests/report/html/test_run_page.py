@@ -128,12 +128,12 @@ def test_wrong_values_are_one_sentence(key: str, document: Callable[..., Any]) -
 
 
 def test_noise_is_not_called_a_drop(document: Callable[..., Any]) -> None:
-    run = document()  # one point lost, three percent of the answers changed
+    run = document()  # one point lost
     few, many = (
-        run | {"agreement": {"top1": 0.97, "samples": 500}},
-        run | {"agreement": {"top1": 0.97, "samples": 50_000}},
+        run | {"paired": {"top1": {"difference": -0.01, "low": -0.025, "high": 0.005}}},
+        run | {"paired": {"top1": {"difference": -0.01, "low": -0.012, "high": -0.008}}},
     )
-    assert "−1.00 points, within ±1.52" in render_report(few)
+    assert "−1.00 points, noise (−2.50 to +0.50)" in render_report(few)
     assert '<span class="change bad">−1.00 points</span>' in render_report(many)
 
 

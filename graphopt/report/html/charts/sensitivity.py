@@ -23,6 +23,7 @@ LONGEST = 40  # characters of such a name
 EQUAL = 120.0  # dB; above, nothing is to be seen
 
 LABELS = {
+    "metric_drop": "points of the metric lost",
     "top1_drop": "points of top-1 lost",
     "disagreement": "answers that changed (%)",
     "snr_db": "signal to noise (dB)",
