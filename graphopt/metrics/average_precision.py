@@ -17,6 +17,7 @@ from graphopt.metrics.detection_outputs import Detections
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 TINY = np.spacing(1)
+CELLS = 2**22  # memory: numbers of a table of weights by boxes
 MOST = 100  # fixed: boxes of one class in one image that count
 
 
@@ -56,15 +57,19 @@ class AveragePrecision:
     def precision(self, weights: np.ndarray | None = None) -> np.ndarray:
         """Average precision at each overlap (T,), averaged over classes; NaN where there is nothing to find.
 
-        ``weights`` (images,) says how often each image counts.
+        ``weights`` (images,), or (R, images) for (R, T), say how often each image counts: whole numbers.
         """
         weights = np.ones(self.images) if weights is None else weights
+        rows = np.atleast_2d(weights)
         for number, matches in self._classes.items():
             if number not in self._joined:
                 self._joined[number] = _Joined.of(matches)
-        found = [joined.precision(weights) for joined in self._joined.values()]
-        known = [values for values in found if values is not None]
-        return np.mean(known, axis=0) if known else np.full(len(OVERLAPS), np.nan)
+        by_class = [joined.precision(rows) for joined in self._joined.values()]
+        values = np.stack([np.full((len(rows), len(OVERLAPS)), np.nan), *by_class])
+        there = ~np.isnan(values)
+        sums, counts = np.where(there, values, 0.0).sum(axis=0), there.sum(axis=0)
+        means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        return means.reshape(*weights.shape[:-1], len(OVERLAPS))
 
 
 def match(found: Detections, wanted: np.ndarray, crowd: np.ndarray, image: int) -> Matches:
@@ -75,35 +80,37 @@ def match(found: Detections, wanted: np.ndarray, crowd: np.ndarray, image: int) 
     shared = overlap(found.corners[order], wanted, crowd)
     right = np.zeros((len(OVERLAPS), len(order)), bool)
     counted = np.ones_like(right)
-    for level, least in enumerate(OVERLAPS):
-        free = np.ones(len(wanted), bool)
-        for box, values in enumerate(shared):
-            item = _choose(values, free, crowd, min(float(least), 1 - 1e-10))
-            if item is None:
-                continue
-            counted[level, box] = not crowd[item]
-            right[level, box] = not crowd[item]
-            free[item] = crowd[item]  # a crowd may be found any number of times
+    free = np.ones((len(OVERLAPS), len(wanted)), bool)
+    levels = np.minimum(OVERLAPS, 1 - 1e-10)
+    enough = shared.max(axis=1, initial=0.0) >= levels[0]
+    for box in np.flatnonzero(enough).tolist():
+        usable = free & (shared[box] >= levels[:, None])
+        item = _last_best(shared[box], usable & ~crowd)
+        item = np.where(item < 0, _last_best(shared[box], usable & crowd), item)
+        at = np.flatnonzero(item >= 0)
+        right[at, box] = counted[at, box] = ~crowd[item[at]]
+        free[at, item[at]] = crowd[item[at]]  # a crowd may be found any number of times
     return Matches(image, found.scores[order], right, counted, int(np.count_nonzero(~crowd)))
 
 
-def _choose(values: np.ndarray, free: np.ndarray, crowd: np.ndarray, least: float) -> int | None:
-    """The last of the most overlapped free items, a crowd only where nothing else fits."""
-    for group in (free & ~crowd, free & crowd):
-        usable = np.flatnonzero(group & (values >= least))
-        if len(usable):
-            best = values[usable].max()
-            return int(usable[values[usable] == best][-1])
-    return None
+def _last_best(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """The last of the most overlapped items (M,) that are usable at each level (T, M); -1 for none."""
+    ranked = np.where(usable, values, -1.0)[:, ::-1]
+    best = len(values) - 1 - ranked.argmax(axis=1)
+    return np.where(usable.any(axis=1), best, -1)
 
 
 @dataclass(frozen=True)
 class _Joined:
-    """All matches of one class, the best first."""
+    """All matches of one class, the best first.
+
+    Precision falls between two right boxes and recall stands still, so only right ones matter: ``right`` has
+    their ranks at each overlap.  ``uncounted`` (T, D) are those matched to a crowd, None when there are none.
+    """
 
     images: np.ndarray
-    right: np.ndarray
-    wrong: np.ndarray
+    right: tuple[np.ndarray, ...]
+    uncounted: np.ndarray | None
     owners: np.ndarray  # the image of each entry of ``items``
     items: np.ndarray
 
@@ -112,26 +119,42 @@ class _Joined:
         scores = np.concatenate([entry.scores for entry in matches])
         order = np.argsort(-scores, kind="stable")
         images = np.concatenate([np.full(len(entry.scores), entry.image) for entry in matches])
-        right = np.concatenate([entry.right for entry in matches], axis=1)
-        counted = np.concatenate([entry.counted for entry in matches], axis=1)
+        right = np.concatenate([entry.right for entry in matches], axis=1)[:, order]
+        uncounted = ~np.concatenate([entry.counted for entry in matches], axis=1)[:, order]
         owners = np.asarray([entry.image for entry in matches])
         items = np.asarray([entry.items for entry in matches])
-        return _Joined(images[order], right[:, order], (counted & ~right)[:, order], owners, items)
+        ranks = tuple(np.flatnonzero(level) for level in right)
+        return _Joined(images[order], ranks, uncounted if uncounted.any() else None, owners, items)
 
-    def precision(self, weights: np.ndarray) -> np.ndarray | None:
-        total = float((weights[self.owners] * self.items).sum())
-        if total == 0:
-            return None
-        each = weights[self.images]
-        right, wrong = np.cumsum(self.right * each, axis=1), np.cumsum(self.wrong * each, axis=1)
-        recall, precision = right / total, right / (right + wrong + TINY)
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        envelope = np.concatenate([envelope, np.zeros((len(envelope), 1))], axis=1)
-        rows = [
-            line[np.searchsorted(reached, RECALLS, side="left")].mean()
-            for line, reached in zip(envelope, recall, strict=True)
-        ]
-        return np.asarray(rows)
+    def precision(self, weights: np.ndarray) -> np.ndarray:
+        """Precision at each overlap (R, T) for weights (R, images); NaN where there is nothing to find."""
+        size = max(1, CELLS // max(len(self.images), 1))
+        return np.concatenate([self._portion(weights[at : at + size]) for at in range(0, len(weights), size)])
+
+    def _portion(self, weights: np.ndarray) -> np.ndarray:
+        total = weights[:, self.owners] @ self.items
+        each = weights[:, self.images]
+        seen = np.cumsum(each, axis=1)
+        found = np.full((len(weights), len(OVERLAPS)), np.nan)
+        for level, ranks in enumerate(self.right):
+            right, all_seen = np.cumsum(each[:, ranks], axis=1), seen[:, ranks]
+            if self.uncounted is not None:
+                all_seen = all_seen - np.cumsum(each * self.uncounted[level], axis=1)[:, ranks]
+            found[:, level] = _area(right, all_seen, total)
+        return found
+
+
+def _area(right: np.ndarray, seen: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """The mean over ``RECALLS`` of the envelope of precision, (R,); NaN where ``total`` (R,) is 0.
+
+    ``right`` of the ``seen`` boxes (R, D) are right, both counted up to each right box.
+    """
+    precision = right / (seen + TINY)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    recall = right / np.where(total > 0, total, np.nan)[:, None]
+    reached = np.searchsorted(RECALLS, recall, side="right")  # NaN reaches all, and is left out below
+    steps = np.diff(reached, axis=1, prepend=0)
+    return np.where(total > 0, (envelope * steps).sum(axis=1) / len(RECALLS), np.nan)
 
 
 def _fields(found: Detections) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

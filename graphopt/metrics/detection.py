@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CONFIDENT = 0.25  # score of a box that users would see
 # theory: overlap of boxes that stand for the same item, as in PASCAL VOC (M. Everingham et al., 2010)
 SAME = 0.5
-RESAMPLES = 200  # time: each one accumulates all boxes anew
+RESAMPLES = 200  # time: each one goes over all boxes
 METRICS = {"mAP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 assert float(OVERLAPS[5]) == 0.75
 
@@ -78,8 +78,10 @@ class Detection(Metric):
 
     def _paired(self, seed: int) -> dict[str, Paired]:
         def difference(weights: np.ndarray) -> np.ndarray:
-            rows = [self._precision.precision(row) - self._reference.precision(row) for row in weights]
-            return np.nan_to_num(np.stack([[row[part].mean() for part in METRICS.values()] for row in rows]))
+            change = self._precision.precision(weights) - self._reference.precision(weights)
+            return np.nan_to_num(
+                np.stack([change[:, part].mean(axis=1) for part in METRICS.values()], axis=1)
+            )
 
         found = bootstrap(difference, self._precision.images, seed, RESAMPLES)
         return dict(zip(METRICS, found, strict=True))

@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from graphopt.data.ground_truth.truth import Boxes
+from graphopt.metrics import average_precision
 from graphopt.metrics.average_precision import AveragePrecision
 from graphopt.metrics.detection_outputs import Detections
 
@@ -90,6 +91,18 @@ def test_a_weight_is_that_many_images(seed: int) -> None:
     repeated = [scene for scene, weight in zip(made, weights, strict=True) for _ in range(weight)]
     found = collected(made).precision(weights.astype(float))
     np.testing.assert_allclose(found, collected(repeated).precision(), atol=1e-9)
+
+
+def test_many_weights_at_once_give_what_each_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = scenes(3)
+    weights = np.random.default_rng(0).integers(0, 3, (7, len(made))).astype(float)
+    weights[2] = 0.0
+    found = collected(made)
+    wanted = np.stack([found.precision(row) for row in weights])
+    assert np.isnan(wanted[2]).all() and np.isfinite(wanted[[0, 1, 3]]).all()
+    np.testing.assert_allclose(found.precision(weights), wanted, atol=1e-12)
+    monkeypatch.setattr(average_precision, "CELLS", 50)  # a few rows at a time
+    np.testing.assert_allclose(found.precision(weights), wanted, atol=1e-12)
 
 
 def test_all_found_is_one_and_nothing_found_is_zero() -> None:

@@ -11,7 +11,7 @@ from graphopt.data import Sample
 from graphopt.data.ground_truth.truth import Boxes
 from graphopt.errors import ModelError, UsageError
 from graphopt.metrics import Detection, Limits
-from graphopt.metrics.boxes import overlap, suppress
+from graphopt.metrics.boxes import BLOCK, overlap, suppress
 from graphopt.metrics.detection_outputs import decode, guess
 
 SIZE = (60, 100)
@@ -69,18 +69,21 @@ def test_what_no_preset_fits_is_said() -> None:
         decode("yolov9", outputs("yolov8"), SIZE, Limits())
 
 
-def test_suppression_equals_the_plain_loop() -> None:
+@pytest.mark.parametrize("count", [60, BLOCK + 100])
+def test_suppression_equals_the_plain_loop(count: int) -> None:
     rng = np.random.default_rng(0)
-    corner = rng.uniform(0, 50, (60, 2))
-    corners = np.concatenate([corner, corner + rng.uniform(5, 30, (60, 2))], axis=1)
-    scores, classes = rng.random(60), rng.integers(0, 2, 60)
+    corner = rng.uniform(0, 50, (count, 2))
+    corners = np.concatenate([corner, corner + rng.uniform(5, 30, (count, 2))], axis=1)
+    corners[::20, 2:] = corners[::20, :2]  # without area they overlap nothing, themselves included
+    scores, classes = rng.random(count).round(2), rng.integers(0, 2, count)
+    shared = overlap(corners, corners)
     kept: list[int] = []
-    for box in np.argsort(-scores).tolist():
-        same = [other for other in kept if classes[other] == classes[box]]
-        if all(overlap(corners[box][None], corners[other][None])[0, 0] <= 0.4 for other in same):
+    for box in np.argsort(-scores, kind="stable").tolist():
+        if all(shared[box, other] <= 0.4 for other in kept if classes[other] == classes[box]):
             kept.append(box)
-    assert suppress(corners, scores, classes, 0.4, 100).tolist() == kept
+    assert suppress(corners, scores, classes, 0.4, count).tolist() == kept
     assert suppress(corners, scores, classes, 0.4, 5).tolist() == kept[:5]
+    assert suppress(corners[:0], scores[:0], classes[:0], 0.4, 5).tolist() == []
 
 
 def test_overlap_by_hand() -> None:
