@@ -41,7 +41,8 @@ class Metric(ABC):
     ``main`` and ``main_agreement`` name the entries of ``Outcome.metrics`` and ``Outcome.agreement``, from 0
     to 1 and higher is better, whose hundredth is a point; none where the answers have no such score.
     ``labels`` says what ``--labels`` has to hold; nothing where labels come with the data. ``options`` are
-    the arguments of the constructor that a user may give.
+    the arguments of the constructor that a user may give, ``takes_class_labels`` says whether class labels of
+    the data are truth.
     """
 
     name: ClassVar[str]
@@ -49,6 +50,7 @@ class Metric(ABC):
     main_agreement: str = ""
     labels: ClassVar[str] = ""
     options: ClassVar[tuple[str, ...]] = ()
+    takes_class_labels: ClassVar[bool] = False
 
     @abstractmethod
     def update(self, outputs: Outputs, reference: Outputs | None, sample: Sample, truth: Any) -> None:

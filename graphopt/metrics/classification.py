@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +24,7 @@ class Classification(Metric):
     """Counts right answers, and answers that differ from the reference's."""
 
     name: ClassVar[str] = "classification"
+    takes_class_labels: ClassVar[bool] = True
     main, main_agreement = "top1", "top1"
 
     def __init__(self) -> None:
@@ -125,4 +127,4 @@ def _stacked(parts: list[np.ndarray | None]) -> np.ndarray | None:
 
 def _rows(scores: np.ndarray) -> np.ndarray:
     """[N, K, 1, ...] as [N, K], in float64 so that float16 compares like the rest."""
-    return scores.reshape(len(scores), -1).astype(np.float64)
+    return scores.reshape(len(scores), math.prod(scores.shape[1:])).astype(np.float64)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from graphopt.errors import ModelError
 from graphopt.metrics.base import Metric, Outcome, Outputs
 from graphopt.metrics.classification import Classification
@@ -15,6 +17,8 @@ from graphopt.runtime import Difference, classifier_output
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.data.ground_truth.truth import Truth
+
+KEPT = 64 * 2**20  # memory: bytes of a model's answers kept for the next one that is compared with it
 
 Answer = Callable[[Any], Outputs]
 """What a model answers to a sample, or to a batch; asked in the order of the samples."""
@@ -100,6 +104,29 @@ def runs(model: Runnable, without: Collection[str] = ()) -> Answer:
     return answer
 
 
+class Remembered:
+    """What a model answers to samples of one source: it runs once for all who compare with it.
+
+    As long as the answers take little memory: those of the first samples are kept, the others run again.
+    """
+
+    def __init__(self, model: Runnable) -> None:
+        self._model = model
+        self._kept: dict[tuple[int, ...], Outputs] = {}  # by the rows of samples
+        self._bytes = 0
+
+    def __call__(self, sample: Any) -> Outputs:
+        """The outputs for a sample."""
+        kept = self._kept.get(sample.rows)
+        if kept is not None:
+            return kept
+        outputs = self._model.run(sample.feeds)
+        self._bytes += sum(value.nbytes for value in outputs.values() if isinstance(value, np.ndarray))
+        if sample.rows and self._bytes <= KEPT:
+            self._kept[sample.rows] = outputs
+        return outputs
+
+
 @dataclass(frozen=True)
 class Verdict:
     """How a model did on samples, and how far its outputs are from those of the reference."""
@@ -108,6 +135,7 @@ class Verdict:
     outcome: Outcome
     differences: Mapping[str, Difference]
     count: Count
+    has_reference: bool
 
     @property
     def drop(self) -> float | None:
@@ -117,7 +145,7 @@ class Verdict:
     @property
     def agreement(self) -> dict[str, Any]:
         """The agreement of the metric, and with a reference the SQNR of each output in dB."""
-        snr = {"snr_db": decibels(self.differences)} if self.differences else {}
+        snr = {"snr_db": decibels(self.differences)} if self.has_reference else {}
         return {**self.outcome.agreement, **snr}
 
 
@@ -167,7 +195,8 @@ class Judge:
             [self],
             truth=self._find,
         )
-        return Verdict(self.metric, self.metric.outcome(seed), self._outputs.differences, count)
+        outcome = self.metric.outcome(seed)
+        return Verdict(self.metric, outcome, self._outputs.differences, count, reference is not None)
 
     def update(self, outputs: Outputs, reference: Outputs | None, sample: Any, truth: Any) -> None:
         """Take the answers to one sample."""
@@ -190,4 +219,4 @@ class Judge:
             self._samples.check_labels(outputs[name].shape[1])
 
     def _labels(self, sample: Any) -> Any:
-        return sample.labels if self._labelled else None
+        return sample.labels if self._labelled and self.metric.takes_class_labels else None

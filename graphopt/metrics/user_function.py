@@ -32,6 +32,7 @@ class UserFunction(Metric):
 
     name: ClassVar[str] = "function"
     labels: ClassVar[str] = "rows"
+    takes_class_labels: ClassVar[bool] = True
 
     def __init__(self, function: Function, name: str = "") -> None:
         self._function = function

@@ -13,7 +13,7 @@ from graphopt import data
 from graphopt.data import Samples
 from graphopt.errors import DataError, ModelError, UsageError
 from graphopt.ir import Port
-from graphopt.metrics import Classification, Generic, Judge, Outcome, UserFunction
+from graphopt.metrics import Classification, Generic, Judge, Outcome, UserFunction, judge
 
 IMAGES = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
 
@@ -137,3 +137,26 @@ def test_an_own_function_that_is_wrong_is_one_sentence(function: Any, said: str)
         assert "the metric mine" in str(error.value)
         assert said in f"{error.value} {error.value.hint}"
         assert "\n" not in str(error.value)
+
+
+def test_answers_are_remembered_by_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where some samples fail, and where only a part of the answers fits."""
+
+    class Choosy:
+        runs = 0
+
+        def run(self, feeds: Any) -> Any:
+            self.runs += 1
+            if feeds["x"][0, 0] > 0:
+                raise ModelError("no positive numbers")
+            return {"y": feeds["x"]}
+
+    for most, again in ((2**20, int((IMAGES[:, 0] > 0).sum())), (10 * IMAGES[0].nbytes, 30)):
+        monkeypatch.setattr(judge, "KEPT", most)
+        choosy = Choosy()
+        remembered = judge.Remembered(choosy)
+        for _ in range(2):
+            before = choosy.runs
+            verdict = Judge(samples()).judge(model(), remembered)
+            assert verdict.drop == 0.0
+        assert choosy.runs - before == again

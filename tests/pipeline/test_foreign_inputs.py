@@ -159,9 +159,9 @@ def _samples(*feeds: dict[str, np.ndarray]) -> Any:
 
 
 def test_the_model_before_answers_each_sample_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless its answers are large: then it is run again, and nothing is kept."""
+    """Unless its answers are large: then it is run again on the samples whose answers are not kept."""
     from graphopt import ir
-    from graphopt.pipeline.verify import reference
+    from graphopt.metrics import judge
 
     text = f"{IR8} g (float[3,4] x) => (float[3,4] y) {{ y = Relu (x) }}"
     model = ir.from_bytes(parse(text).SerializeToString())
@@ -169,8 +169,8 @@ def test_the_model_before_answers_each_sample_once(monkeypatch: pytest.MonkeyPat
     runs = []
     run = Session.run
     monkeypatch.setattr(Session, "run", lambda self, feeds: runs.append(1) or run(self, feeds))
-    for limit, expected in ((2**26, 2 + 2 + 2), (50, 2 + 4 + 4)):
-        monkeypatch.setattr(reference, "KEPT_BYTES", limit)
+    for limit, expected in ((2**26, 2 + 2 + 2), (50, 2 + 3 + 3)):
+        monkeypatch.setattr(judge, "KEPT", limit)
         runs.clear()
         before = Reference(model, Context(Inputs(model, calibration=samples)))
         for _ in range(2):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from graphopt.data import Samples
     from graphopt.ir import Model, Node
+    from graphopt.metrics import MetricSpec
     from graphopt.pipeline.run.inputs import Inputs
     from graphopt.runtime import Session
     from graphopt.targets import Target
@@ -47,6 +48,7 @@ class Settings:
     cache: Path | None = None
     progress: Progress = silent
     notes: dict[str, Any] = field(default_factory=dict)
+    judged_by: MetricSpec = field(default_factory=lambda: _not_chosen())  # how the run's results are judged
     times: Path | None = None  # the folder that keeps how long layers take on this machine
 
     @property
@@ -194,3 +196,9 @@ def _name(node: Node | str) -> str:
     if isinstance(node, str):
         return node
     return str(node.name or (node.outputs[0].name if node.outputs else node.op))
+
+
+def _not_chosen() -> MetricSpec:
+    from graphopt.metrics import MetricSpec
+
+    return MetricSpec()

@@ -184,7 +184,14 @@ class Run:
         if ask.dump is not None:
             instruments.append(Dump(ask.dump))
         output = None if ask.dry_run else ask.output
-        settings = Settings(ask.seed, cache=ask.cache, times=ask.times, progress=ask.progress, **ask.session)
+        settings = Settings(
+            ask.seed,
+            cache=ask.cache,
+            times=ask.times,
+            progress=ask.progress,
+            judged_by=ask.judged_by,
+            **ask.session,
+        )
         return Manager(
             self._stages,
             self._inputs,

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from graphopt.data import is_float
+from graphopt.errors import ModelError, UsageError
+from graphopt.metrics import Classification, Generic, Judge
+from graphopt.metrics.judge import Count, Remembered, look, runs
 from graphopt.pipeline.search.expected_disagreement import ExpectedDisagreement
+from graphopt.pipeline.search.noise_share import UNKNOWN, NoiseShare
 from graphopt.pipeline.verify.judged import Judged
 from graphopt.runtime import Session, classifier_output
 
 if TYPE_CHECKING:
     from graphopt import ir
     from graphopt.data import Samples
-    from graphopt.data.samples import Batch
+    from graphopt.metrics.base import Outputs
     from graphopt.pipeline.contract.context import Context
 
 Open: TypeAlias = "Callable[[ir.Model, Sequence[str] | None], Session]"
@@ -26,36 +29,38 @@ Open: TypeAlias = "Callable[[ir.Model, Sequence[str] | None], Session]"
 HELD_OUT = 512
 FITTED = 256  # time: samples that a trial is fitted to at most; the result is fitted to all
 SAME_ANSWER = 0.9  # share of samples with the same class above which classes tell nothing
-BATCH = 1  # fixed: the one size that every model takes
-KEPT = 64 * 2**20  # memory: bytes of the original's answers kept for the next model that is judged
+TRIED = 2  # time: samples on which it is tried whether a metric can judge the model
 
 
 class Degradation:
     """Measures how much worse the model gets, in points, on a held-out half of the calibration samples.
 
-    With labels it is the loss of top-1 accuracy; for a classifier without labels the share of samples that
-    get another class; both on the safe side where samples are few (see ``ExpectedDisagreement``).  For any
-    other model, and for a classifier that gives nearly all samples the same class and so would hide any harm,
-    it is the noise power of the worst output in percent of the power with which that output varies from
-    sample to sample.
+    By the metric that the run was asked to judge by, where the calibration samples allow it. Otherwise with
+    labels it is the loss of top-1 accuracy; for a classifier without labels the share of samples that get
+    another class; both on the safe side where samples are few (see ``ExpectedDisagreement``).  For any other
+    model, and for a classifier that gives nearly all samples the same class and so would hide any
+    degradation, it is the noise power of the worst output in percent of the power with which that output
+    varies from sample to sample.
     """
 
     def __init__(self, model: ir.Model, ctx: Context, open_model: Open | None = None) -> None:
         """``open_model`` opens what is judged and takes names of outputs; by default like the original."""
         self._ctx = ctx
         self._open: Open = open_model or ctx.session
-        self._original = ctx.session(model)
+        original = ctx.session(model)
         self._judged = Judged(model)
         self._samples = held_out(ctx.calibration)
-        self._kept: list[dict[str, np.ndarray]] | None = None
-        first = self._original.run(next(iter(self._samples)).feeds)
-        self._scores = classifier_output(first)
+        self._answers = Remembered(original)
+        first = original.run(next(iter(self._samples)).feeds)
+        self._metric = self._chosen_metric(original)
+        self._scores = None if self._metric else classifier_output(first)
         self._labelled = self._samples.labelled and self._scores is not None
         if self._labelled:
             ctx.used_labels()
         elif self._scores is not None and self._hardly_varies(self._scores):
             self._scores = None
-        self._floats = ctx.session(model, self._judged.names) if self._scores is None else None
+        if not self._metric and self._scores is None:
+            self._answers = Remembered(ctx.session(model, self._judged.names))
 
     @property
     def measure(self) -> str:
@@ -65,96 +70,99 @@ class Degradation:
     @property
     def kind(self) -> str:
         """What is measured, in few words."""
+        if self._metric:
+            return self._metric
         if self._labelled:
             return "top-1 loss"
         return "disagreement with the original" if self._scores else "noise in percent of the variation"
 
     def of(self, model: ir.Model) -> float:
-        """Return the harm done to ``model``, in points; infinite where its answers are no numbers."""
-        if self._scores is None:
-            return self._noise(model)
+        """Return how much worse ``model`` is, in points; infinite where its answers are no numbers."""
+        if self._metric:
+            return self._loss(model)
+        return self._noise(model) if self._scores is None else self._disagreement(self._scores, model)
+
+    def _chosen_metric(self, original: Session) -> str:
+        """How the run's own metric judges the samples, in words; empty where it does not."""
+        metric = self._ctx.settings.judged_by.make()
+        if metric is None or isinstance(metric, (Classification, Generic)):
+            return ""
+        few = self._samples.take(TRIED)
+        try:
+            verdict = Judge(few, metric).judge(original, original, seed=None)
+        except (ModelError, UsageError) as error:
+            self._ctx.warn(f"the search does not judge the calibration samples by the run's metric: {error}")
+            return ""
+        if metric.takes_class_labels and few.labelled:
+            self._ctx.inputs.labels_used = True
+        return (
+            f"loss of {metric.main}" if verdict.outcome.metrics else f"{metric.main_agreement} that changed"
+        )
+
+    def _loss(self, model: ir.Model) -> float:
+        """Points lost by the run's own metric, and one standard error more."""
+        judge = Judge(self._samples, self._ctx.settings.judged_by.make())
         candidate = self._open(model, None)
-        flips = ExpectedDisagreement()
-        for batch, answers in self._answered(self._original):
-            old, new = answers[self._scores], candidate.run(batch.feeds)[self._scores]
-            if (np.isfinite(old) & ~np.isfinite(new)).any():
-                return math.inf
-            flips.update(old, new, batch.labels if self._labelled else None)
-        return 100.0 * (flips.loss if self._labelled else flips.disagreement)
+        verdict = judge.judge(candidate, self._answers, watched=self._watched(), seed=self._ctx.seed)
+        self._said(verdict.count)
+        paired = verdict.outcome.paired.get(judge.metric.main)
+        error = 0.0 if paired is None or paired.error is None else 100.0 * paired.error
+        return UNKNOWN if verdict.drop is None else verdict.drop + error
+
+    def _disagreement(self, scores: str, model: ir.Model) -> float:
+        counts = _Scores(scores, self._labelled)
+        candidate = runs(self._open(model, None))
+        self._said(look(self._watched(), candidate, self._answers, [counts], until=lambda: counts.is_broken))
+        return counts.points
+
+    def _noise(self, model: ir.Model) -> float:
+        """The noise of the float outputs, or of the float tensors before what chooses."""
+        names = self._judged.where(model)
+        share = NoiseShare(self._judged.names, names)
+        if not names:
+            return share.points
+        candidate = runs(self._open(model, list(dict.fromkeys(names))))
+        self._said(look(self._watched(), candidate, self._answers, [share], until=lambda: share.is_settled))
+        return share.points
 
     def _hardly_varies(self, scores: str) -> bool:
         """Whether nearly all samples get the same class."""
         answers = Counter(
             int(answer)
-            for batch in self._samples.batches(BATCH)
-            for answer in self._original.run(batch.feeds)[scores].argmax(axis=1).ravel()  # of [N, K, 1, ...]
+            for sample in self._samples
+            for answer in self._answers(sample)[scores].argmax(axis=1).ravel()  # of [N, K, 1, ...]
         )
         return max(answers.values()) > SAME_ANSWER * answers.total()
 
-    def _answered(self, original: Session) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
-        """Yield the held-out samples and what the original makes of them: it runs once for all models."""
-        batches = self._ctx.progress("measuring harm", self._samples.batches(BATCH))
-        if self._kept is not None:
-            yield from zip(batches, self._kept, strict=True)
-            return
-        kept, size = [], 0
-        for batch in batches:
-            answers = original.run(batch.feeds)
-            size += sum(value.nbytes for value in answers.values() if isinstance(value, np.ndarray))
-            if size <= KEPT:
-                kept.append(answers)
-            yield batch, answers
-        self._kept = kept if size <= KEPT else None
+    def _said(self, count: Count) -> None:
+        """Say which samples judge nothing; ModelError when none does."""
+        if text := count.left_out("the original"):
+            self._ctx.warn(text)
 
-    def _noise(self, model: ir.Model) -> float:
-        """The noise of the float outputs, or of the float tensors before what chooses."""
-        if self._floats is None or not self._judged.names:
-            return 100.0
-        names = self._judged.where(model)
-        candidate = self._open(model, list(dict.fromkeys(names)))
-        signal: dict[str, Variation] = {}
-        noise: dict[str, float] = {}
-        for batch, old in self._answered(self._floats):
-            new = candidate.run(batch.feeds)
-            for (name, value), there in zip(old.items(), names, strict=True):
-                if not isinstance(value, np.ndarray) or not is_float(value.dtype):
-                    continue
-                if value.shape != new[there].shape:
-                    return 100.0  # data-dependent sizes: the result is a different one
-                counts = np.isfinite(value)
-                was, error = value.astype(np.float64), new[there].astype(np.float64) - value
-                if not np.isfinite(error[counts]).all():
-                    return math.inf
-                signal.setdefault(name, Variation()).add(np.where(counts, was, 0.0))
-                noise[name] = noise.get(name, 0.0) + float(np.square(error[counts]).sum())
-        return max((100.0 * noise[name] / (signal[name].power or 1.0) for name in noise), default=100.0)
+    def _watched(self) -> Iterable[Any]:
+        return self._ctx.progress("measuring harm", self._samples, len(self._samples))
 
 
-class Variation:
-    """Power of an output around its mean over the samples; around zero where its shape changes."""
+class _Scores:
+    """Counts how often the class of the output ``name`` changes, or a right one is lost."""
 
-    def __init__(self) -> None:
-        self._squares = 0.0
-        self._sum: np.ndarray | None = None
-        self._count = 0
-        self._same_shape = True
+    def __init__(self, name: str, labelled: bool) -> None:
+        self._name, self._labelled = name, labelled
+        self._expected = ExpectedDisagreement()
+        self.is_broken = False  # whether scores became no numbers
 
-    def add(self, value: np.ndarray) -> None:
-        """Take one sample's output, float64."""
-        self._squares += float(np.square(value).sum())
-        self._count += 1
-        if self._sum is None:
-            self._sum = np.zeros_like(value)
-        self._same_shape = self._same_shape and self._sum.shape == value.shape
-        if self._same_shape:
-            self._sum += value
+    def update(self, outputs: Outputs, reference: Outputs | None, sample: Any, truth: Any) -> None:
+        """Take the scores of both models for one sample."""
+        old, new = (reference or {})[self._name], outputs[self._name]
+        self.is_broken = bool((np.isfinite(old) & ~np.isfinite(new)).any())
+        if not self.is_broken:
+            self._expected.update(old, new, np.asarray(truth) if self._labelled else None)
 
     @property
-    def power(self) -> float:
-        """Sum of squares over all samples and elements."""
-        if self._sum is None or not self._same_shape or self._count < 2:
-            return self._squares
-        return max(self._squares - float(np.square(self._sum).sum()) / self._count, 0.0)
+    def points(self) -> float:
+        if self.is_broken:
+            return math.inf
+        return 100.0 * (self._expected.loss if self._labelled else self._expected.disagreement)
 
 
 def held_out(samples: Samples) -> Samples:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from graphopt.errors import DataError, ModelError
+from graphopt.metrics import Generic
+from graphopt.metrics.judge import Remembered, look, runs
 from graphopt.pipeline.verify.discontinuities import find_walls
-from graphopt.runtime import Comparison, Difference
+from graphopt.runtime import Difference
 
 if TYPE_CHECKING:
     from graphopt.data import Sample, Samples
     from graphopt.ir import Model
+    from graphopt.metrics.base import Outputs
     from graphopt.pipeline.contract.context import Context
     from graphopt.runtime import Session
-
-KEPT_BYTES = 2**26  # memory: of answers of the model before
 
 
 class Reference:
@@ -34,8 +33,7 @@ class Reference:
         self.outputs = tuple(p.name for p in model.signature.outputs if p.name not in self.walls.random)
         self.names = tuple(dict.fromkeys([*self.outputs, *self.walls.tensors]))
         self._level, self._session = self._opened(model)
-        self._kept: list[dict[str, Any]] = []
-        self._kept_bytes = 0
+        self._answers = Remembered(self._session)
         if ctx.inputs.given is None:
             ctx.inputs.fit(self._session.run)
         self._samples = self._running(ctx.inputs.check)
@@ -55,7 +53,7 @@ class Reference:
         failure: ModelError | DataError | None = None
         for sample in samples:
             try:
-                self._keep(self._session.run(sample.feeds))
+                self._answers(sample)
             except (ModelError, DataError) as error:
                 failure = failure or error
             else:
@@ -69,21 +67,6 @@ class Reference:
                 f"them: {failure}"
             )
         return taken
-
-    def _keep(self, outputs: dict[str, Any]) -> None:
-        """Keep what the model answers, unless that takes much memory: then it is run again to be compared."""
-        self._kept_bytes += sum(value.nbytes for value in outputs.values() if isinstance(value, np.ndarray))
-        self._kept.append(outputs)
-        if self._kept_bytes > KEPT_BYTES:
-            self._kept = []
-
-    def _answers(self) -> Iterator[dict[str, Any]]:
-        """What the model answers to each sample."""
-        if len(self._kept) == len(self._samples):
-            yield from self._kept
-            return
-        for sample in self._samples:
-            yield self._session.run(sample.feeds)
 
     def compare(self, model: Model, names: Sequence[str], level: str = "disabled") -> dict[str, Difference]:
         """Run both models on the samples, one after the other, and sum up how far ``names`` are apart."""
@@ -106,9 +89,11 @@ class Reference:
         return self._noise
 
     def _run_with(self, other: Session, names: Sequence[str]) -> dict[str, Difference]:
-        comparison = Comparison()
-        samples = self._samples
-        watched = self._ctx.progress("comparing with the model before", samples, len(samples))
-        for sample, was in zip(watched, self._answers(), strict=True):
-            comparison.update({name: was[name] for name in names}, other.run(sample.feeds))
-        return comparison.result()
+        outputs = Generic()
+        watched = self._ctx.progress("comparing with the model before", self._samples, len(self._samples))
+        look(watched, runs(other), lambda sample: _only(self._answers(sample), names), [outputs])
+        return outputs.differences
+
+
+def _only(outputs: Outputs, names: Sequence[str]) -> Outputs:
+    return {name: outputs[name] for name in names}

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from graphopt import data, ir
+from graphopt.metrics import MetricSpec
 from graphopt.pipeline import Context
+from graphopt.pipeline.contract.context import Settings
 from graphopt.pipeline.run.inputs import Inputs
-from graphopt.pipeline.search.degradation import Degradation, Variation, bisect_within_budget
+from graphopt.pipeline.search.degradation import Degradation, bisect_within_budget
+from graphopt.pipeline.search.noise_share import Variation
 from graphopt.pipeline.search.search_trace import SearchTrace
 from tests.corpus._net import Net
 
@@ -148,3 +151,52 @@ def test_scores_may_have_trailing_dimensions_of_one(ones: tuple[int, ...]) -> No
     assert harm.of(scores(1.0)) == 0.0
     assert harm.of(scores(-1.0)) > 50.0
     assert harm.of(scores(float("nan"))) == float("inf")
+
+
+def _segmenter(weights: np.ndarray) -> ir.Model:
+    net = Net(0)
+    scores = net.op("Conv", net.input("x", ("N", 3, 8, 8)), weights[:, :, None, None].astype(np.float32))
+    return ir.from_bytes(net.model(scores).SerializeToString())
+
+
+def _degradation(labels: np.ndarray | None = None, **judged_by: object) -> tuple[Degradation, Context]:
+    """Of a segmenter whose scores are its pixels, judged on random images."""
+    model = _segmenter(np.eye(3))
+    x = np.random.default_rng(0).random((8, 3, 8, 8)).astype(np.float32)
+    arrays = {"x": x} if labels is None else {"x": x, "labels": labels}
+    inputs = Inputs(model, calibration=data.from_arrays(arrays, model.signature.inputs))
+    ctx = Context(inputs, Settings(judged_by=MetricSpec(**judged_by)))  # type: ignore[arg-type]
+    return Degradation(model, ctx), ctx
+
+
+def test_the_metric_of_the_run_is_that_of_the_search() -> None:
+    brighter, other = _segmenter(2 * np.eye(3)), _segmenter(np.diag([1.0, 1.0, 0.2]))
+    noise, _ = _degradation()
+    masks, _ = _degradation(task="segmentation")
+    assert "noise" in noise.measure and "masks that changed" in masks.measure
+    assert noise.of(brighter) > 100.0 and masks.of(brighter) == 0.0, "the same class everywhere"
+    assert 30.0 < masks.of(other) < 100.0
+
+
+def test_a_function_of_the_user_judges_the_search_on_the_safe_side() -> None:
+    def bright(outputs: dict[str, np.ndarray], labels: object) -> np.ndarray:
+        (scores,) = outputs.values()
+        return scores.mean(axis=(1, 2, 3))
+
+    own, _ = _degradation(metric=bright)
+    assert own.kind == "loss of bright"
+    assert own.of(_segmenter(np.eye(3))) == 0.0
+    half = own.of(_segmenter(0.5 * np.eye(3)))
+    assert 25.0 < half < 26.0, "a quarter lost, and a standard error"
+    assert own.of(_segmenter(np.full((3, 3), np.nan))) == np.inf
+
+
+def test_a_metric_that_the_calibration_samples_do_not_allow_is_said() -> None:
+    def needs(outputs: object, labels: np.ndarray) -> np.ndarray:
+        return labels.astype(float)
+
+    own, ctx = _degradation(metric=needs)
+    assert "noise" in own.kind and "there are no labels" not in own.kind
+    assert "does not judge the calibration samples by the run's metric" in ctx.warnings[0]
+    own, ctx = _degradation(np.arange(8), metric=needs)
+    assert own.kind == "loss of needs" and not ctx.warnings and ctx.inputs.labels_used
