@@ -17,6 +17,7 @@ import numpy as np
 
 from graphopt import calibration, ir
 
+from ..calibration.thresholds import LEVELS
 from ..items import AbsorbItem, node_id
 from .chains import Chain, Reader, Shapes, between, chains, matched, place, tensors_of
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 BENT = ("Relu", "LeakyRelu")
 OVER_ALL = ("GlobalAveragePool", "GlobalMaxPool")
-NARROWER = 0.95  # of the range of the whole tensor; a smaller gain is not worth a change
+NARROWER = 1.0 - 1.0 / LEVELS  # of the range of the whole tensor: one step of it
 
 
 def absorb(graph: Graph, items: Sequence[AbsorbItem], shapes: Shapes) -> list[str]:

@@ -28,7 +28,6 @@ MODES = ("activations", "weights")
 # theory: activations and weights share what there is to even out, as in SmoothQuant (G. Xiao et al., 2023);
 # with 1 all channels would be equal, and the weights that read them far from it
 EXPONENT = 0.5
-LARGEST = 64.0  # factor; more would move the trouble into the weights
 # of the largest channel: what a factor leaves below half a step of the common scale is zero once stored, so
 # it is left alone
 DEAD = (2.0 * LEVELS) ** (-1.0 / (1.0 - EXPONENT))
@@ -59,7 +58,7 @@ def by_activations(model: ir.Model, shapes: Shapes, ctx: Context) -> list[Equali
         largest = peaks.max(initial=0.0)
         alive = peaks > DEAD * largest
         factors = np.where(alive, (largest / np.where(alive, peaks, 1.0)) ** EXPONENT, 1.0)
-        items.append(_item(chain, np.clip(factors, 1.0, LARGEST)))
+        items.append(_item(chain, factors))
     return [item for item in items if max(item.factors) > 1.0 + STILL]
 
 
@@ -73,10 +72,9 @@ def by_weights(model: ir.Model, shapes: Shapes) -> list[EqualiseItem]:
             before, behind = _largest(chain)
             usable = _are_alive(before) & _are_alive(behind)
             wanted = np.sqrt(np.where(usable, behind, 1.0) / np.where(usable, before, 1.0))
-            factors = np.clip(total * wanted, 1.0 / LARGEST, LARGEST) / total
-            _scale(model.graph, chain, factors)
-            total *= factors
-            change = max(change, float(np.abs(factors - 1.0).max(initial=0.0)))
+            _scale(model.graph, chain, wanted)
+            total *= wanted
+            change = max(change, float(np.abs(wanted - 1.0).max(initial=0.0)))
         if change < STILL:
             break
     return [_item(chain, total) for chain, total in zip(found, totals, strict=True)]
