@@ -16,13 +16,14 @@ def test_a_module_is_loaded_with_the_value_in_its_defaults_too() -> None:
 
     package = importlib.util.find_spec("graphopt.solve")
     assert package is not None
-    finder = constants._Finder(LEAST_SQUARES, "RELATIVE", 0.5)
+    finder = constants._Finder([(LEAST_SQUARES, "RELATIVE", 0.5), (LEAST_SQUARES, "RELATIVE_BIAS", 0.25)])
     assert finder.find_spec("graphopt.solve.limits", package.submodule_search_locations) is None
     spec = finder.find_spec(LEAST_SQUARES, package.submodule_search_locations)
     assert spec is not None and spec.loader is not None
     changed = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(changed)
-    assert changed.RELATIVE == 0.5 != least_squares.RELATIVE
+    assert (changed.RELATIVE, changed.RELATIVE_BIAS) == (0.5, 0.25)
+    assert least_squares.RELATIVE != 0.5
     assert changed.damping.__defaults__ == (0.5,)
     assert changed.ENOUGH == least_squares.ENOUGH
 

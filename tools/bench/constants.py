@@ -16,7 +16,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -26,6 +26,7 @@ import click
 
 CIFAR = "scale=0.00392156862745098;mean=0.485,0.456,0.406;std=0.229,0.224,0.225"
 FASHION = "scale=0.00392156862745098;mean=0.2860;std=0.3530"
+Change = tuple[str, str, float]  # module, constant, value
 IMAGES = "size=64;interpolation=bicubic;mean=127;std=128"  # small, so that nets are quick
 PHOTOS = ("imagenet-dev/images::32", "imagenet-dev/images::32:64", IMAGES)
 FASHION_DATA = (
@@ -105,37 +106,40 @@ QUESTIONS = (
 
 
 class _WithValue(importlib.machinery.SourceFileLoader):
-    """Loads one module with another value of one constant."""
+    """Loads one module with other values of constants."""
 
-    constant: str
-    value: float
+    values: Mapping[str, float]
 
     def get_code(self, fullname: str) -> CodeType:
         """Compile the changed source; compiled files hold the constant as it is written."""
         path = self.get_filename(fullname)
         tree = ast.parse(self.get_data(path))
-        (statement,) = (node for node in tree.body if _assigns(node, self.constant))
-        statement.value = ast.copy_location(ast.parse(repr(self.value), mode="eval").body, statement.value)
+        for constant, value in self.values.items():
+            (statement,) = (node for node in tree.body if _assigns(node, constant))
+            statement.value = ast.copy_location(ast.parse(repr(value), mode="eval").body, statement.value)
         return compile(ast.fix_missing_locations(tree), path, "exec")
 
 
 class _Finder:
-    """Finds the module whose constant is changed; all others are found as always."""
+    """Finds the modules whose constants are changed; all others are found as always."""
 
-    def __init__(self, module: str, constant: str, value: float) -> None:
-        self._module, self._constant, self._value = module, constant, value
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self._values: dict[str, dict[str, float]] = {}
+        for module, constant, value in changes:
+            self._values.setdefault(module, {})[constant] = value
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The module's place with a loader that changes the constant."""
-        if fullname != self._module:
+        """The module's place with a loader that changes its constants."""
+        values = self._values.get(fullname)
+        if values is None:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.origin is None:
             return None
         loader = _WithValue(fullname, spec.origin)
-        loader.constant, loader.value = self._constant, self._value
+        loader.values = values
         spec.loader = loader
         return spec
 
@@ -156,9 +160,6 @@ def _written(spec: importlib.machinery.ModuleSpec | None, name: str) -> int | fl
     return number
 
 
-Change = tuple[str, str, float]  # module, constant, value
-
-
 @dataclass(frozen=True)
 class Trial:
     """Values of some constants, and the nets to try them on; without any, the code as it stands."""
@@ -176,8 +177,7 @@ class Trial:
 
 def run(trial: Trial) -> list[dict[str, Any]]:
     """What the values make of each net: MACs left, SQNR of the outputs, points lost, CPU seconds."""
-    for module, name, value in trial.changes:
-        sys.meta_path.insert(0, _Finder(module, name, value))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder(trial.changes))  # type: ignore[arg-type]
     return [_row(trial, net, path) for net, path in trial.files]
 
 
