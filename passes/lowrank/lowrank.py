@@ -11,6 +11,7 @@ from graphopt.errors import UsageError
 from graphopt.pipeline import Contract, Plan, PlannedPass, Trial, option
 from graphopt.pipeline.contract.patterns import refuse_unmatched_layers, selects_layer
 from graphopt.pipeline.search.degradation import trial_samples
+from graphopt.targets.host import block_assumption, block_in_words, channel_block
 
 from .fit.apply import carry_out
 from .layers.layer import OPS, Layer, narrow
@@ -113,6 +114,8 @@ class LowRank(PlannedPass):
         )
         chosen, rule = decide(request, found, offers, ctx)
         tell_what_pays(offers.prices, ctx)
+        if self.round_to is None and (assumed := block_assumption(ctx.target)):
+            ctx.reported(block_in_words(ctx.target), assumed=assumed)
         items = write_items(offers.offers, chosen, rule)
         if not items:
             ctx.warn(f"lowrank split nothing ({rule})")
@@ -125,7 +128,8 @@ class LowRank(PlannedPass):
         may = self._selected(found)
         refused = {may.names[name]: why for name, why in may.refused.items() if name not in tasks}
         tell_kept(may.layers, refused, tasks, ctx)
-        ctx.reported(summary(found, tasks, ctx), prices=prices_of(ctx))
+        said = (summary(found, tasks, ctx), ctx.summary)
+        ctx.reported("; ".join(text for text in said if text), prices=prices_of(ctx))
         if tasks:
             alone = all(item.get("alone") for item in plan.items)
             carry_out(found, tasks, ctx, others=self.refit and not alone)
@@ -151,11 +155,7 @@ class LowRank(PlannedPass):
         return narrow(layer, self.min_channels)
 
     def _block(self, ctx: Context) -> int:
-        if self.round_to is not None:
-            return self.round_to
-        from graphopt import runtime
-
-        return ctx.target.block(runtime.machine(ctx.threads)["isa"])
+        return channel_block(ctx.target) if self.round_to is None else self.round_to
 
     def _request(self) -> Request:
         goal = next((goal for goal in GOALS if getattr(self, goal) is not None), "")

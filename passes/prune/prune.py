@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphopt import ir, runtime
+from graphopt import ir
 from graphopt.errors import UsageError
 from graphopt.pipeline import Plan, Trial
 from graphopt.pipeline.search.degradation import Degradation, bisect_within_budget, trial_samples
 from graphopt.pipeline.search.search_trace import SearchTrace
 from graphopt.runtime.difference import TOLERANCE
 from graphopt.solve import STEPS
+from graphopt.targets.host import block_assumption, block_in_words, channel_block
 
 from .coupling.coupling import Coupling, couple
 from .coupling.facts import Facts, gather_facts
@@ -131,7 +132,7 @@ class Prune(Options):
         return replace(self, repair=False, steps=1)
 
     def _block(self, ctx: Context) -> int:
-        return ctx.target.block(runtime.machine()["isa"]) if self.round_to is None else self.round_to
+        return channel_block(ctx.target) if self.round_to is None else self.round_to
 
     def _samples(self, facts: Facts, ctx: Context) -> Samples | None:
         """The samples to go by: real ones, or made-up ones where a goal must be met."""
@@ -234,6 +235,9 @@ class Prune(Options):
         measured = ctx.details.get("measured_latency")
         if measured is not None:
             text += f", {measured:.3f} of the time as measured"
+        if self.round_to is None and (assumed := block_assumption(ctx.target)):
+            ctx.details["assumed"] = assumed
+            text = "; ".join(part for part in (text, block_in_words(ctx.target)) if part)
         ctx.reported(text, predicted_macs=macs, predicted_params=params)
 
     def _careful(self, model: ir.Model, facts: Facts, choice: Choice, ctx: Context) -> tuple[Keep, str]:

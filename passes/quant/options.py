@@ -8,13 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from graphopt.pipeline import Context, Contract, PlannedPass, option
+from graphopt.targets.host import host_sums
 
 from .calibration.ranges import CALIBRATORS, Calibrator
 from .combinations import refuse_unheard
 from .items import TuneItem
 from .scheme import Scheme, resolve
 from .selection import Selection
-from .verify.sessions import host_sums
 
 REFIT_BELOW = 6  # bits of a weight; with more, fitting anew costs more accuracy than it gains
 FULL, REDUCED = 127, 63  # fixed: largest stored weight in 8 and in 7 bits
@@ -132,7 +132,7 @@ class Options(PlannedPass):
     def sums(self, ctx: Context) -> str:
         """The integers in which products are added in pairs, so far as weights heed it."""
         if self.reduce_range == "auto":
-            return host_sums(ctx)
+            return host_sums(ctx.target)
         return "int16" if self.reduce_range == "channels" else "int32"
 
     @property

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphopt.ir import Model
+from graphopt.targets.host import runs_here
 
 from .placement.placement import Placement
 from .placement.rules import LAYERS
 from .verify.kernels import summary, unfused, verify_fusion
-from .verify.sessions import runs_here
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
@@ -19,7 +19,7 @@ ISLANDS = 4  # shown: more than one island for so many layers is worth a warning
 
 def tell_fusion(model: Model, ctx: Context) -> None:
     """Tell what onnxruntime makes of the planned operators."""
-    if not runs_here(ctx):
+    if not runs_here(ctx.target):
         return
     operators = verify_fusion(model, ctx.settings.custom_ops)
     ctx.reported(summary(operators), fusion=[operator.to_json() for operator in operators])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from graphopt import runtime
 from graphopt.pipeline import Plan
+from graphopt.targets.host import runs_here
 
 from .calibration.calibration_cache import Kept, read, write, write_tensorrt
 from .calibration.ranges import Calibrator
@@ -29,7 +30,6 @@ from .search.fallbacks import climb
 from .search.model_choice import choose
 from .search.noise_bisection import keep_noisy_float
 from .search.search import Budget, Found, choose_absorption, choose_equalisation
-from .verify.sessions import runs_here
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -61,7 +61,7 @@ class StaticPlanner:
         if ranges and not was_read:
             measured = replace(self.known, ranges=drafter.ranges)
             write(Path(ranges), made_for, self.options.calibrator_of(self.scheme).label, measured)
-        if best.draft.placement.layers and self.options.measure and runs_here(ctx):
+        if best.draft.placement.layers and self.options.measure and runs_here(ctx.target):
             choice = choose(best, ctx)
             if choice.best is None:
                 ctx.skipped("model", f"{choice.reason}; measure=false stores 8 bits all the same")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphopt import ir, runtime
+from graphopt import ir
 from graphopt.cost import LatencyTable
 from graphopt.pipeline.search.relative_time import relative_time
 from graphopt.solve import search_budget
 from graphopt.solve.budget_search import CLOSE, TRIES
+from graphopt.targets.host import channel_block
 
 from ..coupling.coupling import couple
 from ..coupling.facts import Facts
@@ -46,7 +47,7 @@ def reach_latency(model: ir.Model, facts: Facts, choice: Choice, goal: float, ct
     than the model as it is.
     """
     table = LatencyTable.open(ctx.settings.times, ctx.threads, progress=ctx.settings.progress)
-    block = ctx.target.block(runtime.machine()["isa"])
+    block = channel_block(ctx.target)
     stairs = measured_stairs(choice.coupling, choice.cells, facts, table, block)
 
     def propose(budget: float) -> tuple[bytes, bool]:

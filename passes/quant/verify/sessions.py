@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from graphopt import runtime
+from graphopt.targets.host import host_isa, host_sums, runs_here
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
     from graphopt.pipeline import Context
     from graphopt.runtime import Session
 
-RUN_HERE = "onnxruntime"  # the runtime that can be asked here what it makes of a model
 WITHOUT_INTEGER_KERNELS = "basic"  # the level of optimization at which pairs stay pairs
-
-
-def runs_here(ctx: Context) -> bool:
-    """Whether the result will run on this machine's kind of kernels."""
-    return ctx.target.runtime == RUN_HERE
 
 
 def open_stored(model: Model, outputs: Iterable[str] | None, ctx: Context) -> Session:
@@ -27,23 +21,15 @@ def open_stored(model: Model, outputs: Iterable[str] | None, ctx: Context) -> Se
     For another target it computes in floats between the pairs, as the file says: the integer kernels of this
     machine, which may saturate, say nothing about that target.
     """
-    options: dict[str, Any] = {} if runs_here(ctx) else {"optimization": WITHOUT_INTEGER_KERNELS}
+    options: dict[str, Any] = {} if runs_here(ctx.target) else {"optimization": WITHOUT_INTEGER_KERNELS}
     return ctx.session(model, outputs=None if outputs is None else list(outputs), **options)
-
-
-def host_sums(ctx: Context) -> str:
-    """The integers in which products are added in pairs where the result will run (``runtime.pair_sums``).
-
-    Only for a target that runs here does this machine decide.
-    """
-    return runtime.pair_sums(runtime.machine()["isa"]) if runs_here(ctx) else "int32"
 
 
 def assumptions(reduce_range: str, ctx: Context) -> dict[str, str]:
     """What is assumed of the processor that will run the result; nothing for a target that is elsewhere."""
-    if not runs_here(ctx) or reduce_range != "auto":
+    if not runs_here(ctx.target) or reduce_range != "auto":
         return {}
-    return {"isa": runtime.machine()["isa"], "sums": host_sums(ctx)}
+    return {"isa": host_isa(ctx.target), "sums": host_sums(ctx.target)}
 
 
 def in_words(assumed: Mapping[str, str]) -> str:

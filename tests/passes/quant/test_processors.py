@@ -12,24 +12,17 @@ from onnx import TensorProto, helper
 from graphopt import runtime
 from graphopt.passes.quant import Quant
 from tests.corpus._net import Net
+from tests.machines import ELSEWHERE, MACHINES, pretend
 from tests.passes.quant.small import PLAIN, between_convs, first_conv, quantized
 
-MACHINES = {
-    "avx2": "int16",
-    "avx512": "int16",
-    "avx_vnni": "int32",
-    "avx512_vnni": "int32",
-    "amx_int8": "int32",
-    "neon_dotprod": "int32",
-    "sse4_1": "int16",
-}
+SUMS = {isa: sums for isa, (sums, _) in MACHINES.items()}
 
 
-@pytest.fixture(params=MACHINES)
+@pytest.fixture(params=SUMS)
 def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A machine of another instruction set."""
     fake: str = request.param
-    monkeypatch.setattr(runtime, "machine", lambda *threads: {"isa": fake})
+    pretend(fake, monkeypatch)
     return fake
 
 
@@ -47,7 +40,7 @@ WANTED: dict[str, bytes] = {}  # by what was asked for
 
 TUNED = {"rounding": "second-order", "bias_correction": True, "spare": True, "equalise": "auto"}
 WAYS: list[tuple[str, dict[str, Any]]] = [
-    *((target, {}) for target in ("tensorrt", "qnn", "openvino", "generic")),
+    *((target, {}) for target in ELSEWHERE),
     ("generic", {"mode": "dynamic"}),
     ("generic", TUNED),
 ]
@@ -65,10 +58,10 @@ def test_files_for_other_targets_are_the_same_bytes_everywhere(
 
 def test_the_report_says_what_was_assumed_of_this_machine(machine: str) -> None:
     model, ctx = quantized(network())
-    assert ctx.details["assumed"] == {"isa": machine, "sums": MACHINES[machine]}
-    assert (f"saturate, as on this {machine}" in ctx.summary) == (MACHINES[machine] == "int16")
+    assert ctx.details["assumed"] == {"isa": machine, "sums": SUMS[machine]}
+    assert (f"saturate, as on this {machine}" in ctx.summary) == (SUMS[machine] == "int16")
     plain, _ = quantized(network(), reduce_range="none")
-    assert (model.to_bytes() == plain.to_bytes()) == (MACHINES[machine] == "int32")
+    assert (model.to_bytes() == plain.to_bytes()) == (SUMS[machine] == "int32")
 
 
 def test_weights_of_dynamic_layers_heed_the_machine(machine: str) -> None:
@@ -76,7 +69,7 @@ def test_weights_of_dynamic_layers_heed_the_machine(machine: str) -> None:
     proto = net.model(net.gemm(net.input(shape=(1, 64)), (64, 8)))
     model, _ = quantized(proto, mode="dynamic")
     (layer,) = model.graph.find("MatMulInteger")
-    assert np.abs(layer.inputs[1].constant).max() == (63 if MACHINES[machine] == "int16" else 127)
+    assert np.abs(layer.inputs[1].constant).max() == (63 if SUMS[machine] == "int16" else 127)
 
 
 def test_this_machine_adds_products_as_its_name_says() -> None:
