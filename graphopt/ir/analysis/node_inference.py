@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto
 
 from graphopt.ir.io.exporter import GraphExporter
 from graphopt.ir.node import Node
-from graphopt.ir.tensor import Tensor
+from graphopt.ir.tensor import Array, Tensor
 from graphopt.ir.traversal import reads
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ FAILURES = (
     TypeError,
     ValueError,
 )
-FLOATS_TELL_SIZES = ("Resize", "Upsample", "Range")
+RESIZES = ("Resize", "Upsample")
+FLOATS_TELL_SIZES = (*RESIZES, "Range")
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 
 Types: TypeAlias = Callable[[Tensor], "TypeProto | None"]
 Data: TypeAlias = Callable[[Tensor, str], "TensorProto | None"]  # of values of these kinds of numbers
@@ -58,7 +61,13 @@ class NodeInference:
             return {}
         kinds = "iuf" if node.op in FLOATS_TELL_SIZES else "iu"
         values = {t.name: value for t in node.inputs if (value := data(t, kinds)) is not None}
-        return onnx.shape_inference.infer_node_outputs(schema, self._exporter.node(node), known, values)  # type: ignore[arg-type]
+        made = onnx.shape_inference.infer_node_outputs(schema, self._exporter.node(node), known, values)  # type: ignore[arg-type]
+        if node.op in RESIZES:
+            scales = next(
+                (onnx.numpy_helper.to_array(v) for v in values.values() if v.data_type in FLOATS), None
+            )
+            _leave_open(made, node, known[node.inputs[0].name], scales)
+        return made
 
     def _from_a_model(self, node: Node, types: Types, data: Data) -> Mapping[str, TypeProto]:
         """Infer through subgraphs or a local function: as a model of this one node."""
@@ -82,6 +91,23 @@ class NodeInference:
                 schema = None
             self._schemas[domain, op] = schema
         return self._schemas[domain, op]
+
+
+def _leave_open(
+    made: Mapping[str, TypeProto], node: Node, given: TypeProto | None, scales: Array | None
+) -> None:
+    """Leave sizes open that are another number in float32, as runtimes compute them, than in float64.
+
+    6 * 1.6666666 is below 10, and 10 when it is rounded to float32.
+    """
+    scales = np.asarray(node.attr("scales", ()), np.float32) if scales is None else scales
+    axes = node.attr("axes") or range(len(scales))
+    if given is None or len(axes) != len(scales):
+        return
+    for axis, scale in zip(axes, scales.astype(np.float32), strict=True):
+        size = given.tensor_type.shape.dim[axis].dim_value
+        if np.floor(np.float32(size) * scale) != np.floor(float(size) * float(scale)):
+            made[node.output.name].tensor_type.shape.dim[axis].Clear()
 
 
 def _outer_reads(node: Node) -> Iterator[Tensor]:

@@ -1,0 +1,44 @@
+"""Sizes that inference must leave open, since runtimes round them otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from graphopt import ir
+from graphopt.runtime import Session
+
+SIZES = (1, 1, 6, 7)
+
+
+def resized(op: str, opset: int, scales: list[float], axes: list[int] | None = None) -> onnx.ModelProto:
+    """A Resize or Upsample of x[1,1,6,7] by constant scales."""
+    given = numpy_helper.from_array(np.array(scales, np.float32), "scales")
+    inputs = ["x", "", "scales"] if op == "Resize" and opset >= 11 else ["x", "scales"]
+    node = helper.make_node(op, inputs, ["y"], mode="nearest", **({"axes": axes} if axes else {}))
+    ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, SIZES)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph([node], "g", ports, outputs, [given])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    ("op", "opset", "scales", "axes", "known"),
+    [
+        ("Resize", 13, [1.0, 1.0, 1.5, 2.0], None, (1, 1, 9, 14)),
+        ("Resize", 13, [1.0, 1.0, 1.6666666, 2.0], None, (1, 1, None, 14)),
+        ("Resize", 10, [1.0, 1.0, 1.6666666, 2.0], None, (1, 1, None, 14)),
+        ("Resize", 18, [2.0, 1.6666666], [3, 2], (1, 1, None, 14)),
+        ("Upsample", 9, [1.0, 1.0, 1.6666666, 2.0], None, (1, 1, None, 14)),
+    ],
+)
+def test_a_size_that_depends_on_the_precision_is_left_open(
+    op: str, opset: int, scales: list[float], axes: list[int] | None, known: tuple[int | None, ...]
+) -> None:
+    proto = resized(op, opset, scales, axes)
+    shape = ir.infer_shapes(ir.from_bytes(proto.SerializeToString()))["y"]
+    assert tuple(size if isinstance(size, int) else None for size in shape) == known
+    made = Session(proto.SerializeToString()).run({"x": np.zeros(SIZES, np.float32)})["y"]
+    assert all(size in (None, real) for size, real in zip(known, made.shape, strict=True))
