@@ -87,7 +87,9 @@ def tune(
 ) -> list[Tuned]:
     """Change integers and biases of ``layers`` in ``model``; return the layers with their errors.
 
-    ``original`` computes the same in floats.  The layers stand in topological order.
+    ``original`` computes the same in floats.  The layers stand in topological order.  Layers whose Gram
+    matrices are not worth their memory (``graphopt.solve.has_affordable_gram``) keep the nearest integers,
+    their errors are not known, and a warning names them; their biases are corrected.
     """
     samples = samples.take(SAMPLES)
     fitting = len(samples) - held_out(len(samples))
@@ -97,13 +99,23 @@ def tune(
     there = cuts(original.graph, [layer.exact for layer in layers])
     here = cuts(model.graph, [layer.node for layer in layers])
     cheaper = _cheaper(model.graph)
-    done = []
+    done: list[Tuned] = []
+    too_large: list[str] = []
     steps = ctx.progress("quant: rounding and correcting", zip(layers, there, here, strict=True), len(layers))
     for layer, before, behind in steps:
         old.advance(before)
         new.advance([name for name in dict.fromkeys(cheaper.get(name, name) for name in behind) if name])
         seen = _look(layer, old, new, fitting, POSITIONS * (4 if how.refit else 1), ctx.seed)
-        done.append(_tune(model.graph, layer, seen, how))
+        if seen.sums is None:
+            too_large.append(str(layer.exact.name or layer.exact.output.name))
+            _correct(model.graph, layer, seen, how, layer.integers * layer.scale[:, None, :])
+        else:
+            done.append(_tune(model.graph, layer, seen, seen.sums, how))
+    if too_large:
+        ctx.warn(
+            f"quant: {', '.join(too_large)} keep the nearest integers: rounding them with care takes too "
+            "much memory"
+        )
     return done
 
 
@@ -120,21 +132,25 @@ def _cheaper(graph: ir.Graph) -> dict[str, str]:
     }
 
 
-def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, how: Tuning) -> Tuned:
+def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, sums: _Sums, how: Tuning) -> Tuned:
     weights = layer.integers * layer.scale[:, None, :]
-    before = best = seen.noise(weights)
-    if has_affordable_gram(*layer.integers.shape[:2]):
-        for found, wanted in _rounded(layer, seen.fitted, how):
-            integers, scale = layer.fitting(found, wanted)
-            tried = integers * scale[:, None, :]
-            if seen.noise(tried) < best:
-                best, weights = seen.noise(tried), tried
-                layer.rescale(graph, scale)
-                layer.store(graph, integers)
+    before = best = sums.noise(weights)
+    for found, wanted in _rounded(layer, sums.fitted, how):
+        integers, scale = layer.fitting(found, wanted)
+        tried = integers * scale[:, None, :]
+        if sums.noise(tried) < best:
+            best, weights = sums.noise(tried), tried
+            layer.rescale(graph, scale)
+            layer.store(graph, integers)
+    _correct(graph, layer, seen, how, weights)
+    own = rounding_error(layer.weights, layer.integers, layer.scale, covariance(sums.fitted))
+    return Tuned(layer.exact.output.name, before, best, float(own.sum()) * sums.fitted.count / sums.energy)
+
+
+def _correct(graph: ir.Graph, layer: StoredLayer, seen: _Seen, how: Tuning, weights: Array) -> None:
+    """Let the bias take up what these weights leave of the mean error, where asked for and possible."""
     if how.bias and layer.can_be_corrected:
         layer.correct(graph, seen.matching_bias(weights, layer.bias))
-    own = rounding_error(layer.weights, layer.integers, layer.scale, covariance(seen.fitted))
-    return Tuned(layer.exact.output.name, before, best, float(own.sum()) * seen.fitted.count / seen.energy)
 
 
 def _rounded(layer: StoredLayer, sums: Gram, how: Tuning) -> Iterator[tuple[Array, Array]]:
@@ -177,44 +193,63 @@ def covariance(sums: Gram) -> Array:
     return gram[:, :-1, :-1] - mean[:, :, None] * mean[:, None, :]
 
 
-class _Seen:
-    """What a layer reads in the quantized network and what it should yield.
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over single positions of what a layer reads and should yield, to round by and to judge by."""
 
-    Rows of single positions tell how to round; means over all positions of a sample tell the bias, since an
-    error of the mean is what later averages do not take away.
-    """
+    fitted: Gram
+    judged: Gram
 
-    def __init__(self, layer: StoredLayer, positions: int, seed: int) -> None:
-        self._patches = layer.patches
-        self._axis = -1 if layer.node.op in ("Gemm", "MatMul") else 1
-        rows = layer.patches.shape(layer.exact.inputs[1].constant.shape)[1]
+    @classmethod
+    def of(cls, layer: StoredLayer, positions: int, seed: int) -> _Sums | None:
+        """Empty sums; None for a layer whose Gram matrices would take too much memory."""
+        groups, rows, _ = layer.patches.shape(layer.exact.inputs[1].constant.shape)
+        if not has_affordable_gram(groups, rows):
+            return None
         positions = positions if rows <= MANY else 2 * positions
-        self.fitted, self.judged = (Gram(layer.patches, positions=positions, seed=seed) for _ in range(2))
-        self._means: list[tuple[Array, Array]] = []  # of rows and of outputs, for each sample
-        self._judging: list[int] = []
-
-    def update(self, read: Array, wanted: Array, judges: bool) -> None:
-        """Take in what the layer reads and should yield for one sample."""
-        (self.judged if judges else self.fitted).update(read, wanted)
-        others = tuple(axis for axis in range(wanted.ndim) if axis != self._axis % wanted.ndim)
-        if judges:
-            self._judging.append(len(self._means))
-        self._means.append((self._patches.means(read), wanted.mean(axis=others).astype(np.float64)))
+        return cls(*(Gram(layer.patches, positions=positions, seed=seed) for _ in range(2)))
 
     @property
     def energy(self) -> float:
         """The variance of the output times the rows that are fitted to."""
-        sums = self.fitted
-        found = float(sums.energy.sum()) - float(np.square(sums.cross[:, -1]).sum()) / max(sums.count, 1)
-        return max(found, 1e-30)
+        return _energy(self.fitted)
 
     def noise(self, weights: Array) -> float:
         """Variance of the output's error, relative to the output's variance."""
         sums = self.fitted.merge(self.judged)
         bias = _matching_bias(sums, weights)
         whole = np.concatenate([weights, bias[:, None, :]], axis=1)
-        energy = float(sums.energy.sum()) - float(np.square(sums.cross[:, -1]).sum()) / max(sums.count, 1)
-        return squared_error(sums.gram, sums.cross, sums.energy, whole) / max(energy, 1e-30)
+        return squared_error(sums.gram, sums.cross, sums.energy, whole) / _energy(sums)
+
+
+def _energy(sums: Gram) -> float:
+    """The variance of the outputs times their number, not below what divides without overflow."""
+    energy = float(sums.energy.sum()) - float(np.square(sums.cross[:, -1]).sum()) / max(sums.count, 1)
+    return max(energy, 1e-30)
+
+
+class _Seen:
+    """What a layer reads in the quantized network and what it should yield.
+
+    ``sums`` of single positions tell how to round, None where they would take too much memory; means over all
+    positions of a sample tell the bias, since an error of the mean is what later averages do not take away.
+    """
+
+    def __init__(self, layer: StoredLayer, positions: int, seed: int) -> None:
+        self._patches = layer.patches
+        self._axis = -1 if layer.node.op in ("Gemm", "MatMul") else 1
+        self.sums = _Sums.of(layer, positions, seed)
+        self._means: list[tuple[Array, Array]] = []  # of rows and of outputs, for each sample
+        self._judging: list[int] = []
+
+    def update(self, read: Array, wanted: Array, judges: bool) -> None:
+        """Take in what the layer reads and should yield for one sample."""
+        if self.sums is not None:
+            (self.sums.judged if judges else self.sums.fitted).update(read, wanted)
+        others = tuple(axis for axis in range(wanted.ndim) if axis != self._axis % wanted.ndim)
+        if judges:
+            self._judging.append(len(self._means))
+        self._means.append((self._patches.means(read), wanted.mean(axis=others).astype(np.float64)))
 
     def matching_bias(self, weights: Array, present: Array | None) -> Array:
         """The bias with which a layer of these weights has the wanted mean output, (channels,).

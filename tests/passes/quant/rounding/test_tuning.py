@@ -8,10 +8,12 @@ import pytest
 from graphopt import data, ir, targets
 from graphopt.errors import DataError, UsageError
 from graphopt.passes.quant import Quant
+from graphopt.passes.quant.rounding import tuning
 from graphopt.passes.quant.search.output_sqnr import Deviation
 from graphopt.pipeline import Context
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.search.degradation import Degradation
+from graphopt.solve import limits
 from tests.corpus._net import Net
 from tests.passes.quant.small import between_convs, first_conv
 
@@ -231,3 +233,31 @@ def test_trials_leave_the_model_alone_and_store_one_layer_each() -> None:
     assert {trial.level for trial in found} == {8.0, 4.0}
     for trial in found:
         assert [item["node"] for item in trial.plan.items if "weight" in item] == [trial.item]
+
+
+def test_a_layer_too_large_for_its_gram_matrix_keeps_nearest_integers_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Memory decides, in bytes for all groups: 72 inputs of one output are too many here, 27 are not."""
+    monkeypatch.setattr(limits, "GRAM_BYTES", limits.gram_bytes(1, 40))
+    built: list[int] = []
+    gram = tuning.Gram
+
+    def spy(patches: object, **options: object) -> object:
+        made = gram(patches, **options)  # type: ignore[arg-type]
+        built.append(1)
+        return made
+
+    monkeypatch.setattr(tuning, "Gram", spy)
+    model, plain = network(), network()
+    ctx, _ = run(model, spare=False, absorb=False)
+    run(plain, spare=False, absorb=False, **PLAIN)
+    integers = [
+        {node.name: node.inputs[1].producer.inputs[0].constant for node in one.graph.find("Conv")}
+        for one in (model, plain)
+    ]
+    assert np.array_equal(integers[0]["unbiased"], integers[1]["unbiased"])
+    assert not np.array_equal(integers[0]["first"], integers[1]["first"])
+    assert any("unbiased keep the nearest integers" in text for text in ctx.warnings)
+    assert all(layer["layer"] != "unbiased.out" for layer in ctx.details["layers"])
+    assert len(built) == 2 * len(ctx.details["layers"])  # none for what is left out
