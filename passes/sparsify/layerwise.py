@@ -64,12 +64,14 @@ def sparsify_fitted(
 
 def zero(layer: Layer, pattern: Pattern) -> None:
     """Set the smallest weights to zero and leave the others as they are."""
-    layer.store(_zeroed(layer.matrix(), pattern))
+    layer.store(_zeroed(layer, pattern))
 
 
-def _zeroed(matrix: np.ndarray, pattern: Pattern) -> np.ndarray:
+def _zeroed(layer: Layer, pattern: Pattern) -> np.ndarray:
+    matrix, sizes = layer.matrix(), layer.sizes()
     groups, unknowns, outputs = matrix.shape
-    gone = pattern.chooser()(np.square(matrix).transpose(0, 2, 1).reshape(groups * outputs, unknowns))
+    choose = pattern.chooser(sizes.reshape(1, groups * outputs, unknowns))
+    gone = choose(np.square(matrix).transpose(0, 2, 1).reshape(groups * outputs, unknowns))
     return np.where(gone.reshape(groups, outputs, unknowns).transpose(0, 2, 1), 0.0, matrix)
 
 
@@ -93,14 +95,15 @@ def _fit(layer: Layer, pattern: Pattern, sums: Gram, judge: Gram) -> Fitted:
     order = layer.order()
     order = np.append(order, len(order)) if layer.biased else order
     current = layer.matrix()
-    plain = _zeroed(current, pattern)
+    plain = _zeroed(layer, pattern)
     if layer.biased:
         row = _bias(layer, current)
         current, plain = np.concatenate([current, row], axis=1), np.concatenate([plain, row], axis=1)
     gram, cross = sums.gram[:, order][:, :, order], sums.cross[:, order]
     held = damping(gram, bias=layer.biased, rows=sums.count)
     dense = fit(gram, cross, current, held)
-    sparse = sparse_fit(gram, dense, pattern.chooser(), bias=layer.biased, block=pattern.block)
+    choose = pattern.chooser(layer.sizes())
+    sparse = sparse_fit(gram, dense, choose, bias=layer.biased, block=pattern.block)
     errors = [_error(judge, order, weights, layer.biased) for weights in (plain, sparse)]
     best = sparse if errors[1] <= errors[0] else plain
     layer.store(best[:, :-1] if layer.biased else best)

@@ -1,4 +1,4 @@
-"""Which weights go, given what each costs: a share of them, or all but N of every M."""
+"""Which weights go: a share of them, all but N of every M by what each costs, or those below a size."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ class Share:
 
     ratio: float
 
-    def chooser(self) -> Chooser:
-        """Return what chooses in one layer, part after part, so that of all parts the ratio goes."""
+    def chooser(self, sizes: np.ndarray) -> Chooser:
+        """Return what chooses in one layer, part after part, so that of all parts the ratio goes.
+
+        ``sizes`` of its weights, (groups, outputs, columns), do not matter: costs decide.
+        """
         seen = taken = 0
 
         def choose(costs: np.ndarray) -> np.ndarray:
@@ -60,8 +63,8 @@ class Blocks:
             )
         return cls(int(found[1]), int(found[2]))
 
-    def chooser(self) -> Chooser:
-        """Return what chooses in one layer, part after part."""
+    def chooser(self, sizes: np.ndarray) -> Chooser:
+        """Return what chooses in one layer, part after part, by costs alone."""
         return self._choose
 
     def _choose(self, costs: np.ndarray) -> np.ndarray:
@@ -88,4 +91,41 @@ class Blocks:
         return f"all but {self.keep} of every {self.of} weights"
 
 
-Pattern = Share | Blocks
+@dataclass(frozen=True)
+class Below:
+    """Every weight whose size is below ``threshold``, whatever it costs."""
+
+    threshold: float
+
+    def gone(self, sizes: np.ndarray) -> np.ndarray:
+        """The mask of those that go; sizes are compared in the weights' own precision."""
+        return np.asarray(sizes < sizes.dtype.type(self.threshold))
+
+    def chooser(self, sizes: np.ndarray) -> Chooser:
+        """Return what gives the mask part after part: groups one after another, columns from the first on.
+
+        ``sizes`` are those of the layer's weights before any was fitted, (groups, outputs, columns).
+        """
+        gone = self.gone(sizes)
+        group = start = 0
+
+        def choose(costs: np.ndarray) -> np.ndarray:
+            nonlocal group, start
+            if start == gone.shape[2]:
+                group, start = group + 1, 0
+            part = gone[group, :, start : start + costs.shape[1]]
+            start += costs.shape[1]
+            return part
+
+        return choose
+
+    @property
+    def block(self) -> int:
+        """Columns to look at together."""
+        return BLOCK
+
+    def __str__(self) -> str:
+        return f"those below {self.threshold:g}"
+
+
+Pattern = Share | Blocks | Below

@@ -14,7 +14,7 @@ from graphopt.pipeline import Contract, Plan, PlannedPass, option
 from graphopt.pipeline.contract.patterns import refuse_unmatched_layers, selects_layer
 
 from .layerwise import sparsify_fitted, zero
-from .pattern import Blocks, Pattern, Share
+from .pattern import Below, Blocks, Pattern, Share
 from .size import compressed_bytes
 from .weights import Layer, find_layers
 
@@ -167,7 +167,7 @@ class Sparsify(PlannedPass):
         if self.pattern is not None:
             return [Blocks.parse(self.pattern) for _ in layers]
         if self.threshold is not None:
-            return [Share(float(np.mean(np.abs(layer.values) < self.threshold))) for layer in layers]
+            return [Below(self.threshold) for _ in layers]
         ratio = RATIO if self.ratio is None else self.ratio
         if self.ranking == "layer" or not layers:
             return [Share(ratio) for _ in layers]
@@ -188,17 +188,27 @@ def _fits(layer: Layer, pattern: Pattern) -> bool:
 
 
 def _item(layer: Layer, pattern: Pattern) -> dict[str, Any]:
-    which: dict[str, Any] = {"ratio": pattern.ratio}
-    if isinstance(pattern, Blocks):
-        which = {"pattern": f"{pattern.keep}of{pattern.of}"}
+    which: dict[str, Any]
+    if isinstance(pattern, Below):
+        zeros, which = int(pattern.gone(layer.sizes()).sum()), {"threshold": pattern.threshold}
+    elif isinstance(pattern, Blocks):
+        zeros, which = _count(pattern, layer), {"pattern": f"{pattern.keep}of{pattern.of}"}
+    else:
+        zeros, which = _count(pattern, layer), {"ratio": pattern.ratio}
     return {
         "layer": layer.name,
         "tensor": layer.node.output.name,
         "weights": int(layer.values.size),
-        "zeros": round(pattern.ratio * layer.values.size),
+        "zeros": zeros,
         **which,
     }
 
 
+def _count(pattern: Share | Blocks, layer: Layer) -> int:
+    return round(pattern.ratio * layer.values.size)
+
+
 def _pattern(item: Any) -> Pattern:
+    if "threshold" in item:
+        return Below(float(item["threshold"]))
     return Blocks.parse(str(item["pattern"])) if "pattern" in item else Share(float(item["ratio"]))

@@ -65,6 +65,10 @@ class Layer:
         """
         return self.patches.matrix(self.values)[:, self.order()]
 
+    def sizes(self) -> np.ndarray:
+        """The sizes of the weights in their own precision, (groups, outputs, n) with n as in ``matrix``."""
+        return np.abs(self.matrix()).transpose(0, 2, 1).astype(self.values.dtype)
+
     @property
     def channels(self) -> int:
         """How many channels one output reads."""

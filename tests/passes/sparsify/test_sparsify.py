@@ -87,11 +87,27 @@ def test_without_samples_the_smallest_go_and_the_others_stay() -> None:
         assert np.abs(values[new == 0]).max() <= np.abs(values[new != 0]).min()
 
 
-def test_threshold() -> None:
-    model = small()
-    after, _ = run(model, Sparsify(threshold=0.1), calibrated=False)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_the_weights_below_a_threshold_go_and_no_others(calibrated: bool, dtype: type) -> None:
+    """Also where the others are fitted: a threshold says which weights go, not only how many."""
+    model = small(dtype=dtype)
+    after, ctx = run(model, Sparsify(threshold=0.1), calibrated)
+    fitted = 0
     for name, values in weights(model).items():
-        assert np.array_equal(weights(after)[name] == 0, np.abs(values) < np.float32(0.1))
+        gone = np.abs(values) < dtype(0.1)
+        assert gone.any() and np.array_equal(weights(after)[name] == 0, gone)
+        fitted += not np.array_equal(weights(after)[name][~gone], values[~gone])
+    assert bool(fitted) == calibrated
+    assert "those below 0.1" in ctx.changes[0].what
+
+
+def test_a_plan_says_the_threshold() -> None:
+    model = small()
+    plan = Sparsify(threshold=0.1).plan(model, Context(Inputs(model)))
+    for item in plan.items:
+        values = weights(model)[item["layer"]]
+        assert (item["threshold"], item["zeros"]) == (0.1, int((np.abs(values) < np.float32(0.1)).sum()))
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
