@@ -35,15 +35,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Draft:
-    """What a plan will say, with the nodes of the rewritten model that it speaks of."""
+    """What a plan will say of ``model``, a rewritten copy whose nodes ``placement`` and ``items`` name."""
 
+    model: Model
     placement: Placement
     items: tuple[Item, ...]
+
+    def stored(self) -> Model:
+        """A quantized copy of the model, with nearest integers."""
+        made = self.model.copy()
+        insert(made.graph, self.items)
+        return made
 
 
 @dataclass
 class PlanBuilder:
-    """Makes drafts for one model; ranges that one has measured serve the next.
+    """Makes drafts for one model, which stays as it is; ranges that one has measured serve the next.
 
     ``refused`` gives the user's reasons, ``limit`` is the largest integer of a weight, ``sums`` the integers
     that the processor adds pairs of products in.  Ranges are measured on ``samples``, else on all.
@@ -59,62 +66,43 @@ class PlanBuilder:
     sums: str = "int32"
     samples: Samples | None = None
 
-    def __post_init__(self) -> None:
-        self._start = self.model.snapshot()
-
-    def plain(self) -> Model:
-        """A copy of the model as it was given."""
-        self.model.restore(self._start)
-        return self.model.copy()
-
     def draft(self, floats: Mapping[str, str]) -> Draft:
-        """Decide anew, leaving the nodes float whose id is in ``floats``, for the reason given there.
-
-        The model is left as the rewrites of the draft make it.
-        """
+        """Decide, leaving the nodes float whose id is in ``floats``, for the reason given there."""
 
         def refused(node: Node) -> str | None:
             return self.refused(node) or (floats.get(node_id(node)) if node.outputs else None)
 
-        self.model.restore(self._start)
-        rewrites = self._rewrite(refused)
-        placement = place(self.model, refused, self.scheme.target)
+        model, rewrites = self._rewritten(refused)
+        placement = place(model, refused, self.scheme.target)
         if not placement.layers:
-            return Draft(placement, tuple(rewrites))
-        ranges = self._measured(placement)
-        tails = mixed_tails(self.model.graph, placement, ranges)
+            return Draft(model, placement, tuple(rewrites))
+        ranges = self._measured(model, placement)
+        tails = mixed_tails(model.graph, placement, ranges)
         if tails:
             return self._without(tails, floats)
-        return Draft(placement, (*rewrites, *self._items(placement, ranges)))
-
-    def stored(self, floats: Mapping[str, str]) -> Model:
-        """The quantized model of a draft, with nearest integers."""
-        draft = self.draft(floats)
-        made = self.model.copy()
-        insert(made.graph, draft.items)
-        return made
+        return Draft(model, placement, (*rewrites, *self._items(placement, ranges)))
 
     def _without(self, tails: Mapping[str, str], floats: Mapping[str, str]) -> Draft:
         """The draft that leaves tails float too, and says so."""
         made = self.draft({**floats, **tails})
         told = {node for node, _ in made.placement.skips}
-        joins = [n for n in self.model.graph.find("Concat") if node_id(n) in tails and n not in told]
+        joins = [n for n in made.model.graph.find("Concat") if node_id(n) in tails and n not in told]
         made.placement.skips += [(node, tails[node_id(node)]) for node in joins]
         return made
 
-    def _rewrite(self, refused: Refusal) -> list[RewriteItem]:
-        """Rewrite what then runs on integers, and leave the rest as it was."""
-        target = self.scheme.target
-        found = find_rewrites(self.model, target, refused)
+    def _rewritten(self, refused: Refusal) -> tuple[Model, list[RewriteItem]]:
+        """A copy in which what then runs on integers is rewritten, and how; the rest is as it was."""
+        target, model = self.scheme.target, self.model.copy()
+        found = find_rewrites(model, target, refused)
         if not found:
-            return []
-        placement = place(self.model, refused, target)
+            return model, []
+        placement = place(model, refused, target)
         useful = {node_id(n) for n in placement.integer} | {node_id(n) for n in placement.absorbed}
         kept = [item for item in found if item.node in useful]
         if len(kept) < len(found):
-            self.model.restore(self._start)
-            carry_out(self.model, list(kept), target)
-        return kept
+            model = self.model.copy()
+            carry_out(model, list(kept), target)
+        return model, kept
 
     def _items(self, placement: Placement, ranges: Mapping[str, tuple[float, float]]) -> Iterator[Item]:
         yield from tensor_items(placement, ranges, self.scheme)
@@ -130,12 +118,12 @@ class PlanBuilder:
         if self.scheme.opset >= OPSET:
             yield from (PerChannelReadItem(node_id(node), _input_channels(node)) for node in placement.walls)
 
-    def _measured(self, placement: Placement) -> dict[str, tuple[float, float]]:
+    def _measured(self, model: Model, placement: Placement) -> dict[str, tuple[float, float]]:
         """The range of every tensor whose range decides; samples are run for new ones alone."""
         wanted = {stored.source.name: stored.bounds for stored in placement.stored}
         new = {name: bounds for name, bounds in wanted.items() if name not in self.ranges}
         if new:
-            self.ranges |= measure_ranges(self.model, new, self.ctx, self.calibrator, self.samples)
+            self.ranges |= measure_ranges(model, new, self.ctx, self.calibrator, self.samples)
         ranges = {name: self.ranges[name] for name in wanted}
         widen_pools(ranges, (stored.source for stored in placement.stored))
         return ranges

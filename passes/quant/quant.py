@@ -60,15 +60,13 @@ class Quant(Options):
             choice = {name: getattr(self, name) for name in ("mode", "bits", "block", "per_channel")}
             return plan_lighter(model, ctx, self.selection.refusal, limit=self.weight_limit(8, ctx), **choice)
         scheme = self.scheme_of(ctx)
-        before = model.snapshot()
+        changed = model.copy()
         try:
-            scheme = raise_opset(model, scheme, ctx.warn)
-            return StaticPlanner(self, model, scheme, ctx).plan()
+            scheme = raise_opset(changed, scheme, ctx.warn)
+            return StaticPlanner(self, changed, scheme, ctx).plan()
         except ModelError as error:
             ctx.skipped("model", str(error))
             return Plan()
-        finally:
-            model.restore(before)
 
     def apply(self, model: Model, plan: Plan, ctx: Context) -> None:
         """Put the pairs of a plan into the model, at the opset that they need."""
@@ -81,7 +79,8 @@ class Quant(Options):
             warn_of_growth(before, model, ctx)
             return
         ir.convert_opset(model, opset_of(items))
-        prepare(model, items, ctx)
+        if rescaled := prepare(model, items, ctx):
+            ctx.details["rescaled"] = rescaled
         carry_out(model, items, ctx.target)
         original = model.copy()
         labels = {node_id(node): node for node in model.graph.nodes if node.op in LAYERS}
@@ -113,8 +112,8 @@ class Quant(Options):
         made, calibrator = model.copy(), self.calibrator_of(scheme)
         scheme = raise_opset(made, scheme, ctx.warn)
 
-        def drafter(bits: int) -> PlanBuilder:
+        def builder_of(bits: int) -> PlanBuilder:
             limit, refused = self.weight_limit(bits, ctx), self.selection.refusal
             return PlanBuilder(made, scheme, refused, limit, ctx, calibrator, sums=self.sums(ctx))
 
-        yield from trials(made, drafter)
+        yield from trials(builder_of)

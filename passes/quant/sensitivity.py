@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from graphopt.ir import Model
 from graphopt.pipeline import Trial
 
 from .items import node_id, to_plan
@@ -13,23 +12,16 @@ from .plan_builder import PlanBuilder
 BITS = (8, 4)  # fixed: of the integers that ONNX stores weights in
 
 
-def trials(model: Model, drafter: Callable[[int], PlanBuilder]) -> Iterator[Trial]:
-    """One trial for each layer and width; ``drafter`` makes one for weights of so many bits.
+def trials(builder_of: Callable[[int], PlanBuilder]) -> Iterator[Trial]:
+    """One trial for each layer and width; ``builder_of`` makes a builder for weights of so many bits.
 
-    All other layers stay float, and nothing is rounded or corrected with care.  ``model`` is left as it was.
+    All other layers stay float, and nothing is rounded or corrected with care.
     """
-    start = model.snapshot()
-    found = []
-    try:
-        first = drafter(BITS[0])
-        names = [node_id(node) for node in first.draft({}).placement.layers]
-        for bits in BITS:
-            model.restore(start)
-            made = drafter(bits)
-            made.ranges = first.ranges
-            for name in names:
-                others = {other: "not tried now" for other in names if other != name}
-                found.append(Trial(name, float(bits), to_plan(made.draft(others).items)))
-    finally:
-        model.restore(start)
-    yield from found
+    first = builder_of(BITS[0])
+    names = [node_id(node) for node in first.draft({}).placement.layers]
+    for bits in BITS:
+        builder = builder_of(bits)
+        builder.ranges = first.ranges
+        for name in names:
+            others = {other: "not tried now" for other in names if other != name}
+            yield Trial(name, float(bits), to_plan(builder.draft(others).items))

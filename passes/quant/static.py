@@ -54,12 +54,12 @@ class StaticPlanner:
         ctx, ranges = self.ctx, self.options.ranges
         made_for = runtime.fingerprint(self.model) if ranges else ""
         was_read = self._change_channels()
-        drafter = self.drafter(self.options.calibrator_of(self.scheme))
-        floats = self._noisy(drafter)
-        best = self._within_budget(drafter, floats) if self.options.max_drop is not None else None
-        best = best or Found(drafter, drafter.draft(floats), tuple(self.options.tuning), floats)
+        builder = self.builder(self.options.calibrator_of(self.scheme))
+        floats = self._noisy(builder)
+        best = self._within_budget(builder, floats) if self.options.max_drop is not None else None
+        best = best or Found(builder, builder.draft(floats), tuple(self.options.tuning), floats)
         if ranges and not was_read:
-            measured = replace(self.known, ranges=drafter.ranges)
+            measured = replace(self.known, ranges=builder.ranges)
             write(Path(ranges), made_for, self.options.calibrator_of(self.scheme).label, measured)
         if best.draft.placement.layers and self.options.measure and runs_here(ctx.target):
             choice = choose(best, ctx)
@@ -83,7 +83,7 @@ class StaticPlanner:
         if self.options.tensorrt_cache:
             tensors = [item for item in best.draft.items if isinstance(item, TensorItem)]
             write_tensorrt(Path(self.options.tensorrt_cache), tensors)
-        show_storing(best.drafter.model, best.draft.items, self.ctx)
+        show_storing(best.draft.model, best.draft.items, self.ctx)
         return to_plan([*self.known.items, *best.draft.items, *best.tuning])
 
     def _change_channels(self) -> bool:
@@ -99,52 +99,56 @@ class StaticPlanner:
                 )
             prepare(self.model, kept.items, ctx)
             return True
-        make = partial(self.drafter, calibrator)
+        make = partial(self.builder, calibrator)
         modes = MODES if options.equalise == "auto" else [m for m in MODES if m == options.equalise]
         equal = choose_equalisation(self.model, modes, make, ctx)
+        prepare(self.model, equal, ctx)
         absorbed = choose_absorption(self.model, make, ctx) if options.absorb else []
+        prepare(self.model, absorbed, ctx)
         self.known = Kept({}, tuple(equal), tuple(absorbed))
         return False
 
-    def _noisy(self, drafter: PlanBuilder) -> dict[str, str]:
+    def _noisy(self, builder: PlanBuilder) -> dict[str, str]:
         """The layers to leave float for their noise, with the reasons."""
         wanted = self.options.spare and self.options.weight_bits == 8
-        return keep_noisy_float(drafter, self.ctx) if wanted else {}
+        return keep_noisy_float(builder, self.ctx) if wanted else {}
 
     def _within_budget(self, first: PlanBuilder, floats: Mapping[str, str]) -> Found:
         """What loses no more than ``max_drop``; layers in ``floats`` stay float in any case."""
         options, ctx, scheme = self.options, self.ctx, self.scheme
         asked, limit = options.calibrator_of(scheme), options.max_drop or 0.0
-        plain = first.plain()
-        start = self.model.snapshot()
 
         def make(calibrator: Calibrator, wanted: Scheme) -> PlanBuilder:
-            self.model.restore(start)
             if calibrator == asked and wanted is scheme:
                 return first
-            reached = wanted if wanted is scheme else raise_opset(self.model, wanted, ctx.warn)
-            return self.drafter(calibrator, scheme=reached, ranges={})
+            if wanted is scheme:
+                return self.builder(calibrator, ranges={})
+            model = self.model.copy()
+            return self.builder(
+                calibrator, model=model, scheme=raise_opset(model, wanted, ctx.warn), ranges={}
+            )
 
         rungs = climb(make, asked, scheme, options.tuning, options.refits)
-        found = Budget(plain, rungs, limit, ctx, floats).search()
+        found = Budget(self.model, rungs, limit, ctx, floats).search()
         ctx.details["budget"] = list(found.steps)
         if found.harm > limit:
             ctx.goal_missed(f"quant: {found.harm:.2f} points are lost, more than max_drop={limit:g}")
         return found
 
-    def drafter(
+    def builder(
         self,
         calibrator: Calibrator,
+        model: Model | None = None,
         samples: Samples | None = None,
         *,
         scheme: Scheme | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
     ) -> PlanBuilder:
-        """Drafts of static quantization; ``ranges``, by default those of the file, are not measured again."""
+        """Drafts of a model, by default the planner's; ``ranges``, else the file's, are not measured."""
         known = dict(self.known.ranges if ranges is None else ranges)
         options, ctx = self.options, self.ctx
         limit, sums = options.weight_limit(options.weight_bits, ctx), options.sums(ctx)
         refused = options.selection.refusal
         return PlanBuilder(
-            self.model, scheme or self.scheme, refused, limit, ctx, calibrator, known, sums, samples
+            model or self.model, scheme or self.scheme, refused, limit, ctx, calibrator, known, sums, samples
         )

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 
-def prepare(model: Model, items: Iterable[Item], ctx: Context) -> None:
-    """Carry out what is done to channels before anything is stored; the report gets the tensors concerned."""
-    given, shapes = list(items), known_shapes(model, ctx)
+def prepare(model: Model, items: Iterable[Item], ctx: Context) -> list[str]:
+    """Carry out what is done to channels before anything is stored, and return the tensors concerned."""
+    given = [item for item in items if isinstance(item, (EqualiseItem, AbsorbItem))]
+    if not given:
+        return []
+    shapes = known_shapes(model, ctx)
     changed = equalise(model.graph, [item for item in given if isinstance(item, EqualiseItem)], shapes)
     changed += absorb(model.graph, [item for item in given if isinstance(item, AbsorbItem)], shapes)
-    if changed:
-        ctx.details["rescaled"] = list(dict.fromkeys(changed))
+    return list(dict.fromkeys(changed))

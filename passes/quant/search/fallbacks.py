@@ -15,13 +15,13 @@ METHODS = ("mean", "mse")  # calibrators that may lose less than the one asked f
 
 @dataclass(frozen=True)
 class Fallback:
-    """One way: ``drafter`` makes its drafts, ``tuning`` is done to their integers.
+    """One way: ``builder`` makes its drafts, ``tuning`` is done to their integers.
 
-    ``drafter`` raises ModelError when the model cannot be stored this way.
+    ``builder`` raises ModelError when the model cannot be stored this way.
     """
 
     name: str
-    drafter: Callable[[], PlanBuilder]
+    builder: Callable[[], PlanBuilder]
     tuning: tuple[TuneItem, ...]
 
 

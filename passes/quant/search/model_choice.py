@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from graphopt.ir import Model
 from graphopt.runtime.timing import FASTER
 
-from ..insertion.insertion import insert
 from ..insertion.sizes import file_bytes, growth
 from ..items import node_id
-from ..plan_builder import Draft
 from .search import Found
 from .speed import CLEARLY_FASTER, Timer, is_slower, slow_nodes, told
 from .times_cache import Clock, KeptClock
@@ -35,22 +31,19 @@ def choose(found: Found, ctx: Context) -> Choice:
     What a budget allows is kept: layers that leave it are stored all the same.  Raises ModelError when
     onnxruntime cannot run one of the models.
     """
-    drafter, floats = found.drafter, found.floats
+    full, floats = found.draft, found.floats
     timer = _timer(ctx)
-    full = drafter.draft(floats)
-    rewritten, stored = drafter.model.copy(), _stored(drafter.model, full)
-    plain = drafter.plain()
+    plain, stored = found.builder.model, full.stored()
     times = timer.milliseconds([plain, stored])
     if times[1] <= CLEARLY_FASTER * times[0]:
-        return Choice(_with(found, floats), _words(times))
-    full = drafter.draft(floats)
-    slow = slow_nodes(full.placement, rewritten, stored, timer, ctx.shapes)
+        return Choice(found, _words(times))
+    slow = slow_nodes(full.placement, full.model.copy(), stored, timer, ctx.shapes)
     reason = "8 bits are slower for it on this machine: measure=false stores it all the same"
     fewer = {**floats, **{node_id(node): reason for node in slow}}
-    mixed = drafter.draft(fewer) if slow else full
+    mixed = found.builder.draft(fewer) if slow else full
     smallest = stored
     if slow and mixed.placement.layers:
-        candidate = _stored(drafter.model, mixed)
+        candidate = mixed.stored()
         times = timer.milliseconds([plain, stored, candidate])
         if times[2] < FASTER * times[1] and found.harm_of(fewer) <= max(found.limit, found.harm):
             smallest = candidate
@@ -63,12 +56,7 @@ def choose(found: Found, ctx: Context) -> Choice:
     if grown and reached > FASTER * times[0]:
         return Choice(None, f"8 bits would make it no faster ({words}) and larger, {grown}")
     left = f"; {told(slow)} stay float" if is_mixed else ""
-    return Choice(_with(found, fewer if is_mixed else floats), words + left)
-
-
-def _with(found: Found, floats: Mapping[str, str]) -> Found:
-    """The same with these layers in float; its draft becomes the last one made."""
-    return replace(found, draft=found.drafter.draft(floats), floats=floats)
+    return Choice(replace(found, draft=mixed, floats=fewer) if is_mixed else found, words + left)
 
 
 def _timer(ctx: Context) -> Clock:
@@ -76,13 +64,6 @@ def _timer(ctx: Context) -> Clock:
     sizes = sorted((name, value.shape) for name, value in feeds.items())
     timer = Timer(feeds, ctx.session, options)
     return KeptClock.open(timer, ctx.settings.times, ctx.settings.threads, f"{sizes} {options}")
-
-
-def _stored(model: Model, draft: Draft) -> Model:
-    """The model of a draft with its pairs; the draft must be the last one made."""
-    made = model.copy()
-    insert(made.graph, draft.items)
-    return made
 
 
 def _words(times: list[float]) -> str:

@@ -8,8 +8,9 @@ it together with the layers that read it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from graphopt.ir import Node
@@ -20,7 +21,7 @@ from .output_sqnr import Deviation
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
-    from ..plan_builder import PlanBuilder
+    from ..plan_builder import Draft, PlanBuilder
 
 MOST = 3  # time: searches for a layer to leave float
 GAIN = 1.5  # dB that each has to bring: nearly a third of the noise
@@ -43,39 +44,45 @@ class Spared:
         return f"{who} {self.gain:.1f} dB of the outputs' accuracy (spare=false stores it)"
 
 
-def keep_noisy_float(drafter: PlanBuilder, ctx: Context) -> dict[str, str]:
+def keep_noisy_float(builder: PlanBuilder, ctx: Context) -> dict[str, str]:
     """Ids of the layers to leave float, with the reasons."""
-    deviation = Deviation(drafter.plain(), ctx.calibration.take(JUDGES), ctx)
+    deviation = Deviation(builder.model, ctx.calibration.take(JUDGES), ctx)
     floats: dict[str, str] = {}
     if not deviation.can_judge:
         return floats
+
+    @cache
+    def noise(names: frozenset[str]) -> float:
+        return deviation.of(builder.draft(dict.fromkeys(names, "trial")).stored())
+
     for _ in range(MOST):
-        found = _noisiest(drafter, floats, deviation)
+        found = _noisiest(builder.draft(floats), frozenset(floats), noise)
         if found is None:
             break
         floats |= dict.fromkeys(found.layers, found.reason)
     return floats
 
 
-def _noisiest(drafter: PlanBuilder, floats: dict[str, str], deviation: Deviation) -> Spared | None:
-    """The layer that makes most of the noise, with its readers if it takes them to get rid of it."""
+def _noisiest(
+    draft: Draft, floats: frozenset[str], noise: Callable[[frozenset[str]], float]
+) -> Spared | None:
+    """The layer that makes most of the noise, with its readers if it takes them to get rid of it.
 
-    def noise(others: Sequence[str]) -> float:
-        return deviation.of(drafter.stored(floats | dict.fromkeys(others, "trial")))
-
-    nodes = drafter.draft(floats).placement.layers
+    ``noise`` in dB is that of the outputs with these layers in float; ``draft`` leaves ``floats`` so.
+    """
+    nodes = draft.placement.layers
     layers = [node_id(node) for node in nodes]
-    whole = noise(())
+    whole = noise(floats)
     if len(layers) < 2 or whole < QUIET:
         return None
     few, many = 0, len(layers)
     while many - few > 1:
         middle = (few + many) // 2
-        is_past = noise(layers[middle:]) > whole - HALF
+        is_past = noise(floats.union(layers[middle:])) > whole - HALF
         few, many = (few, middle) if is_past else (middle, many)
     loudest = nodes[few]
     for together in ((layers[few],), (layers[few], *readers_of(loudest, set(layers)))):
-        gain = whole - noise(together)
+        gain = whole - noise(floats.union(together))
         if gain >= GAIN:
             return Spared(together, gain)
     return None

@@ -15,7 +15,6 @@ from graphopt.pipeline.search.degradation import Degradation
 from ..channels.absorption import absorb, by_ranges
 from ..channels.chains import known_shapes
 from ..channels.equalisation import MODES, by_activations, by_weights, equalise
-from ..insertion.insertion import insert
 from ..items import AbsorbItem, EqualiseItem, TuneItem, node_id
 from ..plan_builder import Draft, PlanBuilder
 from ..plots import show_tries
@@ -37,14 +36,14 @@ PROXY_SAMPLES = 16  # time: samples that say which layer costs most
 READMITTED = 8  # time: excluded layers at most that are tried in 8 bits again
 
 
-def choose_equalisation(
-    model: ir.Model, modes: Sequence[str], drafter: Callable[[Samples], PlanBuilder], ctx: Context
-) -> list[EqualiseItem]:
-    """The factors that bring the quantized outputs closest, none when that is best; ``model`` gets them.
+BuilderOf = Callable[["ir.Model", "Samples"], PlanBuilder]  # for a model; ranges come from the samples
 
-    ``drafter`` makes one for the model as it stands, which measures ranges on the samples it is given.
-    """
-    shapes, start = known_shapes(model, ctx), model.snapshot()
+
+def choose_equalisation(
+    model: ir.Model, modes: Sequence[str], builder_of: BuilderOf, ctx: Context
+) -> list[EqualiseItem]:
+    """The factors that bring the quantized outputs closest, none when that is best."""
+    shapes = known_shapes(model, ctx)
     trial: _Trial | None = None
     best: list[EqualiseItem] = []
     least = 0.0
@@ -53,64 +52,52 @@ def choose_equalisation(
         if not items:
             continue
         if trial is None:
-            trial = _Trial(model, drafter, ctx)
+            trial = _Trial(model, builder_of, ctx)
             if not trial.can_judge:
                 return []
-            least = trial.noise() - GAIN
-            model.restore(start)
-        equalise(model.graph, items, shapes)
-        if trial.is_unchanged() and (reached := trial.noise()) < least:
+            least = trial.noise(model) - GAIN
+        changed = model.copy()
+        equalise(changed.graph, items, shapes)
+        if trial.is_unchanged(changed) and (reached := trial.noise(changed)) < least:
             least, best = reached, items
-        model.restore(start)
-    equalise(model.graph, best, shapes)
     return best
 
 
-def choose_absorption(
-    model: ir.Model, drafter: Callable[[Samples], PlanBuilder], ctx: Context
-) -> list[AbsorbItem]:
-    """What channels leave to biases, nothing when that brings the outputs no closer; ``model`` gets it.
-
-    ``drafter`` is that of ``choose_equalisation``.
-    """
-    shapes, start = known_shapes(model, ctx), model.snapshot()
+def choose_absorption(model: ir.Model, builder_of: BuilderOf, ctx: Context) -> list[AbsorbItem]:
+    """What channels leave to biases, nothing when that brings the outputs no closer."""
+    shapes = known_shapes(model, ctx)
     items = by_ranges(model, shapes, _parted(ctx.calibration)[0], ctx)
     if not items:
         return []
-    trial = _Trial(model, drafter, ctx)
+    trial = _Trial(model, builder_of, ctx)
     if not trial.can_judge:
         return []
-    least = trial.noise() - ABSORBED
-    model.restore(start)
-    absorb(model.graph, items, shapes)
-    is_better = trial.is_unchanged() and trial.noise() < least
-    model.restore(start)
-    if not is_better:
-        return []
-    absorb(model.graph, items, shapes)
-    return items
+    changed = model.copy()
+    absorb(changed.graph, items, shapes)
+    is_better = trial.is_unchanged(changed) and trial.noise(changed) < trial.noise(model) - ABSORBED
+    return items if is_better else []
 
 
 class _Trial:
-    """Judges a model whose channels are being changed, against what it was."""
+    """Judges models with changed channels against the ``original``."""
 
-    def __init__(self, model: ir.Model, drafter: Callable[[Samples], PlanBuilder], ctx: Context) -> None:
+    def __init__(self, original: ir.Model, builder_of: BuilderOf, ctx: Context) -> None:
         self._known, judging = _parted(ctx.calibration)
-        self._model, self._drafter = model, drafter
-        self._deviation = Deviation(model.copy(), judging, ctx)
+        self._builder_of = builder_of
+        self._deviation = Deviation(original, judging, ctx)
 
     @property
     def can_judge(self) -> bool:
         """Whether noise can be measured at all."""
         return self._deviation.can_judge
 
-    def is_unchanged(self) -> bool:
-        """Whether the float function is what it was."""
-        return self._deviation.of(self._model) < UNCHANGED
+    def is_unchanged(self, changed: ir.Model) -> bool:
+        """Whether the float function is the original's."""
+        return self._deviation.of(changed) < UNCHANGED
 
-    def noise(self) -> float:
-        """The noise of the outputs in dB with everything stored; the model is left rewritten."""
-        return self._deviation.of(self._drafter(self._known).stored({}))
+    def noise(self, model: ir.Model) -> float:
+        """The noise of the outputs in dB with everything stored."""
+        return self._deviation.of(self._builder_of(model, self._known).draft({}).stored())
 
 
 def _parted(samples: Samples) -> tuple[Samples, Samples]:
@@ -124,13 +111,13 @@ def _parted(samples: Samples) -> tuple[Samples, Samples]:
 
 @dataclass(frozen=True)
 class Found:
-    """What will be stored: a draft, the last one that ``drafter`` made, and what is done to its integers.
+    """What will be stored: a draft that ``builder`` made, and what is done to its integers.
 
     ``floats`` are the layers that stay float, with the reasons; ``excluded`` those of them that a budget
     needed.  ``harm`` in points is what ``harm_of`` another set of float layers would measure.
     """
 
-    drafter: PlanBuilder
+    builder: PlanBuilder
     draft: Draft
     tuning: tuple[TuneItem, ...]
     floats: Mapping[str, str]
@@ -168,7 +155,7 @@ class Budget:
         self._take(self._rungs[0])
 
     def search(self) -> Found:
-        """Search; the draft found is the last one made, so the drafter's model stands as it needs."""
+        """Search; ways that the model does not allow are passed over, and the steps say so."""
         steps: list[str] = []
         best, least = self._rungs[0], math.inf
         for rung in self._rungs:
@@ -188,14 +175,14 @@ class Budget:
         return self._found(floats, self._try(floats), steps)
 
     def _take(self, rung: Fallback) -> None:
-        self._drafter, self._tuning = rung.drafter(), rung.tuning
+        self._builder, self._tuning = rung.builder(), rung.tuning
 
     def _found(self, floats: Mapping[str, str], harm: float, steps: Sequence[str]) -> Found:
         show_tries(self._tried, self._limit, self._harm.kind, self._ctx)
         every = {**self._floats, **floats}
-        draft = self._drafter.draft(every)
+        draft = self._builder.draft(every)
         return Found(
-            self._drafter, draft, self._tuning, every, floats, harm, self._limit, tuple(steps), self._try
+            self._builder, draft, self._tuning, every, floats, harm, self._limit, tuple(steps), self._try
         )
 
     def _told(self, way: str, harm: float) -> str:
@@ -223,10 +210,11 @@ class Budget:
         """Every layer with the reason to leave it float, those that cost most first."""
         samples = self._ctx.calibration.take(PROXY_SAMPLES)
         deviation = Deviation(self._plain, samples, self._ctx)
-        base = deviation.of(self._drafter.stored(self._floats))
-        layers = [node_id(node) for node in self._drafter.draft(self._floats).placement.layers]
+        draft = self._builder.draft(self._floats)
+        base = deviation.of(draft.stored())
+        layers = [node_id(node) for node in draft.placement.layers]
         gains = {
-            name: _gain(base, deviation.of(self._drafter.stored({**self._floats, name: "trial"})))
+            name: _gain(base, deviation.of(self._builder.draft({**self._floats, name: "trial"}).stored()))
             for name in self._ctx.progress("quant: what each layer costs", layers, len(layers))
         }
         order = sorted(layers, key=lambda name: -gains[name])
@@ -237,13 +225,11 @@ class Budget:
 
     def _try(self, floats: Mapping[str, str]) -> float:
         """The harm of a draft as it would be written."""
-        draft = self._drafter.draft({**self._floats, **floats})
+        draft = self._builder.draft({**self._floats, **floats})
         if not draft.placement.layers:
             return 0.0
-        original = self._drafter.model.copy()
-        made = self._drafter.model.copy()
-        insert(made.graph, draft.items)
-        refine(original, made, [*draft.items, *self._tuning], self._ctx)
+        made = draft.stored()
+        refine(draft.model, made, [*draft.items, *self._tuning], self._ctx)
         return self._harm.of(made)
 
 

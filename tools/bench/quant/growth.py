@@ -64,19 +64,19 @@ def measured(count: int) -> list[float]:
     samples = data.synthetic(model.signature.inputs, {}, 4, 0)
     ctx = Context(Inputs(model, calibration=samples), target=targets.load("ort-cpu"))
     plan = seconds(lambda: Quant(**QUICK).plan(model, ctx))
-    drafter = _drafter(model, ctx)
-    deviation = Deviation(drafter.plain(), samples, ctx)
-    drafter.draft({})  # measures the ranges
-    trial = seconds(lambda: deviation.of(drafter.stored({})))
+    builder = _builder(model, ctx)
+    deviation = Deviation(model, samples, ctx)
+    builder.draft({})  # measures the ranges
+    trial = seconds(lambda: deviation.of(builder.draft({}).stored()))
     first = next(model.graph.find("Conv"))
     layers = {node_id(node) for node in model.graph.find("Conv")}
     return [plan, trial, seconds(lambda: list(readers_of(first, layers)))]
 
 
-def _drafter(model: ir.Model, ctx: Context) -> PlanBuilder:
+def _builder(model: ir.Model, ctx: Context) -> PlanBuilder:
     options = Quant(**QUICK)
     scheme = options.scheme_of(ctx)
-    return StaticPlanner(options, model, scheme, ctx).drafter(options.calibrator_of(scheme))
+    return StaticPlanner(options, model, scheme, ctx).builder(options.calibrator_of(scheme))
 
 
 def main() -> None:
