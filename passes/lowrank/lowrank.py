@@ -18,9 +18,9 @@ from .layers.layer import OPS, Layer, narrow
 from .layers.survey import Survey, survey
 from .plan import read_items, write_items
 from .ranks.offers import make_offers
-from .ranks.paying import tell_what_pays
+from .ranks.paying import Prices, tell_what_pays
 from .ranks.rules import Request, decide
-from .report import prices_of, summary, tell_kept
+from .report import summary, tell_kept
 from .trials import trials
 from .ways import KINDS, USUAL
 
@@ -113,13 +113,14 @@ class LowRank(PlannedPass):
             found, self.kinds, self._block(ctx), ctx, rank=self.rank, hint=self.hint, samples=samples
         )
         chosen, rule = decide(request, found, offers, ctx)
-        tell_what_pays(offers.prices, ctx)
+        prices = Prices({price.layer: price for price in offers.prices})
+        tell_what_pays(prices, ctx)
         if self.round_to is None and (assumed := block_assumption(ctx.target)):
             ctx.reported(block_in_words(ctx.target), assumed=assumed)
         items = write_items(offers.offers, chosen, rule)
         if not items:
             ctx.warn(f"lowrank split nothing ({rule})")
-        return Plan(items)
+        return Plan(items, beside=prices)
 
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
         """Split the layers that ``plan`` names and fit all of them to what the model computed."""
@@ -127,9 +128,10 @@ class LowRank(PlannedPass):
         tasks = read_items(plan.items, {**found.refused, **found.layers})
         may = self._selected(found)
         refused = {may.names[name]: why for name, why in may.refused.items() if name not in tasks}
-        tell_kept(may.layers, refused, tasks, ctx)
-        said = (summary(found, tasks, ctx), ctx.summary)
-        ctx.reported("; ".join(text for text in said if text), prices=prices_of(ctx))
+        prices = Prices.beside(plan)
+        tell_kept(may.layers, refused, tasks, prices, ctx)
+        said = (summary(found, tasks, prices), ctx.summary)
+        ctx.reported("; ".join(text for text in said if text), prices=prices.to_json())
         if tasks:
             alone = all(item.get("alone") for item in plan.items)
             carry_out(found, tasks, ctx, others=self.refit and not alone)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ from .fit.fitting import Done, Task
 from .layers.layer import Layer
 from .layers.stage import macs
 from .layers.survey import Survey
-from .ranks.paying import NOTE, Price
+from .ranks.paying import Prices
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
@@ -20,27 +19,17 @@ if TYPE_CHECKING:
 KEPT = "no split of it saves enough for what it would lose"
 
 
-def summary(found: Survey, tasks: Mapping[str, Task], ctx: Context) -> str:
+def summary(found: Survey, tasks: Mapping[str, Task], prices: Prices) -> str:
     """Return one line: how many layers were split, what that saves, and which tool pays where."""
     before = sum(task.layer.macs for task in tasks.values())
     after = sum(macs(task.kind.stages(task.layer, task.ranks), task.layer.source) for task in tasks.values())
     text = f"{len(tasks)} of {len(found.names)} layers split"
     if before:
         text += f", {1 - after / before:.0%} of their multiply-accumulates saved"
-    prices: Mapping[str, Price] = ctx.notes.get(NOTE, {})
-    cheaper = sum(price.prune < price.split for price in prices.values())
-    if prices:
-        text += f"; pruning would save at a lower price in {cheaper} of {len(prices)} layers compared"
+    if compared := len(prices.by_layer):
+        cheaper = prices.where_pruning_pays
+        text += f"; pruning would save at a lower price in {cheaper} of {compared} layers compared"
     return text
-
-
-def prices_of(ctx: Context) -> list[dict[str, object]]:
-    """Return for each layer compared what pruning and splitting cost, as plain values."""
-    prices: Mapping[str, Price] = ctx.notes.get(NOTE, {})
-    return [
-        {"layer": one.layer, "prune": one.prune, "lowrank": one.split if isfinite(one.split) else None}
-        for one in prices.values()
-    ]
 
 
 def tell_split(task: Task, ctx: Context) -> None:
@@ -67,7 +56,11 @@ def tell_fit(done: Done, ctx: Context) -> None:
 
 
 def tell_kept(
-    layers: Mapping[str, Layer], refused: Mapping[str, str], split: Collection[str], ctx: Context
+    layers: Mapping[str, Layer],
+    refused: Mapping[str, str],
+    split: Collection[str],
+    prices: Prices,
+    ctx: Context,
 ) -> None:
     """Record why each layer that is not split stays as it is.
 
@@ -76,8 +69,7 @@ def tell_kept(
     """
     for name, reason in refused.items():
         ctx.skipped(name, reason)
-    prices = ctx.notes.get(NOTE, {})
     for tensor, layer in layers.items():
         if tensor not in split:
-            price = prices.get(layer.name)
+            price = prices.by_layer.get(layer.name)
             ctx.skipped(layer.name, KEPT if price is None else f"{KEPT}; {price.what}")

@@ -18,7 +18,7 @@ from graphopt.runtime.difference import TOLERANCE
 from graphopt.solve import STEPS
 from graphopt.targets.host import block_assumption, block_in_words, channel_block
 
-from .coupling.coupling import Coupling, couple
+from .coupling.coupling import Coupling, couple, with_bundles
 from .coupling.facts import Facts, gather_facts
 from .coupling.groups import find_cells
 from .fingerprint import fingerprint
@@ -37,7 +37,7 @@ from .selection.choice import Choice
 from .selection.latency_goal import reach_latency
 from .selection.predict import Keep, Predictor, Size
 from .selection.steps import Planner
-from .surgery.apply import carry_out
+from .surgery.apply import carry_out, fitted_beside
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -80,25 +80,24 @@ class Prune(Options):
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose the channels to remove; an item is one group of a layer's output channels."""
         state = fingerprint(model, ctx)
-        facts = gather_facts(model, ctx, self.allow_inexact)
-        model = without_constants(model, facts, ctx)
+        model, facts = self._without_constants(model, ctx)
         choice = self._choice(model, facts, ctx)
         if self.goal or not ctx.calibration_is_synthetic:
-            keep, rule = self._planner(model, facts, ctx, state).plan(choice)
+            keep, rule, fitted = self._planner(model, facts, ctx, state).plan(choice)
         else:
-            keep, rule = choice.dead_only(), NO_DATA
+            keep, rule, fitted = choice.dead_only(), NO_DATA, None
             if self._notes(choice.coupling, facts, ctx) is not None:
                 keep, rule = choice.harmless(HARMLESS), f"{NO_DATA}, or as good as constant"
         if keep.all():
             ctx.warn(f"prune removed nothing ({rule})")
         predictor = Predictor(model, choice.coupling)
         self._foretell(predictor.size(choice.coupling.keep_all()), predictor.size(keep), ctx)
-        return Plan(write_items(choice, keep, rule, predictor, self._block(ctx)))
+        return Plan(write_items(choice, keep, rule, predictor, self._block(ctx)), beside=fitted)
 
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
         """Remove the channels that ``plan`` names with all that is coupled to them, and repair the rest."""
         state = fingerprint(model, ctx)
-        facts = gather_facts(model, ctx, self.allow_inexact)
+        facts = with_bundles(model, gather_facts(model, ctx, self.allow_inexact))
         if any(item.get("remove") for item in plan.items):
             absorb_constants(model, facts, ctx)
         coupling = couple(model, facts)
@@ -109,13 +108,13 @@ class Prune(Options):
             notes = self._notes(coupling, facts, ctx) if self.repair else None
             if samples is not None and ctx.calibration_is_synthetic:
                 ctx.warn("prune fitted weights to synthetic samples; real calibration data would do better")
-            for done in carry_out(model, coupling, keep, samples, ctx, notes, state):
+            fitted = fitted_beside(plan, state, coupling, keep)
+            for done in carry_out(model, coupling, keep, samples, ctx, notes, fitted=fitted):
                 ctx.changed(done.layer, done.what)
 
     def trials(self, model: ir.Model, ctx: Context) -> Iterator[Trial]:
         """Yield each group alone, narrower by a few fractions of its channels."""
-        facts = gather_facts(model, ctx, self.allow_inexact)
-        model = without_constants(model, facts, ctx)
+        model, facts = self._without_constants(model, ctx)
         choice = self._choice(model, facts, ctx)
         predictor, block = Predictor(model, choice.coupling), self._block(ctx)
         present = [widths[0] for widths in choice.allowed]
@@ -130,6 +129,12 @@ class Prune(Options):
     def for_trials(self) -> Self:
         """Prune without repair: hundreds of trials are carried out."""
         return replace(self, repair=False, steps=1)
+
+    def _without_constants(self, model: ir.Model, ctx: Context) -> tuple[ir.Model, Facts]:
+        """The model with constant channels read by nobody, and what is known of it."""
+        facts = with_bundles(model, gather_facts(model, ctx, self.allow_inexact))
+        absorbed = without_constants(model, facts, ctx)
+        return absorbed, facts if absorbed is model else with_bundles(absorbed, facts)
 
     def _block(self, ctx: Context) -> int:
         return channel_block(ctx.target) if self.round_to is None else self.round_to

@@ -11,8 +11,9 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto
 
 from graphopt.ir.io.exporter import GraphExporter
+from graphopt.ir.io.weights import Array
 from graphopt.ir.node import Node
-from graphopt.ir.tensor import Array, Tensor
+from graphopt.ir.tensor import Tensor
 from graphopt.ir.traversal import reads
 
 if TYPE_CHECKING:

@@ -82,11 +82,14 @@ class Pass(ABC):
 class Plan:
     """What a pass decided: plain JSON-able items that print, can be edited, saved and replayed.
 
-    ``missed`` says which stated goals a plan that was read from a file does not reach.
+    ``missed`` says which stated goals a plan that was read from a file does not reach.  ``beside`` is what
+    planning worked out on the way, which ``apply`` need not do again in the same process: no file holds it,
+    and without it the same is carried out.
     """
 
     items: tuple[Mapping[str, Any], ...] = ()
     missed: tuple[str, ...] = ()
+    beside: object = dataclasses.field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

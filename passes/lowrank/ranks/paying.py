@@ -7,7 +7,7 @@ Brain Surgeon), and what goes are their rows here and the filters that make them
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,10 @@ from ..layers.study import Studied
 from .candidates import Offer
 
 if TYPE_CHECKING:
-    from graphopt.pipeline import Context
+    from graphopt.pipeline import Context, Plan
 
 MOST = 2400  # time: inputs x kernel of a layer that is worth the time
 PART = 4  # shown: a so manyth of the channels is priced
-NOTE = "lowrank.prices"
 UNARY = frozenset(("Clip", "Elu", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Silu", "Swish", "Tanh"))
 
 
@@ -53,6 +52,30 @@ class Price:
         return f"pruning the channels it reads would cost {self.ratio:.2g} times what a split does"
 
 
+@dataclass(frozen=True)
+class Prices:
+    """The prices of the layers where both can be compared, by name; a plan has them beside its items."""
+
+    by_layer: Mapping[str, Price]
+
+    @classmethod
+    def beside(cls, plan: Plan) -> Prices:
+        """Those of a plan that was made in this process, else none."""
+        return plan.beside if isinstance(plan.beside, cls) else cls({})
+
+    @property
+    def where_pruning_pays(self) -> int:
+        """In how many layers pruning costs less."""
+        return sum(price.prune < price.split for price in self.by_layer.values())
+
+    def to_json(self) -> list[dict[str, object]]:
+        """For each layer what pruning and splitting cost, as plain values."""
+        return [
+            {"layer": one.layer, "prune": one.prune, "lowrank": one.split if np.isfinite(one.split) else None}
+            for one in self.by_layer.values()
+        ]
+
+
 def pruning_price(offer: Offer, studied: Studied, block: int, layers: Mapping[str, Layer]) -> list[Price]:
     """Return both prices, or nothing for a layer that reads channels which cannot be pruned by themselves."""
     layer, inputs = offer.layer, studied.inputs
@@ -76,22 +99,20 @@ def pruning_price(offer: Offer, studied: Studied, block: int, layers: Mapping[st
     return [Price(layer.name, offer.scale * error / saved, offer.scale * float(split))]
 
 
-def tell_what_pays(prices: Sequence[Price], ctx: Context) -> None:
-    """Say where pruning would pay more than splitting; later skips say it of single layers."""
-    ctx.notes[NOTE] = {price.layer: price for price in prices}
-    better = [price for price in prices if price.prune < price.split]
-    if not prices:
+def tell_what_pays(prices: Prices, ctx: Context) -> None:
+    """Say where pruning would pay more than splitting; skips say it of single layers."""
+    better, total = prices.where_pruning_pays, len(prices.by_layer)
+    if not total:
         return
-    worse = len(prices) - len(better)
-    if len(better) > worse:
+    if 2 * better > total:
         ctx.warn(
-            f"pruning pays more than low rank in {len(better)} of the {len(prices)} layers where both can be "
+            f"pruning pays more than low rank in {better} of the {total} layers where both can be "
             "compared: a goal is met at less loss with prune before lowrank, or alone"
         )
-    names = [price.layer for price in prices]
+    names = list(prices.by_layer)
     ratios = [
         float(np.log10(max(p.prune, 1e-300) / max(p.split, 1e-300))) if np.isfinite(p.split) else -3.0
-        for p in prices
+        for p in prices.by_layer.values()
     ]
     title = "price of pruning against low rank (powers of ten; below 0 pruning is cheaper)"
     ctx.figure("bars", title, {"names": names, "values": ratios, "y_label": "log10(prune / lowrank)"})

@@ -10,8 +10,8 @@ tied ids is one removable unit (the method is DepGraph's and SPA's grouping, wit
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from graphopt import ir
 from .builder import Channels, CouplingBuilder, Edit, Layer, ParameterAxis
 from .facts import Facts
 from .group_balance import bundle, carry_out
-from .ids import FIXED, Ids
+from .ids import FIXED, Decision, Ids
 from .operators import operator_of
 from .step import visit
 
@@ -39,6 +39,7 @@ class Coupling:
     inexact: frozenset[int] = frozenset()  # classes that are normalised together with others
     carried: Mapping[ir.Tensor, Channels] = field(default_factory=dict)  # what each tensor carries
     mixing: frozenset[ir.Node] = frozenset()  # nodes behind which a channel depends on others
+    bundles: Mapping[bytes, Sequence[Decision]] = field(default_factory=dict)  # by what had to be balanced
 
     def on(self, ids: Ids) -> Ids:
         """Return the classes of some ids."""
@@ -59,7 +60,7 @@ def couple(model: ir.Model, facts: Facts) -> Coupling:
     walk = CouplingBuilder(model.graph, facts)
     for node in model.graph.nodes:
         visit(walk, node, operator_of(model.graph, node))
-    _bundle(walk)
+    bundles = _bundle(walk)
     classes = walk.ledger.classes()
     return Coupling(
         classes,
@@ -72,17 +73,27 @@ def couple(model: ir.Model, facts: Facts) -> Coupling:
         frozenset(classes[np.concatenate(walk.parted)].tolist()) if walk.parted else frozenset(),
         walk.carried,
         frozenset(walk.mixing),
+        bundles,
     )
 
 
-def _bundle(walk: CouplingBuilder) -> None:
-    """Bundle channels once for a network: the same ones whatever its weights become while it is planned."""
+def with_bundles(model: ir.Model, facts: Facts) -> Facts:
+    """Return facts by which the network's channels are bundled as its weights are now.
+
+    While a network is planned its weights change, and its bundles must not.
+    """
+    return replace(facts, bundles={**facts.bundles, **couple(model, facts).bundles})
+
+
+def _bundle(walk: CouplingBuilder) -> dict[bytes, Sequence[Decision]]:
+    """Bundle channels as the facts say, else by the weights; return what was decided."""
     blocks = b"".join(balance.blocks.tobytes() for balance in walk.balances)
     key = hashlib.sha256(blocks + walk.ledger.classes().tobytes()).digest()
-    known = walk.facts.bundles
-    if key not in known:
-        known[key] = bundle(walk.ledger, walk.balances, walk.slots)
-    carry_out(walk.ledger, known[key])
+    decisions = walk.facts.bundles.get(key)
+    if decisions is None:
+        decisions = bundle(walk.ledger, walk.balances, walk.slots)
+    carry_out(walk.ledger, decisions)
+    return {key: decisions}
 
 
 def _distinct_axes(walk: CouplingBuilder, classes: Ids) -> tuple[Ids, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class Facts:
     values: dict[str, ir.Array]
     runs: bool = True  # whether the model can be run at all
     allow_inexact: bool = False  # whether channels that are normalised together may be parted
-    bundles: dict[bytes, list[Decision]] = field(default_factory=dict)  # made once, from the first weights
+    bundles: Mapping[bytes, Sequence[Decision]] = field(default_factory=dict)  # see coupling.with_bundles
 
     def shape(self, tensor: ir.Tensor) -> tuple[int, ...] | None:
         """Return the shape of a tensor, or None when nobody knows it."""

@@ -11,7 +11,7 @@ from graphopt import ir
 from ..coupling.coupling import Coupling, couple
 from ..coupling.facts import Facts
 from ..repair.layerwise import Repaired, repair
-from ..surgery.apply import remember
+from ..surgery.apply import Fitted, fitted_weights
 from .choice import Choice
 from .consumer_selection import openings
 from .predict import Keep
@@ -38,10 +38,10 @@ class Planner:
     steps: int
     start: float  # the amount that changes nothing
     afresh: bool
-    state: str  # what ``state_of`` says of the model before its constants were absorbed
+    state: str  # what ``fingerprint`` says of the model before its constants were absorbed
 
-    def plan(self, choice: Choice) -> tuple[Keep, str]:
-        """Return the channels to keep, and the rule that chose them."""
+    def plan(self, choice: Choice) -> tuple[Keep, str, Fitted | None]:
+        """Return the channels to keep, the rule that chose them, and what was fitted for that choice."""
         for step in range(1, self.steps):
             keep, _ = self.decide(choice, self._amount(step))
             fitted, _, _, _ = self._fit(choice, keep)
@@ -51,8 +51,8 @@ class Planner:
         exact = bool(keep[list(choice.coupling.inexact)].all())
         if self.afresh and exact and not keep.all():
             _, coupling, keep, done = self._fit(choice, keep)
-            remember(self.model, coupling, keep, done, self.ctx, self.state)
-        return keep, rule
+            return keep, rule, fitted_weights(self.model, coupling, keep, done, self.state)
+        return keep, rule, None
 
     def _amount(self, step: int) -> float | None:
         """The goal of a step: what is left falls, or what is removed grows, evenly."""

@@ -22,14 +22,15 @@ from .cut import remove_channels
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
-    from graphopt.pipeline import Context
-
-NOTE = "prune.fitted"
+    from graphopt.pipeline import Context, Plan
 
 
 @dataclass(frozen=True)
-class _Fitted:
-    """What planning has fitted: weights by layer, and from which state, for which channels."""
+class Fitted:
+    """What planning has fitted: weights by layer, and from which state, for which channels.
+
+    A plan has it beside its items; the same walk over the same samples would come to the same weights.
+    """
 
     key: str
     constants: dict[str, tuple[np.ndarray, np.ndarray | None]]
@@ -43,25 +44,24 @@ def carry_out(
     samples: Samples | None,
     ctx: Context,
     notes: Notes | None = None,
-    state: str = "",
     targets: Targets | None = None,
+    fitted: Fitted | None = None,
 ) -> Sequence[Repaired | Corrected]:
     """Remove channels from ``model`` in place.
 
     With samples, what is left is fitted to what the model computed; with the notes of normalisations instead,
-    biases take over the means of what goes.  ``state`` is what ``state_of`` said of the model that the pass
-    was given: where planning began with the same, its fit is taken over.  ``targets`` is for trials that
-    carry out several choices on the same model and samples (see ``repair``).
+    biases take over the means of what goes.  ``targets`` is for trials that carry out several choices on the
+    same model and samples (see ``repair``).  ``fitted`` is what planning fitted for this choice: it is taken
+    over.
     """
     done: Sequence[Repaired | Corrected] = ()
     if samples is not None and not keep[list(coupling.inexact)].all():
         ctx.warn("prune fits no weights where channels go that one normalisation spans with others")
         samples = None
     if samples is not None:
-        known = ctx.notes.get(NOTE)
-        if known is not None and known.key == _key(state, coupling, keep):
-            _take_over(model, known)
-            done = known.done
+        if fitted is not None:
+            _take_over(model, fitted)
+            done = fitted.done
         else:
             done = repair(model, coupling, keep, samples, ctx, targets=targets)
         coupling = _with_new_biases(coupling)
@@ -72,13 +72,12 @@ def carry_out(
     return done
 
 
-def remember(
-    model: ir.Model, coupling: Coupling, keep: Keep, done: Sequence[Repaired], ctx: Context, state: str
-) -> None:
-    """Keep the weights that were fitted for a plan, for the time when it is carried out from ``state``.
+def fitted_weights(
+    model: ir.Model, coupling: Coupling, keep: Keep, done: Sequence[Repaired], state: str
+) -> Fitted:
+    """Return the weights that were fitted for a plan, for the time when it is carried out from ``state``.
 
-    ``coupling`` is that of the copy of ``model`` that was fitted.  The same walk over the same samples would
-    come to the same weights.
+    ``coupling`` is that of the copy of ``model`` that was fitted.
     """
     layers = {layer.node.output.name: layer.node for layer in coupling.layers if layer.ids is not None}
     before = {node.output.name: node for node in model.graph.nodes if node.outputs}
@@ -87,7 +86,15 @@ def remember(
         for name, node in layers.items()
         if _differ(node, before[name])
     }
-    ctx.notes[NOTE] = _Fitted(_key(state, coupling, keep), constants, tuple(done))
+    return Fitted(_key(state, coupling, keep), constants, tuple(done))
+
+
+def fitted_beside(plan: Plan, state: str, coupling: Coupling, keep: Keep) -> Fitted | None:
+    """What a plan has beside it, if that was fitted from this state of the model for these channels."""
+    fitted = plan.beside
+    if isinstance(fitted, Fitted) and fitted.key == _key(state, coupling, keep):
+        return fitted
+    return None
 
 
 def _key(state: str, coupling: Coupling, keep: Keep) -> str:
@@ -97,10 +104,10 @@ def _key(state: str, coupling: Coupling, keep: Keep) -> str:
     return digest.hexdigest()
 
 
-def _take_over(model: ir.Model, known: _Fitted) -> None:
+def _take_over(model: ir.Model, fitted: Fitted) -> None:
     for node in model.graph.nodes:
-        if node.outputs and node.output.name in known.constants:
-            weight, bias = known.constants[node.output.name]
+        if node.outputs and node.output.name in fitted.constants:
+            weight, bias = fitted.constants[node.output.name]
             model.graph.set_constant(node, 1, weight)
             if bias is not None:
                 model.graph.set_constant(node, 2, bias)

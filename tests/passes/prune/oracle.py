@@ -10,7 +10,7 @@ import onnx
 
 from graphopt import ir
 from graphopt.passes.prune import Prune
-from graphopt.passes.prune.coupling.coupling import Coupling, couple
+from graphopt.passes.prune.coupling.coupling import Coupling, couple, with_bundles
 from graphopt.passes.prune.coupling.facts import Facts, gather_facts
 from graphopt.passes.prune.plan import read_items
 from graphopt.passes.prune.repair.constant_channels import absorb_constants
@@ -67,7 +67,7 @@ def prune(
     after = copy(model)
     ctx = context(after, shapes=sizes, **inputs)
     plan = step.plan(after, ctx)
-    facts = gather_facts(after, ctx, step.allow_inexact)
+    facts = with_bundles(after, gather_facts(after, ctx, step.allow_inexact))
     coupling = couple(after, facts)
     keep = read_items(coupling, plan.items)
     step.apply(after, plan, ctx)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphopt.passes.prune.coupling.coupling import couple
+from graphopt.passes.prune.coupling.coupling import couple, with_bundles
 from graphopt.passes.prune.coupling.facts import gather_facts
 from graphopt.passes.prune.coupling.group_balance import bundle, carry_out
 from graphopt.passes.prune.coupling.ids import FIXED, Balance, ChannelIds, Ids
@@ -88,7 +88,7 @@ def test_bundles_stay_the_same_while_a_network_is_planned() -> None:
     net = Net(3)
     x = net.op("Relu", net.conv(net.input(), (12, 3, 3, 3), name="first"))
     model = load(net.model(net.conv(x, (4, 6, 1, 1), group=2, name="last")))
-    facts = gather_facts(model, context(model))
+    facts = with_bundles(model, gather_facts(model, context(model)))
     before = couple(model, facts)
     first = next(node for node in model.graph.nodes if node.name == "first")
     model.graph.set_constant(first, 1, np.array(first.inputs[1].constant)[::-1].copy())
