@@ -132,8 +132,11 @@ def _tell_ranks_too_large(request: Request, found: Survey, ctx: Context) -> None
     """Say for which layers one rank for all is no reduction."""
     kinds = [KINDS[name] for name in request.kinds]
     for layer in found.layers.values():
-        full = max((min(kind.full(layer)) for kind in kinds if kind.fits(layer)), default=0)
-        if full <= request.amount:
+        ranks = [min(kind.full(layer)) for kind in kinds if kind.fits(layer)]
+        if not ranks:
+            ctx.warn(f"none of kinds={'|'.join(request.kinds)} splits {layer.name}: it stays whole")
+        elif max(ranks) <= request.amount:
             ctx.warn(
-                f"rank={request.amount:g} is not below the full rank {full} of {layer.name}: it stays whole"
+                f"rank={request.amount:g} is not below the full rank {max(ranks)} of {layer.name}: "
+                "it stays whole"
             )
