@@ -23,7 +23,7 @@ from graphopt import ir
 from graphopt.calibration import ActivationCheckpoint, Gram, cuts
 from graphopt.solve import damping, fit, has_affordable_gram, squared_error
 
-from ..verify.sessions import open_stored
+from ..verify.sessions import integers_instead, open_stored
 from .second_order import DAMPING, fitted_scale, nearest, rounding_error, searched_scale, second_order
 from .stored_layer import StoredLayer
 
@@ -98,13 +98,13 @@ def tune(
     model.sort()
     there = cuts(original.graph, [layer.exact for layer in layers])
     here = cuts(model.graph, [layer.node for layer in layers])
-    cheaper = _cheaper(model.graph)
+    integers = integers_instead(model.graph)
     done: list[Tuned] = []
     too_large: list[str] = []
     steps = ctx.progress("quant: rounding and correcting", zip(layers, there, here, strict=True), len(layers))
     for layer, before, behind in steps:
         old.advance(before)
-        new.advance([name for name in dict.fromkeys(cheaper.get(name, name) for name in behind) if name])
+        new.advance([name for name in dict.fromkeys(integers.get(name, name) for name in behind) if name])
         seen = _look(layer, old, new, fitting, POSITIONS * (4 if how.refit else 1), ctx.seed)
         if seen.sums is None:
             too_large.append(str(layer.exact.name or layer.exact.output.name))
@@ -122,14 +122,6 @@ def tune(
 def held_out(samples: int) -> int:
     """How many samples at the end only judge; none when there is a single one, which then does both."""
     return max(1, samples // HELD_OUT) if samples > 1 else 0
-
-
-def _cheaper(graph: ir.Graph) -> dict[str, str]:
-    """What to keep instead of a dequantized tensor: its integers, or nothing when those are parameters."""
-    return {
-        node.output.name: node.inputs[0].name if node.inputs[0].constant is None else ""
-        for node in graph.find("DequantizeLinear")
-    }
 
 
 def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, sums: _Sums, how: Tuning) -> Tuned:

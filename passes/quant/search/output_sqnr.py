@@ -9,7 +9,7 @@ import numpy as np
 
 from graphopt.pipeline.verify.judged import Judged
 
-from ..verify.sessions import open_stored
+from ..verify.sessions import run_in_parts
 
 if TYPE_CHECKING:
     from graphopt import ir
@@ -46,10 +46,9 @@ class Deviation:
         if not self._judged.names:
             return 0.0
         names = self._judged.where(model)
-        session = open_stored(model, dict.fromkeys(names), self._ctx)
         noise, power = np.zeros(len(names)), np.zeros(len(names))
-        for sample, wanted in zip(self._samples, self._wanted, strict=True):
-            made = session.run(sample.feeds)
+        answers = run_in_parts(model, list(dict.fromkeys(names)), self._samples, self._ctx)
+        for made, wanted in zip(answers, self._wanted, strict=True):
             for index, (name, exact) in enumerate(zip(names, wanted, strict=True)):
                 if not _is_float(exact):
                     continue
