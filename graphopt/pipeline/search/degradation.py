@@ -140,7 +140,7 @@ class Degradation:
             self._ctx.warn(text)
 
     def _watched(self) -> Iterable[Any]:
-        return self._ctx.progress("measuring harm", self._samples, len(self._samples))
+        return self._ctx.progress("measuring the degradation", self._samples, len(self._samples))
 
 
 class _Scores:
