@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SAMPLES = 128  # time: at most; more changed nothing
 HELD_OUT = 16  # the last of so many parts of the samples only judges
 POSITIONS = 32  # of each sample; twice as many for layers that read more than MANY numbers
-MANY = 256
+MANY = 256  # inputs of one output
 NOISY = 0.1  # shown: of the variance of an output: more is shown with what could be tried
 
 
