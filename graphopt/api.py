@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphopt.pipeline.contract.context import Progress, silent
 from graphopt.pipeline.run.output import default_output as output_beside
 from graphopt.pipeline.spec.recipe import Recipe, read, turns_of
 from graphopt.pipeline.spec.request import make_request, recipe_flags
+from graphopt.util.progress import Progress, silent
 
 if TYPE_CHECKING:
     from graphopt.analysis.comparison import Comparison, compare

@@ -61,8 +61,9 @@ def test_goals_are_told_or_raised(tiny: Path) -> None:
 def test_wrong_arguments_are_usage_errors(tiny: Path) -> None:
     with pytest.raises(UsageError, match="no passes"):
         graphopt.optimize(tiny)
-    with pytest.raises(UsageError, match=r"--verify is one of .*did you mean full"):
+    with pytest.raises(UsageError, match="--verify is one of") as caught:
         graphopt.optimize(tiny, "nothing", verify="ful")
+    assert caught.value.hint == "did you mean 'full'?"
     with pytest.raises(UsageError, match="not an input"):
         graphopt.optimize(tiny, "nothing", shape={"z": (1, 2)})
 

@@ -19,6 +19,7 @@ from graphopt.util.files import plain
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.record.record import Measures
+    from graphopt.runtime import SessionOptions
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def compare(
     shape: Mapping[str, Sequence[int]] | None = None,
     latency: bool = True,
     layers: bool = False,
-    session: Mapping[str, Any] | None = None,
+    session: SessionOptions | None = None,
     announce: Callable[[str], None] | None = None,
     progress: Any = None,
 ) -> Comparison:
@@ -95,7 +96,7 @@ def compare(
 
 def _inner(first: LoadedModel, second: LoadedModel, samples: Samples) -> Divergence | None:
     try:
-        return divergence(first.model, second.model, samples.take(SAMPLES), first.shapes, **first.session)
+        return divergence(first.model, second.model, samples.take(SAMPLES), first.shapes, first.session)
     except ModelError as error:  # a model may not hand out its inner tensors and be fine all the same
         first.warn(f"inner tensors were not compared: {error}")
         return None

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt import ir
-from graphopt.ir.analysis.subgraph import reads
+from graphopt.ir.traversal import reads
 from graphopt.metrics.outputs import SNR_LIMIT
 from graphopt.pipeline.results.tensor_sqnr import TensorPair, compared
 from graphopt.runtime import Difference, Verdict
+from graphopt.runtime.session import DEFAULTS, SessionOptions
 
 if TYPE_CHECKING:
     from graphopt.ir import Model, Node, Tensor
@@ -62,7 +63,7 @@ def divergence(
     b: Model,
     samples: Iterable[Any],
     shapes: Mapping[str, tuple[int, ...]],
-    **session: Any,
+    options: SessionOptions = DEFAULTS,
 ) -> Divergence:
     """Compare the inner tensors of two models on some samples.
 
@@ -72,7 +73,7 @@ def divergence(
     makers = {tensor.name: node for node in a.graph.nodes for tensor in node.outputs}
     told = [
         _told(twin, difference, makers[twin.original])
-        for twin, difference in compared(a, b, pairs, samples, **session)
+        for twin, difference in compared(a, b, pairs, samples, options)
         if not difference.mismatch
     ]
     found = {one.tensor: one for one in _nearest(told)}
@@ -136,8 +137,8 @@ def _as_float(tensor: Tensor | None) -> Tensor | None:
 
 
 def _size(dims: ir.Shape | None) -> int | None:
-    sizes = [dim for dim in dims or () if isinstance(dim, int)]
-    return math.prod(sizes) if dims is not None and len(sizes) == len(dims) else None
+    sizes = ir.static_shape(dims)
+    return None if sizes is None else math.prod(sizes)
 
 
 def _nearest(told: Sequence[TensorDifference]) -> list[TensorDifference]:

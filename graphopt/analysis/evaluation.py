@@ -14,6 +14,7 @@ from graphopt.util.files import plain
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
+    from graphopt.runtime import SessionOptions
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def evaluate(
     threshold: float | None = None,
     preprocess: str | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
-    session: Mapping[str, Any] | None = None,
+    session: SessionOptions | None = None,
     announce: Callable[[str], None] | None = None,
     progress: Any = None,
     seed: int = 0,

@@ -12,19 +12,19 @@ import numpy as np
 
 from graphopt.analysis.layer_costs import LayerCost, Timing, layer_costs
 from graphopt.analysis.loaded_model import LoadedModel
-from graphopt.cost.latency.table import silent
-from graphopt.cost.latency.timing import Progress
 from graphopt.cost.static.layers import computes
 from graphopt.pipeline.results.layers import computing_nodes, first_output, reads_of
 from graphopt.record.pages import rendered
 from graphopt.runtime import machine
-from graphopt.util.files import plain, write_json, write_text
+from graphopt.util.files import cache_folder, plain, write_json, write_text
+from graphopt.util.progress import Progress, silent
 
 if TYPE_CHECKING:
     from graphopt.cost import Layer
     from graphopt.ir import Model, Port
     from graphopt.pipeline.results.kernel_matching import Timed
     from graphopt.record.record import Measures
+    from graphopt.runtime import SessionOptions
 
 
 PATIENCE = 6.0  # seconds for finding out what this machine can do at best; once, since that is kept
@@ -84,7 +84,7 @@ def inspect(
     data: str | None = None,
     preprocess: str | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
-    session: Mapping[str, Any] | None = None,
+    session: SessionOptions | None = None,
     cache: str | Path | None = None,
     announce: Callable[[str], None] | None = None,
     progress: Progress = silent,
@@ -149,14 +149,14 @@ def _timed_layers(
     from graphopt.pipeline.results.kernel_matching import time_nodes
 
     model = opened.model
-    folder = cost.user_cache() if cache is None else None if cache == "off" else Path(cache)
-    table = cost.LatencyTable.open(folder, opened.threads, seconds=PATIENCE, progress=progress)
+    threads = opened.session.threads
+    table = cost.LatencyTable.open(cache_folder(cache), threads, seconds=PATIENCE, progress=progress)
     best = cost.peaks(table)
-    timed = time_nodes(model, opened.first_feeds(), **opened.session)
+    timed = time_nodes(model, opened.first_feeds(), opened.session)
     counted = _layers(model, opened.shapes)
     rated = _rated(counted, timed)
     if best.raised(rated).macs_per_second > best.macs_per_second:  # kept from a moment of load: measured anew
-        fresh = cost.peaks(cost.LatencyTable.open(None, opened.threads, seconds=PATIENCE, progress=progress))
+        fresh = cost.peaks(cost.LatencyTable.open(None, threads, seconds=PATIENCE, progress=progress))
         best = cost.Peaks(
             max(best.macs_per_second, fresh.macs_per_second),
             max(best.bytes_per_second, fresh.bytes_per_second),
@@ -164,7 +164,7 @@ def _timed_layers(
     best = best.raised(rated)
     inner = len(counted) - sum(map(computes, model.graph.nodes))
     rates = best.macs_per_second, best.bytes_per_second
-    host = dict(machine(opened.threads))
+    host = dict(machine(threads))
     listed = layer_costs(counted, timed, best, tensors=_tensors(model), inner=inner)
     return listed, Timing(timed.total, timed.other, *rates, host)
 

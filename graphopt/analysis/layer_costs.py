@@ -11,11 +11,11 @@ from typing import Any
 from graphopt import cost
 from graphopt.cost import Layer, Peaks
 from graphopt.cost.latency.surface import ALIGNMENT
+from graphopt.ir.transform.linear import LAYERS
 from graphopt.pipeline.results.kernel_matching import Timed
 
 FACTORED = 64  # channels on both sides below which two thinner layers are no quicker than one
 WORTH = 0.02  # share of the time below which a layer is not worth a thought
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _hint(layer: LayerCost) -> str:
     """What would make a layer quicker; empty where nothing would be noticed."""
     if (layer.share or 0.0) < WORTH:
         return ""
-    if layer.op not in _WEIGHTED:
+    if layer.op not in LAYERS:
         return "quicker with fewer channels before it" if layer.bound == "memory" else ""
     if _is_unaligned(layer):
         return f"odd width: multiples of {ALIGNMENT} channels run on faster kernels"

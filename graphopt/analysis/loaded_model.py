@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from graphopt import data, ir, runtime
 from graphopt.errors import ModelError
 from graphopt.pipeline.results import measure
+from graphopt.runtime.session import SessionOptions
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -29,14 +30,14 @@ class LoadedModel:
         spec: str | None,
         preprocess: str | None,
         shape: Mapping[str, Sequence[int]] | None,
-        session: Mapping[str, Any] | None,
+        session: SessionOptions | None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
         self._announce = announce or (lambda text: None)
-        self._session = dict(session or {})
+        self.session = session or SessionOptions()
         self._overrides = {name: tuple(sizes) for name, sizes in (shape or {}).items()}
         self.path = Path(path)
-        runtime.check_session(self._session.get("provider", "cpu"), self._session.get("custom_ops", ()))
+        runtime.check_session(self.session)
         self.model = ir.load(self.path)
         self.warnings: list[str] = []
         self.samples: Samples | None = None if spec is None else self._load(spec, preprocess)
@@ -55,18 +56,8 @@ class LoadedModel:
 
     @cached_property
     def _synthetic(self) -> Samples:
-        session = runtime.Session(self.model, optimization="disabled", **self._session)
+        session = runtime.Session(self.model, self.session, optimization="disabled")
         return runtime.fit_samples(self.model, self.shapes, session.run, count=SYNTHETIC_SAMPLES)
-
-    @property
-    def session(self) -> dict[str, Any]:
-        """What sessions of the model are opened with."""
-        return dict(self._session)
-
-    @property
-    def threads(self) -> int:
-        """Threads of its sessions."""
-        return int(self._session.get("threads", 1))
 
     def first_feeds(self) -> dict[str, Any]:
         """Inputs to time the model with."""
@@ -74,7 +65,7 @@ class LoadedModel:
 
     def open(self) -> Session:
         """A session of the file."""
-        return runtime.Session(self.path, **self._session)
+        return runtime.Session(self.path, self.session)
 
     def latency(self) -> float:
         """Milliseconds one run takes."""
@@ -94,7 +85,7 @@ class LoadedModel:
 
     def _find_shapes(self) -> Mapping[str, tuple[int, ...]]:
         try:
-            found = runtime.trial_shapes(self.model, self._overrides, self.samples, **self._session)
+            found = runtime.trial_shapes(self.model, self._overrides, self.samples, options=self.session)
         except ModelError as error:
             self.warn(f"sizes to run at were not found: {error}")
             return {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from graphopt.calibration.statistics.base import Statistic
 from graphopt.runtime import fingerprint, machine
+from graphopt.util.files import replacing
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -56,13 +56,8 @@ def store_cached(path: Path, results: Results) -> None:
         for index, statistic in enumerate(_flat(results))
         for field, array in statistic.state().items()
     }
-    draft = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    try:
-        with draft.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(path) as draft, draft.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def _flat(results: Results) -> list[Statistic]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from graphopt import ir
-from graphopt.ir.analysis.subgraph import reads
+from graphopt.ir.traversal import reads
 
 if TYPE_CHECKING:
     from graphopt.data import Samples

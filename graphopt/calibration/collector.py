@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,12 @@ from graphopt.calibration.statistics.base import Factory, Statistic
 from graphopt.calibration.statistics.range import Range
 from graphopt.calibration.tensor_groups import tensor_groups
 from graphopt.errors import DataError, ModelError
-from graphopt.runtime import Session
+from graphopt.runtime.session import DEFAULTS, Session, SessionOptions
+from graphopt.util.progress import Progress
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
-
-Progress = Callable[[str, Iterable[Any], "int | None"], Iterable[Any]]
 
 TENSOR_BUDGET = 512 * 2**20  # memory: bytes of activations held at a time
 
@@ -30,13 +29,11 @@ def collect(
     model: Model | str | Path | bytes,
     requests: Mapping[str, Sequence[Factory]],
     samples: Samples,
+    options: SessionOptions = DEFAULTS,
     *,
-    threads: int = 1,
     batch: int = 1,
     progress: Progress | None = None,
     tensor_budget: int = TENSOR_BUDGET,
-    provider: Any = "cpu",
-    custom_ops: Sequence[str] = (),
     allow_nonfinite: bool = False,
     cache: Path | None = None,
 ) -> dict[str, list[Any]]:
@@ -58,10 +55,10 @@ def collect(
         raise DataError(f"{samples.source} holds no samples to calibrate with")
     path = None
     if cache is not None:
-        path = cache / f"{cache_key(model, samples, results, [str(threads), str(batch), provider])}.npz"
+        setting = [str(options.threads), str(batch), options.provider]
+        path = cache / f"{cache_key(model, samples, results, setting)}.npz"
     if path is None or not load_cached(path, results):
-        options = {"threads": threads, "provider": provider, "custom_ops": custom_ops}
-        for group in _groups(model, results, samples, tensor_budget // batch, custom_ops):
+        for group in _groups(model, results, samples, tensor_budget // batch, options.custom_ops):
             _Run(model, group, samples, batch, options).reduce(progress)
         if path is not None:
             store_cached(path, results)
@@ -79,7 +76,7 @@ class _Run:
         group: Mapping[str, Sequence[Statistic]],
         samples: Samples,
         batch: int,
-        options: Mapping[str, Any],
+        options: SessionOptions,
     ) -> None:
         self.group = group
         self.samples = samples
@@ -89,13 +86,13 @@ class _Run:
         self.batch = batch if batch > 1 and self._can_stack(batch) else 1
 
     def _open(
-        self, model: Model, computed: Sequence[str], options: Mapping[str, Any]
+        self, model: Model, computed: Sequence[str], options: SessionOptions
     ) -> Session | PooledSession:
         enough = [name for name in computed if all(map(_looks_for_largest, self.group[name]))]
         pooled = poolable(model, enough, next(iter(self.samples)).feeds) if enough else []
         if pooled:
             return PooledSession(model, computed, pooled, options)
-        return Session(model, outputs=computed, **options)
+        return Session(model, options, outputs=computed)
 
     def reduce(self, progress: Progress | None) -> None:
         """Update the statistics with every sample."""

@@ -6,8 +6,8 @@ their own.  A pool reads that layout, and hands out one number a channel.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from graphopt.runtime import Session
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
-    from graphopt.runtime.session import Feeds
+    from graphopt.runtime.session import Feeds, SessionOptions
 
 LARGEST, MEAN = "GlobalMaxPool", "GlobalAveragePool"  # the first may pass over NaN, the second never does
 
@@ -29,7 +29,7 @@ class PooledSession:
     """
 
     def __init__(
-        self, model: Model, outputs: Sequence[str], pooled: Sequence[str], options: Mapping[str, Any]
+        self, model: Model, outputs: Sequence[str], pooled: Sequence[str], options: SessionOptions
     ) -> None:
         self._model, self._names, self._options = model, pooled, options
         self._whole: Session | None = None
@@ -41,7 +41,7 @@ class PooledSession:
         }
         rest = [name for name in outputs if name not in self._pools]
         pools = [name for pair in self._pools.values() for name in pair]
-        self._session = Session(with_pools, outputs=[*rest, *pools], **options)
+        self._session = Session(with_pools, options, outputs=[*rest, *pools])
 
     def run(self, feeds: Feeds) -> dict[str, np.ndarray]:
         """Arrays by name, those of pooled tensors in the shape [batch, channels, 1, ...]; see ``Session``."""
@@ -55,7 +55,7 @@ class PooledSession:
 
     def _run_whole(self, feeds: Feeds) -> dict[str, np.ndarray]:
         if self._whole is None:
-            self._whole = Session(self._model, outputs=self._names, **self._options)
+            self._whole = Session(self._model, self._options, outputs=self._names)
         return self._whole.run(feeds)
 
 

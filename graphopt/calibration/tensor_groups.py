@@ -48,9 +48,7 @@ def _sizes(
     inferred = ir.infer_shapes(model, {name: array.shape for name, array in feeds.items()})
     shapes: dict[str, tuple[int, ...]] = {}
     for name in names:
-        dims = inferred.get(name)
-        sizes = tuple(dim for dim in dims or () if isinstance(dim, int))
-        if dims is not None and len(sizes) == len(dims):
+        if (sizes := ir.static_shape(inferred.get(name))) is not None:
             shapes[name] = sizes
     unknown = [name for name in names if name not in shapes]
     if unknown and model.weight_bytes <= LARGEST_COPY:

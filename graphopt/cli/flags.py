@@ -143,12 +143,13 @@ def texts(values: Sequence[str] | None) -> tuple[str, ...]:
 def looking(options: dict[str, Any]) -> dict[str, Any]:
     """The flags of inspect, compare and evaluate as their Python functions take them."""
     from graphopt.pipeline.spec.request import parse_shapes, usable_processors
+    from graphopt.runtime import SessionOptions
 
     found = given({name: value for name, value in options.items() if name != "debug"})
     if "preprocess" in found and "data" in options and "data" not in found:
         raise UsageError("--preprocess has nothing to prepare without --data")
     session = {name: found.pop(name) for name in ("threads", "provider", "custom_ops") if name in found}
-    found["session"] = {"threads": usable_processors(), **session}
+    found["session"] = SessionOptions(**{"threads": usable_processors(), **session})
     if "shape" in found:
         found["shape"] = parse_shapes(found["shape"])
     return found

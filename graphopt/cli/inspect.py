@@ -99,7 +99,7 @@ def _page(model: Path, file: str | None, copy: Path | None) -> Path | None:
 
 
 def _write_page(found: Inspection, model: Path, page: Path) -> None:
-    from graphopt.pipeline.run.output import sha256
+    from graphopt.util.files import sha256
 
     found.write(page, command=("graphopt", *sys.argv[1:]), model_sha256=sha256(model))
 

@@ -9,7 +9,7 @@ from graphopt.cost.latency.predict import predict
 from graphopt.cost.latency.ratios import Ratios
 from graphopt.cost.latency.roofline import Peaks, moved_bytes, peaks
 from graphopt.cost.latency.surface import LatencySurface, latency_surfaces
-from graphopt.cost.latency.table import LatencyTable, user_cache
+from graphopt.cost.latency.table import LatencyTable
 from graphopt.cost.static.layers import Layer, layers
 from graphopt.cost.static.totals import Cost, measure
 
@@ -27,5 +27,4 @@ __all__ = [
     "moved_bytes",
     "peaks",
     "predict",
-    "user_cache",
 ]

@@ -26,7 +26,7 @@
 from graphopt.ir.analysis.checker import CheckerError, lapses, structure_errors
 from graphopt.ir.analysis.shape_inference import infer_shapes
 from graphopt.ir.blank import blank
-from graphopt.ir.declared import Shape
+from graphopt.ir.declared import Shape, static_shape
 from graphopt.ir.graph import Graph, Node
 from graphopt.ir.input_roles import InputRole, input_roles
 from graphopt.ir.io.load import from_bytes, load
@@ -58,5 +58,6 @@ __all__ = [
     "lapses",
     "load",
     "nan_weights",
+    "static_shape",
     "structure_errors",
 ]

@@ -15,6 +15,12 @@ from graphopt.errors import ModelError
 Shape: TypeAlias = "tuple[int | str | None, ...]"  # a dimension is a size, a symbol, or None when unknown
 
 
+def static_shape(shape: Sequence[int | str | None] | None) -> tuple[int, ...] | None:
+    """The shape when every size is a number, else None."""
+    sizes = tuple(int(size) for size in shape or () if isinstance(size, int))
+    return sizes if shape is not None and len(sizes) == len(shape) else None
+
+
 def as_dtype(dtype: Any) -> np.dtype[Any]:
     """Return a numpy type for a numpy type or an ONNX element type; raises ModelError when there is none."""
     if not isinstance(dtype, int) or isinstance(dtype, bool):

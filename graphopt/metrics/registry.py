@@ -6,7 +6,6 @@ entry points of the group ``graphopt.metrics``.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from graphopt.errors import UsageError
 from graphopt.metrics.base import Metric
 from graphopt.metrics.user_function import UserFunction
+from graphopt.util.text import meant_or_known
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -108,9 +108,7 @@ def find(task: str) -> type[Metric]:
         built_in: type[Metric] = getattr(importlib.import_module(module), name)
         return built_in
     if task not in _points():
-        close = difflib.get_close_matches(task, names(), n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError(f"--task {task} is not known; there are {', '.join(names())}{meant}")
+        raise UsageError(f"--task {task} is not known{meant_or_known(task, names())}")
     try:
         loaded = _points()[task].load()
     except Exception as error:  # a plugin may fail in any way

@@ -27,7 +27,7 @@ from graphopt.runtime.model_source import fingerprint
 from graphopt.runtime.optimizer import kernels, optimized
 from graphopt.runtime.probe import tensor_shapes
 from graphopt.runtime.profiler import Kernel, ProfiledSession, profile
-from graphopt.runtime.session import Session, check_session
+from graphopt.runtime.session import Session, SessionOptions, check_session
 from graphopt.runtime.timing import Latency, PairedLatency, latency, paired_latency
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "PairedLatency",
     "ProfiledSession",
     "Session",
+    "SessionOptions",
     "TrialShapes",
     "Verdict",
     "check_session",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from graphopt.runtime.failures import load_error, runtime_errors
 from graphopt.runtime.model_source import Source
-from graphopt.runtime.session import load_runtime, session_options
+from graphopt.runtime.session import SessionOptions, load_runtime, runtime_options
 
 if TYPE_CHECKING:
     from graphopt.runtime.model_source import ModelLike
@@ -25,12 +25,12 @@ def optimized(
     Raises ModelError when onnxruntime refuses the model.
     """
     source = Source(model)
-    options = session_options(optimization, 1, custom_ops)
+    settings = runtime_options(optimization, SessionOptions(custom_ops=tuple(custom_ops)))
     with tempfile.TemporaryDirectory(prefix="graphopt-") as folder:
         path = Path(folder, "optimized.onnx")
-        options.optimized_model_filepath = str(path)
+        settings.optimized_model_filepath = str(path)
         try:
-            load_runtime().InferenceSession(source.content, options, providers=["CPUExecutionProvider"])
+            load_runtime().InferenceSession(source.content, settings, providers=["CPUExecutionProvider"])
         except runtime_errors() as error:
             raise load_error(error, source.label, custom_ops) from error
         return path.read_bytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
-from graphopt.runtime.session import Session
+from graphopt.runtime.session import Session, SessionOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +50,7 @@ def _measured(
     probes = {name: copy.graph.add_node("Shape", [tensor]).output.name for name, tensor in tensors.items()}
     # for a single run, optimising takes longer than it saves
     outputs = list(probes.values())
-    session = Session(copy, outputs=outputs, optimization="disabled", custom_ops=custom_ops)
+    options = SessionOptions(custom_ops=tuple(custom_ops))
+    session = Session(copy, options, outputs=outputs, optimization="disabled")
     dims = session.run(feeds)
     return {name: tuple(int(d) for d in dims[probe]) for name, probe in probes.items()}

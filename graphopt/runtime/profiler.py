@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt.errors import ModelError
-from graphopt.runtime.session import Session
+from graphopt.runtime.session import DEFAULTS, Session
 
 if TYPE_CHECKING:
     import onnxruntime as ort  # type: ignore[import-untyped]
 
     from graphopt.runtime.model_source import ModelLike
-    from graphopt.runtime.session import Optimization
+    from graphopt.runtime.session import Optimization, SessionOptions
 
 WARM_UP = 2  # time: runs before those that count
 FEWEST_ROUNDS, MOST_ROUNDS = 8, 100  # time: runs that count
@@ -52,17 +52,15 @@ class Kernel:
 class ProfiledSession(Session):
     """A session that times its kernels; ``finish`` ends it and tells the times."""
 
-    def __init__(self, model: ModelLike, **options: Any) -> None:
+    def __init__(self, model: ModelLike, options: SessionOptions = DEFAULTS) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="graphopt-")
-        super().__init__(model, **options)
+        super().__init__(model, options)
 
-    def _options(
-        self, optimization: Optimization, threads: int, custom_ops: Sequence[str]
-    ) -> ort.SessionOptions:
-        options = super()._options(optimization, threads, custom_ops)
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(self._folder.name, "profile"))
-        return options
+    def _settings(self, optimization: Optimization, options: SessionOptions) -> ort.SessionOptions:
+        settings = super()._settings(optimization, options)
+        settings.enable_profiling = True
+        settings.profile_file_prefix = str(Path(self._folder.name, "profile"))
+        return settings
 
     def finish(self, *, skip: int = 1) -> list[Kernel]:
         """Close the session and return its kernels in the order they run, without the first ``skip`` runs.
@@ -102,13 +100,17 @@ def _kernels(runs: Sequence[Mapping[_Key, float]]) -> list[Kernel]:
 
 
 def profile(
-    model: ModelLike, feeds: Mapping[str, np.ndarray], *, seconds: float = 2.0, **options: Any
+    model: ModelLike,
+    feeds: Mapping[str, np.ndarray],
+    options: SessionOptions = DEFAULTS,
+    *,
+    seconds: float = 2.0,
 ) -> list[Kernel]:
     """Run a model on one set of inputs for about ``seconds`` and return what its kernels take.
 
-    ``options`` are those of ``Session``.  Raises ModelError when the model does not run.
+    Raises ModelError when the model does not run.
     """
-    session = ProfiledSession(model, **options)
+    session = ProfiledSession(model, options)
     deadline = perf_counter() + seconds
     rounds = 0
     while rounds < FEWEST_ROUNDS or (rounds < MOST_ROUNDS and perf_counter() < deadline):

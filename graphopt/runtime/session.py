@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -31,27 +32,38 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _FATAL = 4  # fixed: errors reach the caller as exceptions, so onnxruntime's own log stays silent
 
 
+@dataclass(frozen=True)
+class SessionOptions:
+    """What every session of a run is opened with.
+
+    Threads of one operator, where models run, and the libraries of custom operators that may be loaded.
+    """
+
+    threads: int = 1
+    provider: Provider = "cpu"
+    custom_ops: tuple[str, ...] = ()
+
+
+DEFAULTS = SessionOptions()
+
+
 class Session:
     """A loaded model that answers `run`, with deterministic settings and nothing on stderr.
 
     `outputs` names the tensors that `run` returns, inner ones included; by default the model's own outputs.
-    A custom operator library is only loaded when `custom_ops` names it.
     Raises ModelError when onnxruntime refuses the model, UsageError when it lacks the provider or a library.
     """
 
     def __init__(
         self,
         model: ModelLike,
+        options: SessionOptions = DEFAULTS,
         *,
         outputs: Sequence[str] | None = None,
         optimization: Optimization = "all",
-        threads: int = 1,
-        provider: Provider = "cpu",
-        custom_ops: Sequence[str] = (),
     ) -> None:
         self._source = Source(model, outputs or ())  # keeps a temporary file alive as long as the session
-        options = self._options(optimization, threads, custom_ops)
-        self._session = _open(self._source, options, provider, custom_ops)
+        self._session = _open(self._source, self._settings(optimization, options), options)
         self.input_names: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
         own = [o.name for o in self._session.get_outputs()]
         # as onnxruntime writes them, such as tensor(float)
@@ -86,39 +98,37 @@ class Session:
         kinds = [port.type for port in self._session.get_inputs()]
         return any(map(is_narrow_type, [*kinds, *(ports[name] for name in outputs if name in ports)]))
 
-    def _options(
-        self, optimization: Optimization, threads: int, custom_ops: Sequence[str]
-    ) -> ort.SessionOptions:
+    def _settings(self, optimization: Optimization, options: SessionOptions) -> ort.SessionOptions:
         """What onnxruntime opens this session with."""
-        return session_options(optimization, threads, custom_ops)
+        return runtime_options(optimization, options)
 
 
-def session_options(
-    optimization: Optimization = "all", threads: int = 1, custom_ops: Sequence[str] = ()
+def runtime_options(
+    optimization: Optimization = "all", options: SessionOptions = DEFAULTS
 ) -> ort.SessionOptions:
-    """The onnxruntime options every session shares: sequential, deterministic, silent."""
+    """The onnxruntime settings every session shares: sequential, deterministic, silent."""
     ort = load_runtime()
-    options = ort.SessionOptions()
-    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[optimization])
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.use_deterministic_compute = True
-    options.log_severity_level = _FATAL
-    for library in custom_ops:
+    settings = ort.SessionOptions()
+    settings.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[optimization])
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    settings.use_deterministic_compute = True
+    settings.log_severity_level = _FATAL
+    for library in options.custom_ops:
         try:
-            options.register_custom_ops_library(str(library))
+            settings.register_custom_ops_library(str(library))
         except runtime_errors() as error:
             raise library_error(error, str(library)) from error
-    return options
+    return settings
 
 
-def check_session(provider: Provider = "cpu", custom_ops: Sequence[str] = ()) -> None:
+def check_session(options: SessionOptions) -> None:
     """Raise UsageError when no session can be opened like this, before any work; free for a plain one."""
-    if custom_ops:
-        session_options(custom_ops=custom_ops)
-    if provider != "cpu":
-        _check_provider(provider)
+    if options.custom_ops:
+        runtime_options(options=options)
+    if options.provider != "cpu":
+        _check_provider(options.provider)
 
 
 def _check_provider(provider: Provider) -> None:
@@ -138,21 +148,19 @@ def load_runtime() -> Any:
     return onnxruntime
 
 
-def _open(
-    source: Source, options: ort.SessionOptions, provider: Provider, custom_ops: Sequence[str]
-) -> ort.InferenceSession:
+def _open(source: Source, settings: ort.SessionOptions, options: SessionOptions) -> ort.InferenceSession:
     ort = load_runtime()
-    wanted = _PROVIDERS[provider]
-    _check_provider(provider)
+    wanted = _PROVIDERS[options.provider]
+    _check_provider(options.provider)
     providers = list(dict.fromkeys([wanted, _PROVIDERS["cpu"]]))
     try:
-        session = ort.InferenceSession(source.content, options, providers=providers)
+        session = ort.InferenceSession(source.content, settings, providers=providers)
     except runtime_errors() as error:
-        raise load_error(error, source.label, custom_ops) from error
+        raise load_error(error, source.label, options.custom_ops) from error
     session.disable_fallback()
     if wanted not in session.get_providers():
         raise UsageError(
-            f"the {provider} provider of onnxruntime does not start on this machine",
+            f"the {options.provider} provider of onnxruntime does not start on this machine",
             hint="check its driver and libraries, or use --provider cpu",
         )
     return session

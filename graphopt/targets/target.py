@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from graphopt.errors import UsageError
+from graphopt.util.text import did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -137,10 +137,8 @@ def names() -> tuple[str, ...]:
 def load(name: str) -> Target:
     """The target of this name; UsageError names the nearest when there is none."""
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)
-        raise UsageError(
-            f"there is no target {name}", hint=f"did you mean {near[0]}? all targets: {', '.join(names())}"
-        )
+        hint = f"{did_you_mean(name, names())} all targets: {', '.join(names())}"
+        raise UsageError(f"there is no target {name}", hint=hint.strip())
     text = resources.files("graphopt.targets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
     return _target(name, _frozen(tomllib.loads(text)))
 

@@ -1,1 +1,6 @@
-"""What every part of the engine may use; it knows nothing of models."""
+"""What every part of the engine may use; it knows nothing of models.
+
+- ``files``: Files written complete or not at all, plain values for them, content hashes, the cache folder.
+- ``progress``: How work that takes long is shown: what every part that loops accepts, and what shows nothing.
+- ``text``: Sentences that many parts of the engine say alike.
+"""

@@ -1,16 +1,22 @@
-"""Plain values and text written to files, complete or not at all."""
+"""Files written complete or not at all, plain values for them, content hashes, the cache folder."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
+import os
 import secrets
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from graphopt.errors import OutputError
+
+CHUNK = 1 << 20  # memory: bytes read at a time
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -20,15 +26,45 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, complete or not at all; OutputError when that fails."""
-    draft = path.with_name(f".{secrets.token_hex(4)}{path.suffix}")
     try:
-        draft.write_text(text, encoding="utf-8")
+        with replacing(path) as draft:
+            draft.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write to: it takes its place when the block ends well, else it is removed."""
+    draft = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    try:
+        yield draft
         draft.replace(path)
-    except BaseException as error:
+    finally:
         draft.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-        raise
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def user_cache() -> Path:
+    """The folder where this user's programs keep what they can make again, with graphopt's name."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "graphopt"
+
+
+def cache_folder(given: str | Path | None) -> Path | None:
+    """The folder that a user names for results: the user's cache for None, nothing for ``off``."""
+    return user_cache() if given is None else None if given == "off" else Path(given)
 
 
 def plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from graphopt import calibration
 from graphopt.errors import PassError, UsageError
 from graphopt.ir import Model, Node
 from graphopt.pipeline import Context, Contract, Plan, PlannedPass, option
-from graphopt.pipeline.contract.patterns import matches_name, refuse_unmatched
+from graphopt.pipeline.contract.selection import first_match, refuse_unmatched
 
 from .rules import KEPT, LARGEST, constant_refusal, model_refusal, node_key, type_refusal
 from .surgery import convert
@@ -32,7 +32,7 @@ class Cast(PlannedPass):
     contract: ClassVar[Contract] = Contract.APPROXIMATE
     needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn:lone=true")
 
-    keep: tuple[str, ...] = option((), "nodes that stay float32: names, * and ? stand for any characters")
+    keep: tuple[str, ...] = option((), "nodes that stay float32: names with * and ?, or operator types")
     keep_ops: tuple[str, ...] = option(KEPT, "operators that stay float32")
     io: bool = option(False, "let inputs and outputs of the model become float16 too")
     ranges: bool = option(True, "keep float32 what comes near the largest float16 on the samples")
@@ -56,7 +56,7 @@ class Cast(PlannedPass):
         if reason := model_refusal(model):
             ctx.skipped("model", reason)
             return Plan()
-        refuse_unmatched(model, "cast", {"keep": self.keep})
+        refuse_unmatched("cast", {"keep": self.keep}, model.graph.nodes)
         model.graph.sort()
         types = ElementTypes(model, ctx)
         floats = [node for node in model.graph.nodes if node_key(node) and types.has_floats(node)]
@@ -96,9 +96,8 @@ class Cast(PlannedPass):
                 yield node_key(node), reason
 
     def _reason(self, node: Node) -> str | None:
-        for pattern in self.keep:
-            if matches_name(node, pattern):
-                return f"keep={pattern}"
+        if pattern := first_match(node, self.keep):
+            return f"keep={pattern}"
         if node.op in self.keep_ops and node.is_standard:
             return f"{node.op} needs the range or precision of float32"
         return None

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import UsageError
-from graphopt.pipeline.contract.options import nearest, to_text
+from graphopt.pipeline.contract.options import to_text
 from graphopt.pipeline.spec.recipe import Recipe, ScheduledPass
 from graphopt.pipeline.spec.request import Request, make_request
 from graphopt.pipeline.spec.spec import PassSpec
+from graphopt.util.text import meant_or_known
 
 from .distill import Distill
 
@@ -57,7 +58,7 @@ def train(
     known = own | {field.name for field in dataclasses.fields(Request)}
     for name in options:
         if name not in known:
-            raise UsageError(f"distill has no option {name!r}{nearest(name, known)}")
+            raise UsageError(f"distill has no option {name!r}{meant_or_known(name, known)}")
     training = {name: options.pop(name) for name in list(options) if name in own}
     training["teacher"] = str(teacher)
     step = PassSpec("distill", tuple((name, to_text(value)) for name, value in training.items()))

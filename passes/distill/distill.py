@@ -57,8 +57,8 @@ class Distill(Pass):
     augment: tuple[str, ...] = option((), "change images, the teacher sees them too", choices=AUGMENTATIONS)
     patience: int = option(0, "stop after so many epochs without getting better; 0 for never", minimum=0)
     validation: float = option(0.1, "fraction of the samples that only judge", minimum=0.01, maximum=0.5)
-    train: tuple[str, ...] = option((), "the only layers or tensors to train: names, * and ? as wildcards")
-    freeze: tuple[str, ...] = option((), "layers or tensors not to train: names, * and ? as wildcards")
+    train: tuple[str, ...] = option((), "train only these layers or tensors: names with * and ?, or types")
+    freeze: tuple[str, ...] = option((), "layers or tensors not to train: names with * and ?, or types")
     behind: str = option("", "train only what lies behind this node")
     sparse: str = option("auto", "zero weights of sparse layers: keep, fill, or auto", choices=SPARSE)
     bn: str = option(

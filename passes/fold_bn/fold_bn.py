@@ -21,6 +21,7 @@ import numpy as np
 
 from graphopt.ir import Array, Model, Node, Tensor
 from graphopt.ir.analysis.facts import Facts, gather_facts
+from graphopt.ir.analysis.operators import is_padded
 from graphopt.ir.transform.affine import OPERATORS, absorb_into_layer_before
 from graphopt.ir.transform.linear import (
     LinearLayer,
@@ -29,7 +30,6 @@ from graphopt.ir.transform.linear import (
     as_layer,
     biased_matmul,
     fits,
-    is_padded,
 )
 from graphopt.pipeline import Context, Contract, Pass, option
 

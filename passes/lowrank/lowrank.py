@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from graphopt import ir
 from graphopt.errors import UsageError
+from graphopt.ir.transform.linear import LAYERS
 from graphopt.pipeline import Contract, Plan, PlannedPass, Trial, option
-from graphopt.pipeline.contract.patterns import refuse_unmatched_layers, selects_layer
+from graphopt.pipeline.contract.selection import Selection
 from graphopt.pipeline.search.degradation import trial_samples
 from graphopt.targets.host import block_assumption, block_in_words, channel_block
 
 from .fit.apply import carry_out
-from .layers.layer import OPS, Layer, narrow
+from .layers.layer import Layer, narrow
 from .layers.survey import Survey, survey
 from .plan import read_items, write_items
 from .ranks.offers import make_offers
@@ -75,8 +76,8 @@ class LowRank(PlannedPass):
         choices=("none", "vbmf"),
     )
     refit: bool = option(True, "fit the layers that stay whole to the calibration samples too")
-    exclude: tuple[str, ...] = option((), "layers to leave alone: name patterns, or operator types")
-    include: tuple[str, ...] = option((), "the only layers to split: name patterns, or operator types")
+    exclude: tuple[str, ...] = option((), "layers to leave alone: names with * and ?, or operator types")
+    include: tuple[str, ...] = option((), "the only layers to split: names with * and ?, or operator types")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -147,14 +148,15 @@ class LowRank(PlannedPass):
 
     def _selected(self, found: Survey) -> Survey:
         """The survey without the layers that the options leave alone."""
-        given = {"exclude": self.exclude, "include": self.include}
-        refuse_unmatched_layers("lowrank", given, list(found.model.graph.find(*OPS)))
+        self._selection.check("lowrank", found.model.graph.find(*LAYERS))
         return found.without(self._refusal)
 
     def _refusal(self, layer: Layer) -> str:
-        if not selects_layer(layer.node, self.include, self.exclude):
-            return "the options exclude and include leave it alone"
-        return narrow(layer, self.min_channels)
+        return self._selection.refusal(layer.node) or narrow(layer, self.min_channels)
+
+    @property
+    def _selection(self) -> Selection:
+        return Selection(self.include, self.exclude)
 
     def _block(self, ctx: Context) -> int:
         return channel_block(ctx.target) if self.round_to is None else self.round_to

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from graphopt.errors import UsageError
 from graphopt.pipeline import Contract, PlannedPass, option
+from graphopt.pipeline.contract.selection import Selection
 
 from .importance.criteria import CRITERIA, NORMALISERS, REDUCTIONS
 from .scope import Scope
@@ -74,8 +75,8 @@ class Options(PlannedPass):
         1, "reach the goal in so many steps; each prunes, repairs and scores anew", minimum=1, maximum=100
     )
     repair: bool = option(True, "fit the remaining weights to the calibration samples, layer by layer")
-    exclude: tuple[str, ...] = option((), "layers to leave alone: name patterns, or operator types")
-    include: tuple[str, ...] = option((), "the only layers to prune: name patterns, or operator types")
+    exclude: tuple[str, ...] = option((), "layers to leave alone: names with * and ?, or operator types")
+    include: tuple[str, ...] = option((), "the only layers to prune: names with * and ?, or operator types")
     skip_first: int = option(0, "leave the first so many layers alone", minimum=0)
     skip_last: int = option(0, "leave the last so many layers alone", minimum=0)
     allow_inexact: bool = option(
@@ -124,9 +125,8 @@ class Options(PlannedPass):
     @property
     def scope(self) -> Scope:
         """Which layers may be pruned, and how far."""
-        return Scope.parse(
-            self.exclude, self.include, self.ratios, self.skip_first, self.skip_last, self.max_ratio
-        )
+        selection = Selection(self.include, self.exclude, self.skip_first, self.skip_last)
+        return Scope.parse(selection, self.ratios, self.max_ratio)
 
     def at_step(self, step: int, steps: int) -> Self:
         """The pass with the share of its goal that falls to one of ``steps`` equal cuts.

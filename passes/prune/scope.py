@@ -6,52 +6,39 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from graphopt.errors import UsageError
-from graphopt.pipeline.contract.patterns import matches_layer, refuse_unmatched_layers
+from graphopt.pipeline.contract.selection import Selection, matches, refuse_unmatched
 
-from .coupling.builder import Layer, label
+from .coupling.builder import Layer
 from .coupling.coupling import Coupling
 from .coupling.groups import Group
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What the options say about layers.
+    """What the options say about layers: those that may be pruned, and how far."""
 
-    A pattern stands for the layers whose name it matches (``*`` and ``?`` as in a shell) or whose operator
-    type it is.
-    """
-
-    exclude: tuple[str, ...] = ()
-    include: tuple[str, ...] = ()
-    ratios: tuple[tuple[str, float], ...] = ()
-    first: int = 0
-    last: int = 0
-    most: float = 1.0  # fraction of its channels that a group may lose
+    selection: Selection
+    ratios: tuple[tuple[str, float], ...]
+    most: float  # fraction of its channels that a group may lose
 
     @classmethod
-    def parse(
-        cls,
-        exclude: tuple[str, ...],
-        include: tuple[str, ...],
-        ratios: Iterable[str],
-        first: int,
-        last: int,
-        most: float,
-    ) -> Scope:
+    def parse(cls, selection: Selection, ratios: Iterable[str], most: float) -> Scope:
         """Read the options; UsageError where a ratio is none."""
-        return cls(exclude, include, tuple(map(_ratio, ratios)), first, last, most)
+        return cls(selection, tuple(map(_ratio, ratios)), most)
 
     def check(self, layers: Sequence[Layer]) -> None:
         """Raise UsageError for a pattern that stands for no layer."""
-        given = {"exclude": self.exclude, "include": self.include, "ratios": [p for p, _ in self.ratios]}
-        refuse_unmatched_layers("prune", given, [layer.node for layer in layers])
+        nodes = [layer.node for layer in layers]
+        self.selection.check("prune", nodes)
+        refuse_unmatched("prune", {"ratios": [pattern for pattern, _ in self.ratios]}, nodes)
 
     def walled(self, coupling: Coupling) -> Coupling:
         """Put up walls around the channels that the user wants left alone."""
         self.check(coupling.layers)
         walls = dict(coupling.walls)
         for number, layer in enumerate(coupling.layers):
-            why = self._refusal(layer, number, len(coupling.layers))
+            place = number, len(coupling.layers)
+            why = self.selection.refusal(layer.node, is_layer=layer.own, place=place)
             if why and layer.ids is not None:
                 for one in coupling.on(layer.ids).tolist():
                     walls.setdefault(one, why)
@@ -73,21 +60,9 @@ class Scope:
     def _fixed(self, layers: Sequence[Layer]) -> float | None:
         """The ratio that is set for any of these layers: that of the first pattern that matches."""
         for pattern, ratio in self.ratios:
-            if any(matches_layer(layer.node, pattern) for layer in layers):
+            if any(matches(layer.node, pattern) for layer in layers):
                 return ratio
         return None
-
-    def _refusal(self, layer: Layer, number: int, count: int) -> str:
-        name = label(layer.node)
-        if any(matches_layer(layer.node, pattern) for pattern in self.exclude):
-            return f"the option exclude leaves '{name}' alone"
-        if layer.own and self.include and not any(matches_layer(layer.node, p) for p in self.include):
-            return f"the option include leaves '{name}' alone"
-        if number < self.first:
-            return f"the option skip_first leaves '{name}' alone"
-        if number >= count - self.last:
-            return f"the option skip_last leaves '{name}' alone"
-        return ""
 
 
 def _ratio(text: str) -> tuple[str, float]:

@@ -18,7 +18,7 @@
 - ``rounding``: Integers of weights chosen and tuned so that the outputs move least.
 - ``scheme``: What is asked for, held against what the target allows.
 - ``search``: Choices made by trying and by timing.
-- ``selection``: Which models and which of their nodes a user wants quantized.
+- ``selection``: Which models are left alone, because they are quantized already.
 - ``sensitivity``: What ``graphopt sensitivity`` tries: each layer alone on integers, of 8 bits and of 4.
 - ``static``: The plan of static quantization: change channels, measure ranges, choose what stays float.
 - ``sums``: Sums that onnxruntime must not see, since what it makes of them is not valid.

@@ -7,14 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from graphopt.ir import Node
+from graphopt.ir.transform.linear import LAYERS
 from graphopt.pipeline import Context, Contract, PlannedPass, option
+from graphopt.pipeline.contract.selection import Selection
 from graphopt.targets.host import host_sums
 
 from .calibration.ranges import CALIBRATORS, Calibrator
 from .combinations import refuse_unheard
 from .items import TuneItem
 from .scheme import Scheme, resolve
-from .selection import Selection
 
 REFIT_BELOW = 6  # bits of a weight; with more, fitting anew costs more accuracy than it gains
 FULL, REDUCED = 127, 63  # fixed: largest stored weight in 8 and in 7 bits
@@ -52,8 +54,8 @@ class Options(PlannedPass):
         None, "activations with their zero point in the middle; none: as the target likes it"
     )
     per_channel: bool = option(True, "one weight scale for each output channel instead of one for all")
-    include: tuple[str, ...] = option((), "only these layers: names, * and ? stand for any characters")
-    exclude: tuple[str, ...] = option((), "nodes that stay float: names, * and ? stand for any characters")
+    include: tuple[str, ...] = option((), "the only layers to store: names with * and ?, or operator types")
+    exclude: tuple[str, ...] = option((), "nodes that stay float: names with * and ?, or operator types")
     reduce_range: str = option(
         "auto",
         "smaller integers for weights whose sums saturate on CPUs without VNNI: none, the output channels "
@@ -139,3 +141,7 @@ class Options(PlannedPass):
     def selection(self) -> Selection:
         """What the user wants stored and what not."""
         return Selection(self.include, self.exclude)
+
+    def refusal(self, node: Node) -> str | None:
+        """The user's reason against storing a node, or None; ``include`` is about layers alone."""
+        return self.selection.refusal(node, is_layer=node.op in LAYERS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from graphopt import ir
 from graphopt.errors import ModelError, UsageError
 from graphopt.ir import Model
+from graphopt.ir.transform.linear import LAYERS
 from graphopt.pipeline import Context, Plan, Trial
 
 from .channels.prepare import prepare
@@ -25,7 +26,6 @@ from .items import (
     node_id,
 )
 from .options import Options
-from .placement.rules import LAYERS
 from .plan_builder import PlanBuilder
 from .plots import show_rounding
 from .report import tell_fusion
@@ -54,11 +54,11 @@ class Quant(Options):
         if reason := refusal_of(model):
             ctx.skipped("model", reason)
             return Plan()
-        self.selection.refuse_unmatched(model)
+        self.selection.check("quant", model.graph.nodes)
         check_mode(ctx.target, self.mode)
         if self.mode != "static":
             choice = {name: getattr(self, name) for name in ("mode", "bits", "block", "per_channel")}
-            return plan_lighter(model, ctx, self.selection.refusal, limit=self.weight_limit(8, ctx), **choice)
+            return plan_lighter(model, ctx, self.refusal, limit=self.weight_limit(8, ctx), **choice)
         scheme = self.scheme_of(ctx)
         changed = model.copy()
         try:
@@ -107,13 +107,13 @@ class Quant(Options):
             return
         if self.mode != "static":
             raise UsageError(f"quant: layers are tried alone with mode=static, not with mode={self.mode}")
-        self.selection.refuse_unmatched(model)
+        self.selection.check("quant", model.graph.nodes)
         scheme = self.scheme_of(ctx)
         made, calibrator = model.copy(), self.calibrator_of(scheme)
         scheme = raise_opset(made, scheme, ctx.warn)
 
         def builder_of(bits: int) -> PlanBuilder:
-            limit, refused = self.weight_limit(bits, ctx), self.selection.refusal
+            limit, refused = self.weight_limit(bits, ctx), self.refusal
             return PlanBuilder(made, scheme, refused, limit, ctx, calibrator, sums=self.sums(ctx))
 
         yield from trials(builder_of)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphopt.ir import Model
+from graphopt.ir.transform.linear import LAYERS
 from graphopt.targets.host import runs_here
 
 from .placement.placement import Placement
-from .placement.rules import LAYERS
 from .verify.kernels import summary, unfused, verify_fusion
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def tell_fusion(model: Model, ctx: Context) -> None:
     """Tell what onnxruntime makes of the planned operators."""
     if not runs_here(ctx.target):
         return
-    operators = verify_fusion(model, ctx.settings.custom_ops)
+    operators = verify_fusion(model, ctx.settings.session.custom_ops)
     ctx.reported(summary(operators), fusion=[operator.to_json() for operator in operators])
     for op, count in unfused(operators).items():
         ctx.warn(f"quant: {count} planned {op} run in float; the report lists them under fusion")

@@ -148,7 +148,7 @@ class StaticPlanner:
         known = dict(self.known.ranges if ranges is None else ranges)
         options, ctx = self.options, self.ctx
         limit, sums = options.weight_limit(options.weight_bits, ctx), options.sums(ctx)
-        refused = options.selection.refusal
+        refused = options.refusal
         return PlanBuilder(
             model or self.model, scheme or self.scheme, refused, limit, ctx, calibrator, known, sums, samples
         )

@@ -11,7 +11,7 @@ import numpy as np
 from graphopt import ir
 from graphopt.errors import PassError, UsageError
 from graphopt.pipeline import Contract, Plan, PlannedPass, option
-from graphopt.pipeline.contract.patterns import refuse_unmatched_layers, selects_layer
+from graphopt.pipeline.contract.selection import Selection
 
 from .layerwise import sparsify_fitted, zero
 from .pattern import Below, Blocks, Pattern, Share
@@ -51,8 +51,8 @@ class Sparsify(PlannedPass):
         choices=("layer", "global"),
     )
     repair: bool = option(True, "fit the remaining weights to the calibration samples, layer by layer")
-    exclude: tuple[str, ...] = option((), "layers to leave alone: name patterns, or operator types")
-    include: tuple[str, ...] = option((), "the only layers to touch: name patterns, or operator types")
+    exclude: tuple[str, ...] = option((), "layers to leave alone: names with * and ?, or operator types")
+    include: tuple[str, ...] = option((), "the only layers to touch: names with * and ?, or operator types")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -146,22 +146,21 @@ class Sparsify(PlannedPass):
     def _layers(self, model: ir.Model, ctx: Context, quiet: bool = True) -> list[Layer]:
         found: list[Layer] = []
         nodes: list[ir.Node] = []
+        selection = Selection(self.include, self.exclude)
         for one in find_layers(model):
             if isinstance(one, Layer):
                 nodes += one.nodes
-                if all(self._may(node) for node in one.nodes):
+                reason = next(filter(None, map(selection.refusal, one.nodes)), None)
+                if reason is None:
                     found.append(one)
                 elif not quiet:
-                    ctx.skipped(one.node, "the options exclude and include leave it alone")
+                    ctx.skipped(one.node, reason)
             else:
                 nodes.append(one[0])
                 if not quiet:
                     ctx.skipped(*one)
-        refuse_unmatched_layers("sparsify", {"exclude": self.exclude, "include": self.include}, nodes)
+        selection.check("sparsify", nodes)
         return found
-
-    def _may(self, node: ir.Node) -> bool:
-        return selects_layer(node, self.include, self.exclude)
 
     def _patterns(self, layers: Sequence[Layer]) -> list[Pattern]:
         if self.pattern is not None:

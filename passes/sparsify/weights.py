@@ -10,9 +10,8 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.calibration import Patches
+from graphopt.ir.transform.linear import LAYERS
 from graphopt.solve import has_affordable_gram
-
-OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def find_layers(model: ir.Model) -> Iterator[Layer | tuple[ir.Node, str]]:
     """Yield each weight of the main graph once, in order, or a node with the reason why its weight stays."""
     seen: set[ir.Tensor] = set()
     for node in model.graph.nodes:
-        if node.op not in OPERATORS or not node.is_standard:
+        if node.op not in LAYERS or not node.is_standard:
             continue
         weight = node.input(1)
         values = None if weight is None else weight.constant

@@ -10,11 +10,10 @@ import pytest
 from graphopt import data, ir
 from graphopt.calibration import ActivationCheckpoint, cuts
 from graphopt.calibration import checkpoint as module
+from graphopt.ir.transform.linear import LAYERS
 from graphopt.runtime import Session, trial_shapes
 from tests.corpus import random_cnn
 from tests.corpus._net import Net, ints
-
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def load(seed: int) -> ir.Model:

@@ -15,6 +15,7 @@ from graphopt import data, ir
 from graphopt.calibration import ChannelMoments, Factory, Histogram, Range, collect, collector
 from graphopt.calibration.tensor_groups import tensor_groups
 from graphopt.errors import DataError, ModelError
+from graphopt.runtime import SessionOptions
 
 
 def model(batch: int | str = "N", op: str = "Sqrt") -> ir.Model:
@@ -52,7 +53,9 @@ def test_statistics_are_those_of_the_activations() -> None:
     assert results["y"][0].maximum == np.sqrt(relu.max())
 
 
-@pytest.mark.parametrize("options", [{"batch": 3}, {"tensor_budget": 1}, {"threads": 2}, {"batch": 100}])
+@pytest.mark.parametrize(
+    "options", [{"batch": 3}, {"tensor_budget": 1}, {"options": SessionOptions(threads=2)}, {"batch": 100}]
+)
 def test_batches_groups_and_threads_do_not_change_the_result(options: dict[str, Any]) -> None:
     net, samples = model(), samples_of(model(), arrays())
     expected = collect(net, REQUESTS, samples)

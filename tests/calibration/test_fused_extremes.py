@@ -12,6 +12,7 @@ from graphopt import data, ir
 from graphopt.calibration import Histogram, Range, collect
 from graphopt.calibration.fused_extremes import PooledSession, poolable
 from graphopt.errors import DataError
+from graphopt.runtime import SessionOptions
 
 SIDE, CHANNELS = 6, 20
 
@@ -62,7 +63,7 @@ def test_only_images_in_float32_are_pooled() -> None:
 
 def test_a_pooled_tensor_comes_as_the_largest_value_of_each_channel() -> None:
     net, given = model(), values(1)
-    found = PooledSession(net, ["r", "m", "s"], ["r", "s"], {}).run({"x": given})
+    found = PooledSession(net, ["r", "m", "s"], ["r", "s"], SessionOptions()).run({"x": given})
     largest = np.maximum(given, 0).max(axis=(2, 3), keepdims=True)
     assert set(found) == {"r", "m", "s"}
     np.testing.assert_array_equal(found["r"], largest)

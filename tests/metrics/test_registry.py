@@ -30,7 +30,7 @@ def test_options_go_to_the_metric_that_takes_them() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"task": "detecton"}, "did you mean detection"),
+        ({"task": "detecton"}, "did you mean 'detection'"),
         ({"decode": "ssd"}, "--decode belongs to --task detection"),
         ({"task": "detection", "threshold": 0.5}, "--threshold belongs to --task segmentation"),
         ({"task": "classification", "labels": "x"}, "--labels belongs to"),

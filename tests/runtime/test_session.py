@@ -97,9 +97,9 @@ def test_a_custom_operator_library_that_does_not_load_is_named(tmp_path: Path) -
     library = tmp_path / "ops.so"
     library.write_bytes(b"not a library")
     with pytest.raises(UsageError, match=r"ops\.so cannot be loaded"):
-        runtime.Session(conv_relu(), custom_ops=[str(library)])
+        runtime.Session(conv_relu(), runtime.SessionOptions(custom_ops=(str(library),)))
     with pytest.raises(UsageError, match=r"ops\.so cannot be loaded"):
-        runtime.check_session("cpu", [str(library)])
+        runtime.check_session(runtime.SessionOptions(custom_ops=(str(library),)))
 
 
 def test_an_unknown_standard_operator_is_named() -> None:
@@ -139,7 +139,7 @@ def test_a_provider_that_is_not_there_is_a_usage_error() -> None:
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
     with pytest.raises(UsageError, match="cuda"):
-        runtime.Session(conv_relu(), provider="cuda")
+        runtime.Session(conv_relu(), runtime.SessionOptions(provider="cuda"))
 
 
 def test_importing_the_room_does_not_import_onnxruntime() -> None:

@@ -53,7 +53,7 @@ def test_tensorrt_allows_no_zero_points() -> None:
 def test_an_unknown_target_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="no target ort_cpu") as caught:
         targets.load("ort_cpu")
-    assert "did you mean ort-cpu?" in caught.value.hint
+    assert "did you mean 'ort-cpu'?" in caught.value.hint
     with pytest.raises(UsageError):
         targets.load("../targets/ort-cpu")
 

@@ -19,11 +19,11 @@ from graphopt.analysis.sensitivity.trial_evaluator import (
 from graphopt.analysis.sensitivity.trial_latency import with_latency
 from graphopt.analysis.sensitivity.trial_log import TrialLog
 from graphopt.analysis.sensitivity.workers import Source, Task, by_item, carry_out, split
-from graphopt.cost import LatencyTable, user_cache
+from graphopt.cost import LatencyTable
 from graphopt.errors import UsageError
 from graphopt.metrics import MetricSpec, Verdict
 from graphopt.pipeline.contract.base import PlannedPass, Trial
-from graphopt.pipeline.contract.context import Context, Progress, Settings, silent
+from graphopt.pipeline.contract.context import Context, RunSettings
 from graphopt.pipeline.results import measure
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.run.manager import Manager
@@ -32,11 +32,14 @@ from graphopt.pipeline.spec.recipe import turns_of
 from graphopt.pipeline.spec.registry import passes
 from graphopt.pipeline.spec.request import parse_shapes, usable_processors
 from graphopt.record.sensitivity import Point, Sensitivity
-from graphopt.runtime import machine
+from graphopt.runtime import SessionOptions, machine
+from graphopt.util.files import cache_folder
+from graphopt.util.progress import Progress, silent
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
+    from graphopt.runtime.session import Provider
 
 SAMPLES = 128  # measured on, when there are twice as many
 
@@ -61,7 +64,7 @@ def sensitivity(
     jobs: int = 1,
     seed: int = 0,
     threads: int | None = None,
-    provider: str = "cpu",
+    provider: Provider = "cpu",
     custom_ops: Sequence[str] = (),
     cache: str | Path | None = None,
     progress: Progress = silent,
@@ -94,22 +97,15 @@ def sensitivity(
         step,
         samples,
         jobs,
-        user_cache() if cache is None else None if cache == "off" else Path(cache),
+        cache_folder(cache),
         latency,
         target,
         MetricSpec(task, metric, labels, decode, confidence, threshold),
     )
     if samples < 1 or jobs < 1:
         raise UsageError("sensitivity takes at least one sample and one process")
-    settings = Settings(
-        seed,
-        threads or usable_processors(),
-        provider,
-        tuple(custom_ops),
-        request.cache,
-        progress,
-        times=request.cache,
-    )
+    options = SessionOptions(threads or usable_processors(), provider, tuple(custom_ops))
+    settings = RunSettings(seed, options, request.cache, progress, times=request.cache)
     return _Study(request, settings, calibration, evaluation, preprocess, shape, announce).carry_out()
 
 
@@ -156,7 +152,7 @@ class _Study:
     def __init__(
         self,
         request: _Request,
-        settings: Settings,
+        settings: RunSettings,
         calibration: str | Samples,
         evaluation: str | Samples | None,
         preprocess: str | None,
@@ -167,7 +163,7 @@ class _Study:
 
         self._ask, self._settings, self._announce = request, settings, announce
         self._target = targets.load(request.target)
-        runtime.check_session(settings.session["provider"], settings.custom_ops)
+        runtime.check_session(settings.session)
         self._model: Model = ir.load(request.model)
         given = Inputs(
             self._model,
@@ -211,7 +207,7 @@ class _Study:
             tried = self._try(trials, task)
             whole = self._latency(path) if ask.latency else None
             original = self._original(task)
-        found = cost.measure(model, self._inputs.shapes, custom_ops=self._settings.custom_ops)
+        found = cost.measure(model, self._inputs.shapes, custom_ops=self._settings.session.custom_ops)
         return Sensitivity(
             model=str(ask.model),
             step=str(as_step(ask.step)),
@@ -224,7 +220,7 @@ class _Study:
             metric=None if original is None else metric_value(original),
             metric_name="" if original is None else original.metric.main,
             latency_ms=whole,
-            machine=dict(machine(self._settings.threads)),
+            machine=dict(machine(self._settings.session.threads)),
             warnings=tuple(self._warnings),
         )
 
@@ -239,8 +235,9 @@ class _Study:
                 self._warn(text)
 
     def _task(self, path: Path) -> Task:
-        threads = max(1, self._settings.threads // self._jobs)
-        settings = dataclasses.replace(self._settings, threads=threads, progress=silent)
+        threads = max(1, self._settings.session.threads // self._jobs)
+        session = dataclasses.replace(self._settings.session, threads=threads)
+        settings = dataclasses.replace(self._settings, session=session, progress=silent)
         shapes = dict(self._inputs.shapes)
         planning, held_out, preprocess = self._texts
         seed = self._settings.seed
@@ -290,7 +287,7 @@ class _Study:
         """What results depend on, as plain values."""
         from graphopt import __version__
 
-        host = machine(self._settings.threads)
+        host = machine(self._settings.session.threads)
         return {
             "graphopt": __version__,
             "model": runtime.fingerprint(self._model),
@@ -312,14 +309,14 @@ class _Study:
         return task.bench().original() if is_judged else None
 
     def _latency(self, path: Path) -> float:
-        session = runtime.Session(path, **self._settings.session)
+        session = runtime.Session(path, self._settings.session)
         return runtime.latency(session, measure.first_feeds(self._held_out)).minimum_ms
 
     def _points(self, tried: Sequence[TrialResult], before: Layers, whole: float | None) -> tuple[Point, ...]:
         if whole is None:
             return tuple(result.point for result in tried)
         settings = self._settings
-        table = LatencyTable.open(self._ask.cache, settings.threads, progress=settings.progress)
+        table = LatencyTable.open(self._ask.cache, settings.session.threads, progress=settings.progress)
         if not all(result.is_timed for result in tried):
             self._warn("latency is not predicted where layers compute on integers")
         return with_latency(tried, before, whole, table)

@@ -14,7 +14,7 @@ from graphopt.calibration import ActivationCheckpoint
 from graphopt.cost import LayerShape
 from graphopt.errors import GraphoptError
 from graphopt.ir.analysis.diff import unchanged
-from graphopt.ir.analysis.subgraph import reads
+from graphopt.ir.traversal import reads
 from graphopt.metrics import Judge, Verdict
 from graphopt.metrics.outputs import decibels
 from graphopt.pipeline.contract.context import Context
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from graphopt.metrics import MetricSpec
     from graphopt.metrics.base import Outputs
     from graphopt.pipeline.contract.base import PlannedPass, Trial
-    from graphopt.pipeline.contract.context import Settings
+    from graphopt.pipeline.contract.context import RunSettings
     from graphopt.pipeline.run.inputs import Inputs
     from graphopt.targets import Target
 
@@ -59,7 +59,7 @@ class TrialEvaluator:
         model: ir.Model,
         step: PlannedPass,
         inputs: Inputs,
-        settings: Settings,
+        settings: RunSettings,
         target: Target,
         samples: Samples,
         judged_by: MetricSpec,
@@ -84,7 +84,7 @@ class TrialEvaluator:
             scores = self._compare(changed)
         except GraphoptError as error:
             return TrialResult(Point(trial.item, trial.level, error=str(error)))
-        found = cost.measure(changed, self._inputs.shapes, custom_ops=self._settings.custom_ops)
+        found = cost.measure(changed, self._inputs.shapes, custom_ops=self._settings.session.custom_ops)
         layers = timed_layers(changed, self._inputs.shapes)
         return TrialResult(
             Point(trial.item, trial.level, **scores, macs=found.macs, parameters=found.parameters),

@@ -20,7 +20,7 @@ from graphopt.data import Samples
 from graphopt.errors import DataError
 from graphopt.metrics import MetricSpec
 from graphopt.pipeline.contract.base import PlannedPass, Trial
-from graphopt.pipeline.contract.context import Settings
+from graphopt.pipeline.contract.context import RunSettings
 from graphopt.pipeline.run.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Task:
     calibration: Source
     samples: Source
     shapes: dict[str, tuple[int, ...]]
-    settings: Settings
+    settings: RunSettings
     target: str
     judged_by: MetricSpec = NOT_CHOSEN
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.analysis.operators import same_padding
 
 TABLE = 2**20  # memory: taps of one sample whose places are kept for the next, 9 MB
 
@@ -187,12 +188,8 @@ class Patches:
         """The padding before each axis."""
         if not self.auto_pad.startswith("SAME"):
             return self.pads[: len(sizes)]
-        outer = self._output_sizes(sizes)
-        totals = [
-            max((outer[axis] - 1) * self.strides[axis] + self._reach(axis) - sizes[axis], 0)
-            for axis in range(len(sizes))
-        ]
-        return tuple(t // 2 if self.auto_pad == "SAME_UPPER" else t - t // 2 for t in totals)
+        pads = same_padding(sizes, self.kernel, self.strides, self.dilations, self.auto_pad)
+        return pads[: len(sizes)]
 
     def _reach(self, axis: int) -> int:
         return (self.kernel[axis] - 1) * self.dilations[axis] + 1

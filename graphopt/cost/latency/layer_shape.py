@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphopt.cost.static.macs import Dims
+from graphopt.ir.declared import static_shape
 
 if TYPE_CHECKING:
     from graphopt import ir
@@ -174,9 +175,7 @@ def _is_default(name: str, value: Any) -> bool:
 
 
 def _dims(tensor: Tensor | None, shapes: Mapping[str, ir.Shape]) -> Dims | None:
-    dims = None if tensor is None else shapes.get(tensor.name, tensor.shape)
-    sizes = tuple(dim for dim in dims or () if isinstance(dim, int))
-    return sizes if dims is not None and len(sizes) == len(dims) else None
+    return None if tensor is None else static_shape(shapes.get(tensor.name, tensor.shape))
 
 
 def _constant_dims(tensor: Tensor | None) -> Dims | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from graphopt.errors import OutputError
 from graphopt.runtime import Machine
+from graphopt.util.files import replacing
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,10 @@ def file_in(folder: Path | None, prefix: str, schema: int, host: Machine) -> Pat
 
 def _write(file: Path, document: dict[str, object]) -> None:
     """Write the document so that it appears complete or not at all."""
-    draft = file.with_name(f".{secrets.token_hex(4)}.{file.name}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(file) as draft:
             draft.write_text(json.dumps(document, indent=0), encoding="utf-8")
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"the table of layer times {file} cannot be written: {error.strerror or error}",

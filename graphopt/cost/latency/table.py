@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from graphopt.cost.latency.layer_shape import LayerShape
 from graphopt.cost.latency.storage import Kept, file_in
-from graphopt.cost.latency.timing import Progress, time_layers
+from graphopt.cost.latency.timing import time_layers
 from graphopt.runtime import Machine, machine
+from graphopt.util.progress import Progress, silent
 
 Timer = Callable[..., "list[float]"]
 
@@ -21,20 +19,6 @@ Timer = Callable[..., "list[float]"]
 REFERENCE_LAYER = LayerShape("Conv", (1, 64, 28, 28), (64, 64, 3, 3), (("pads", (1, 1, 1, 1)),))
 SCHEMA = 1  # fixed: raise it when layers are timed in another way
 SECONDS = 60.0  # time: for one sitting, however many layers are new
-
-
-def silent(description: str, items: Iterable[Any], total: int | None = None) -> Iterable[Any]:
-    """A progress display that shows nothing."""
-    return items
-
-
-def user_cache() -> Path:
-    """The folder where this user's programs keep what they can make again, with graphopt's name."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "graphopt"
 
 
 class LatencyTable:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
 from graphopt import ir
 from graphopt.cost.latency.layer_shape import PRODUCTS, LayerShape
 from graphopt.data.ports import IMAGE_CHANNELS
-from graphopt.runtime import Kernel, ProfiledSession
-
-Progress = Callable[[str, Iterable[Any], "int | None"], Iterable[Any]]
+from graphopt.runtime import Kernel, ProfiledSession, SessionOptions
+from graphopt.util.progress import Progress
 
 FEWEST_ROUNDS, MOST_ROUNDS = 10, 200  # time: runs of each layer in a sitting
 SETTLED = 0.03  # noise: a layer is timed when its fifth quickest run is within three percent of the quickest
@@ -58,9 +56,9 @@ class _Sitting:
     """Some layers, open together and run in turn."""
 
     def __init__(self, layers: Sequence[LayerShape], threads: int, seconds: float) -> None:
-        rng = np.random.default_rng(0)
+        rng, options = np.random.default_rng(0), SessionOptions(threads)
         self._layers = layers
-        self._sessions = [ProfiledSession(tiny_model(layer, rng), threads=threads) for layer in layers]
+        self._sessions = [ProfiledSession(tiny_model(layer, rng), options) for layer in layers]
         self._feeds = [{"x": _input(layer, rng)} for layer in layers]
         self._walls: list[list[float]] = [[] for _ in layers]
         self._start = perf_counter()

@@ -92,7 +92,6 @@ def _shape_finder(inferred: Mapping[str, ir.Shape]) -> ShapeOf:
             dims = value.shape
         if dims is None and (source := dequantised(tensor)) is not tensor:
             return shape(source)
-        sizes = tuple(dim for dim in dims or () if isinstance(dim, int))
-        return sizes if dims is not None and len(sizes) == len(dims) else None
+        return ir.static_shape(dims)
 
     return shape

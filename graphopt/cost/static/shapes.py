@@ -19,7 +19,8 @@ def known_shapes(model: Model, shapes: Mapping[str, Dims], custom_ops: Sequence[
     """Shapes by tensor name; ``shapes`` are the dims of the inputs."""
     inferred = ir.infer_shapes(model, dict(shapes))
     missing = _missing(model, inferred)
-    if not missing or any(not _is_fixed(shapes.get(p.name, p.shape)) for p in model.signature.inputs):
+    given = (shapes.get(port.name, port.shape) for port in model.signature.inputs)
+    if not missing or any(ir.static_shape(dims) is None for dims in given):
         return inferred
     if model.weight_bytes > LARGEST_COPY:
         return inferred
@@ -38,7 +39,7 @@ def _missing(model: Model, inferred: Mapping[str, ir.Shape]) -> list[str]:
         for tensor in (*node.inputs, *node.outputs)
         if tensor.name and not isinstance(tensor, ir.Constant)
     )
-    return [name for name in dict.fromkeys(around) if not _is_fixed(inferred.get(name))]
+    return [name for name in dict.fromkeys(around) if ir.static_shape(inferred.get(name)) is None]
 
 
 def _measured(
@@ -46,7 +47,3 @@ def _measured(
 ) -> dict[str, Dims]:
     samples = plausible_samples(model, shapes, count=1)
     return tensor_shapes(model, names, next(iter(samples)).feeds, custom_ops=custom_ops)
-
-
-def _is_fixed(dims: ir.Shape | None) -> bool:
-    return dims is not None and all(isinstance(dim, int) for dim in dims)

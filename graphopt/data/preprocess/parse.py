@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import sys
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from graphopt.data.preprocess.config import COLORS, INTERPOLATIONS, LAYOUTS, SCALERS, Preprocess, Size
 from graphopt.data.preprocess.presets import PRESETS
 from graphopt.errors import UsageError
+from graphopt.util.text import did_you_mean
 
 
 def parse_preprocess(text: str | Path) -> Preprocess:
@@ -39,9 +39,7 @@ def _build(presets: Iterable[str], given: Mapping[str, str]) -> Preprocess:
     recipe = Preprocess()
     for preset in presets:
         if preset not in PRESETS:
-            raise UsageError(
-                f"preprocess knows no preset '{preset}'", hint=_nearest(preset, (*PRESETS, *_KEYS))
-            )
+            raise UsageError(f"preprocess knows no preset '{preset}'", hint=_hint(preset, (*PRESETS, *_KEYS)))
         recipe = _override(recipe, _parse_items(_items(PRESETS[preset])))
     return _override(recipe, _parse_items(given))
 
@@ -63,7 +61,10 @@ def _parse_items(given: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, text in given.items():
         if key not in _KEYS:
-            raise UsageError(f"preprocess knows no key '{key}'", hint=_nearest(key, _KEYS))
+            raise UsageError(
+                f"preprocess knows no key '{key}'",
+                hint=_hint(key, _KEYS),
+            )
         try:
             values[key] = _KEYS[key](text)
         except (ValueError, ZeroDivisionError) as error:
@@ -91,12 +92,6 @@ def _from_toml(path: Path) -> Preprocess:
 
 def _toml_text(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    names = list(known)
-    match = difflib.get_close_matches(word, names, 1)
-    return f"did you mean '{match[0]}'?" if match else f"it knows {', '.join(names)}"
 
 
 def _whole(text: str, least: int = 1) -> int:
@@ -155,3 +150,7 @@ _KEYS: dict[str, Any] = {
     "mean": lambda text: tuple(_number(part) for part in text.split(",")),
     "std": lambda text: tuple(_nonzero(part) for part in text.split(",")),
 }
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    return did_you_mean(word, known, f"it knows {', '.join(known)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from graphopt.data.preprocess.config import Preprocess
 from graphopt.data.sources.columns import Column, fit
 from graphopt.data.sources.rows import Rows
 from graphopt.errors import DataError
+from graphopt.util.text import did_you_mean
 
 if TYPE_CHECKING:
     from graphopt.ir import Port
@@ -101,10 +101,9 @@ def _match_named(
 ) -> tuple[list[Rows], Rows | None]:
     for name in names:
         if name not in arrays:
-            near = difflib.get_close_matches(name, arrays, 1)
             raise DataError(
                 f"{where} has no array '{name}'; it has {_listed(arrays)}",
-                hint=f"did you mean '{near[0]}'?" if near else "name one of these after the #",
+                hint=did_you_mean(name, arrays, "name one of these after the #"),
             )
     if not len(inputs) <= len(names) <= len(inputs) + 1:
         raise DataError(

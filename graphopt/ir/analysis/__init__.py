@@ -6,6 +6,7 @@
 - ``facts``: What can be told about every tensor without running the model: type, shape, and values of small
   ones.
 - ``node_inference``: ONNX's own type and shape inference, one node at a time.
+- ``operators``: What attributes and constant inputs of an operator mean: padding, bounds.
 - ``shape_inference``: Shape inference as advice: what it cannot tell is simply not told.
 - ``subgraph``: Cut a part of a model out as a model of its own.
 """

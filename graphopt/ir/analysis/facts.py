@@ -17,7 +17,7 @@ from onnx import TensorProto, TypeProto
 
 from graphopt.ir.analysis.constants import KERNELS, MALFORMED, MAX_ELEMENTS, Value, as_type, compute, is_known
 from graphopt.ir.analysis.node_inference import NodeInference
-from graphopt.ir.declared import Shape, bound, declared_dtype, declared_shape, merged
+from graphopt.ir.declared import Shape, bound, declared_dtype, declared_shape, merged, static_shape
 from graphopt.ir.node import Node
 from graphopt.ir.tensor import Constant, Tensor
 
@@ -49,10 +49,7 @@ class Facts:
 
     def static_shape(self, tensor: Tensor) -> tuple[int, ...] | None:
         """The shape when every size is a number."""
-        shape = self.shape(tensor)
-        if shape is None or not all(isinstance(size, int) for size in shape):
-            return None
-        return shape  # type: ignore[return-value]
+        return static_shape(self.shape(tensor))
 
     def rank(self, tensor: Tensor) -> int | None:
         """Number of dimensions, or None."""
@@ -187,7 +184,7 @@ class _Sweep:
             return None
         if node.op == "Shape":
             shape = shape[slice(node.attr("start", 0), node.attr("end", None))]
-            known = all(isinstance(size, int) for size in shape)
+            known = static_shape(shape) is not None
             return np.array(shape, np.int64 if known else object)
         static = self.facts.static_shape(node.inputs[0])
         return None if static is None else np.array(int(np.prod(static, dtype=np.int64)))

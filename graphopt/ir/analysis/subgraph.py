@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from onnx import ModelProto, ValueInfoProto
 from graphopt.ir.io.exporter import GraphExporter
 from graphopt.ir.io.wire import attach
 from graphopt.ir.tensor import Constant, Tensor
+from graphopt.ir.traversal import reads
 
 if TYPE_CHECKING:
     from graphopt.ir.graph import Graph, Node
@@ -66,14 +67,6 @@ def part(
     for node in proto.graph.node:  # a node taken for one output may make what is given as well
         node.output[:] = [model.names.unique(name) if name in given else name for name in node.output]
     return proto
-
-
-def reads(node: Node) -> Iterator[Tensor]:
-    """Yield what a node reads, its subgraphs included."""
-    yield from node.inputs
-    for graph in node.subgraphs(recursive=True):
-        for inner in graph.nodes:
-            yield from inner.inputs
 
 
 def _between(

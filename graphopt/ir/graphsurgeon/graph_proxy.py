@@ -8,7 +8,7 @@ Its methods do what graphsurgeon's do and bear nodes and tensors made from graph
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from numbers import Number
 from typing import Any
 
@@ -21,6 +21,7 @@ from graphopt.ir.graph import Graph
 from graphopt.ir.graphsurgeon.proxies import NodeProxy, open_tensor
 from graphopt.ir.model import Model
 from graphopt.ir.tensor import Tensor
+from graphopt.ir.traversal import reads
 
 
 class GraphProxy(Graph):
@@ -153,12 +154,3 @@ def _sorted(graph: gs.Graph) -> list[Any]:
         stuck = next(node for node, count in zip(nodes, waiting, strict=True) if count)
         raise ModelError(f"the graph has a cycle through or before node '{stuck.name}' ({stuck.op})")
     return order
-
-
-def reads(node: Any) -> Iterator[Any]:
-    """Yield what a node reads, through its subgraphs too."""
-    yield from node.inputs
-    for subgraph in node.subgraphs():
-        yield from subgraph.outputs
-        for inner in subgraph.nodes:
-            yield from reads(inner)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt.ir.analysis.facts import Facts
+from graphopt.ir.analysis.operators import is_padded
 from graphopt.ir.declared import Shape
 from graphopt.ir.graph import Node
 from graphopt.ir.io.weights import Array
 from graphopt.ir.tensor import Tensor
-from graphopt.ir.transform.linear import LinearLayer, absorb_after, absorb_before, as_layer, is_padded
+from graphopt.ir.transform.linear import LinearLayer, absorb_after, absorb_before, as_layer
 
 OPERATORS = ("Mul", "Add", "Sub", "Div")
 

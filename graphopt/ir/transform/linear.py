@@ -161,13 +161,6 @@ def fits(values: Array, dtype: np.dtype[Any]) -> bool:
         return bool(np.isfinite(values.astype(dtype)).all())
 
 
-def is_padded(node: Node) -> bool:
-    """Whether a convolution reads beyond its input."""
-    if node.op not in ("Conv", "ConvTranspose"):
-        return False
-    return node.attr("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER") or any(node.attr("pads", []))
-
-
 def _along_outputs(scale: Array, layer: LinearLayer) -> Array:
     """Shape ``scale`` so that it multiplies the weight output channel by output channel."""
     weight = layer.weight

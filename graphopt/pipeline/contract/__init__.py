@@ -5,6 +5,7 @@
 - ``context``: What a pass may use besides the model, and where it says what it did.
 - ``options``: A pass's options: typed dataclass fields that are at once CLI options, recipe keys and
   documentation.
-- ``patterns``: Patterns by which options name nodes: ``*`` and ``?`` stand for any characters, as in a shell.
 - ``plan_files``: Plan files: what the planned passes of a run decided, to look at, edit and replay.
+- ``selection``: Which nodes a user's options pick: names with ``*`` and ``?`` as in a shell, operator types,
+  and places.
 """

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from graphopt.record.plots import Figure, make_figure
 from graphopt.record.record import Change, Skip
+from graphopt.util.progress import Progress, silent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,52 +19,39 @@ if TYPE_CHECKING:
     from graphopt.ir import Model, Node
     from graphopt.metrics import MetricSpec
     from graphopt.pipeline.run.inputs import Inputs
-    from graphopt.runtime import Session
+    from graphopt.runtime.session import Optimization, Session, SessionOptions
     from graphopt.targets import Target
 
 T = TypeVar("T")
-Busy = Callable[[str], AbstractContextManager[object]]
-Progress = Callable[[str, Iterable[Any], "int | None"], Iterable[Any]]
-
-
-def silent(description: str, items: Iterable[T], total: int | None = None) -> Iterable[T]:
-    """A progress display that shows nothing."""
-    return items
-
-
-def unwatched(description: str) -> AbstractContextManager[object]:
-    """What shows nothing about work that takes long."""
-    return nullcontext()
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunSettings:
     """What holds for a whole run."""
 
     seed: int = 0
-    threads: int = 1
-    provider: str = "cpu"
-    custom_ops: tuple[str, ...] = ()
+    session: SessionOptions = field(default_factory=lambda: _one_thread())
     cache: Path | None = None
     progress: Progress = silent
     notes: dict[str, Any] = field(default_factory=dict)
     judged_by: MetricSpec = field(default_factory=lambda: _not_chosen())  # how the run's results are judged
     times: Path | None = None  # the folder that keeps how long layers take on this machine
 
-    @property
-    def session(self) -> dict[str, Any]:
-        """What every session of the run is opened with."""
-        return {"threads": self.threads, "provider": self.provider, "custom_ops": self.custom_ops}
+
+def _one_thread() -> SessionOptions:
+    from graphopt.runtime import SessionOptions
+
+    return SessionOptions()
 
 
 class Context:
     """The run as one pass sees it. A test makes one from a model: ``Context(Inputs(model))``."""
 
     def __init__(
-        self, inputs: Inputs, settings: Settings | None = None, target: Target | None = None
+        self, inputs: Inputs, settings: RunSettings | None = None, target: Target | None = None
     ) -> None:
         self.inputs = inputs
-        self.settings = settings or Settings()
+        self.settings = settings or RunSettings()
         self._target = target
         self.changes: list[Change] = []
         self.skips: list[Skip] = []
@@ -158,7 +145,7 @@ class Context:
     @property
     def threads(self) -> int:
         """How many threads a session may use."""
-        return self.settings.threads
+        return self.settings.session.threads
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator that depends only on the run's seed and ``purpose``."""
@@ -170,11 +157,13 @@ class Context:
         """Iterate over ``items``, with a progress bar when it takes long."""
         return self.settings.progress(description, items, total)
 
-    def session(self, model: Model, outputs: Sequence[str] | None = None, **options: Any) -> Session:
+    def session(
+        self, model: Model, outputs: Sequence[str] | None = None, *, optimization: Optimization = "all"
+    ) -> Session:
         """Open ``model`` in onnxruntime with the run's threads, provider and custom ops."""
         from graphopt.runtime import Session
 
-        return Session(model, outputs=outputs, **{**self.settings.session, **options})
+        return Session(model, self.settings.session, outputs=outputs, optimization=optimization)
 
     def collect(
         self,
@@ -187,9 +176,9 @@ class Context:
         from graphopt import calibration
 
         settings = self.settings
-        defaults = {**settings.session, "progress": settings.progress, "cache": settings.cache}
+        defaults = {"progress": settings.progress, "cache": settings.cache}
         used = self.calibration if samples is None else samples
-        return calibration.collect(model, requests, used, **{**defaults, **options})
+        return calibration.collect(model, requests, used, settings.session, **{**defaults, **options})
 
 
 def _name(node: Node | str) -> str:

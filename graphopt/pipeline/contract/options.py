@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import types
 import typing
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphopt.errors import UsageError
+from graphopt.util.text import meant_or_known
 
 _SCALARS: dict[type, str] = {bool: "true|false", int: "a whole number", float: "a number", str: "text"}
 _BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -97,7 +97,7 @@ def convert(pass_name: str, known: Iterable[Option], name: str, value: object) -
     options = {o.name: o for o in known}
     if name not in options:
         raise UsageError(
-            f"{pass_name} has no option {name!r}{nearest(name, options)}",
+            f"{pass_name} has no option {name!r}{meant_or_known(name, options)}",
             hint=f"graphopt passes {pass_name} lists its options",
         )
     try:
@@ -108,15 +108,6 @@ def convert(pass_name: str, known: Iterable[Option], name: str, value: object) -
         hint = f'a value that holds | as text goes in double quotes: {name}="{shown}"'
         is_list = isinstance(value, (list, tuple)) and not options[name].is_list
         raise UsageError(message, hint=hint if is_list else "") from None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the closest known name, else the known names."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(names)}" if names else "; there are none"
 
 
 def to_text(value: Any) -> str | tuple[str, ...]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphopt import runtime
 from graphopt.cost.static.layers import computes
 from graphopt.runtime.model_source import LARGEST_COPY
+from graphopt.runtime.session import DEFAULTS, SessionOptions
 
 if TYPE_CHECKING:
     from graphopt.ir import Model, Node
@@ -40,7 +41,13 @@ class Timed:
         return sum(self.milliseconds.values()) + sum(self.other.values())
 
 
-def time_nodes(model: Model, feeds: Mapping[str, np.ndarray], **session: Any) -> Timed:
+def time_nodes(
+    model: Model,
+    feeds: Mapping[str, np.ndarray],
+    options: SessionOptions = DEFAULTS,
+    *,
+    seconds: float = 2.0,
+) -> Timed:
     """Time the kernels of a model, optimised as usual, and tell what each does of the model.
 
     A kernel has the name of a node or of the tensor it makes.  The time of a fused one counts for the
@@ -49,7 +56,7 @@ def time_nodes(model: Model, feeds: Mapping[str, np.ndarray], **session: Any) ->
     """
     nodes = [node for graph in model.graphs() for node in graph.nodes if computes(node)]
     marked = _marked(model) if model.weight_bytes <= LARGEST_COPY else model
-    return attribute(runtime.profile(marked, feeds, **session), nodes)
+    return attribute(runtime.profile(marked, feeds, options, seconds=seconds), nodes)
 
 
 def attribute(kernels: Sequence[Kernel], nodes: Sequence[Node]) -> Timed:

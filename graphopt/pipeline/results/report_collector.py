@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from graphopt import cost, ir
 from graphopt.errors import GraphoptError
@@ -20,6 +20,7 @@ from graphopt.record.record import PassRecord, Stage
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
+    from graphopt.runtime import SessionOptions
 
 SAMPLES = 4  # time: that the signals of layers in a report are measured on
 SECONDS = 1.0  # time: for timing the layers of a model
@@ -52,7 +53,7 @@ class ReportCollector:
         model: Model,
         original: Path | bytes,
         samples: Samples | None,
-        session: Mapping[str, Any],
+        session: SessionOptions,
         *,
         timed: bool = False,
     ) -> tuple[LayerRecord, ...]:
@@ -76,13 +77,13 @@ class ReportCollector:
         now: Sequence[Seen],
         original: Path | bytes,
         samples: Samples,
-        session: Mapping[str, Any],
+        session: SessionOptions,
     ) -> dict[str, float]:
         """Ratios by the name of the layer that makes the tensor."""
         items = [record.plan or () for record in self._records]
         rescaled = {name for record in self._records for name in record.details.get("rescaled", ())}
         pairs = matched_tensors(items, self._before, now, rescaled)
-        found = signals(original, model, pairs, samples.take(SAMPLES), **session)
+        found = signals(original, model, pairs, samples.take(SAMPLES), session)
         stored = read_back(now)
         own = (seen for seen in now if seen.layer.op not in PAIRS)
         makers = {stored.get(seen.tensor, seen.tensor): seen.layer.name for seen in own}
@@ -94,13 +95,13 @@ class ReportCollector:
         now: Sequence[Seen],
         original: Path | bytes,
         samples: Samples,
-        session: Mapping[str, Any],
+        session: SessionOptions,
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Milliseconds by the name of a layer, in the original and in the result."""
         feeds = first_feeds(samples)
         source = ir.from_bytes(original) if isinstance(original, bytes) else ir.load(original)
-        before = time_nodes(source, feeds, seconds=SECONDS, **session).milliseconds
-        after = time_nodes(model, feeds, seconds=SECONDS, **session).milliseconds
+        before = time_nodes(source, feeds, session, seconds=SECONDS).milliseconds
+        after = time_nodes(model, feeds, session, seconds=SECONDS).milliseconds
         return (
             {seen.layer.name: before[i] for i, seen in enumerate(self._before) if i in before},
             {seen.layer.name: after[i] for i, seen in enumerate(now) if i in after},

@@ -90,7 +90,7 @@ class ResultMeasurer:
             self._warn("inputs or outputs were changed on purpose: agreement was not measured")
             return Assessment(before, after)
         try:
-            reference = Session(self._original, **self._ask.session)
+            reference = Session(self._original, self._ask.session)
             samples = self._samples()
             reference.run(measure.first_feeds(samples))
         except (ModelError, DataError) as error:
@@ -104,14 +104,14 @@ class ResultMeasurer:
     def _opened(self, draft: Path) -> Result:
         """The result in a session, whose failures are the passes' and not the samples'."""
         try:
-            return Result(Session(draft, **self._ask.session), _same_bytes(self._original, draft))
+            return Result(Session(draft, self._ask.session), _same_bytes(self._original, draft))
         except ModelError as error:
             raise _does_not_run(error) from error
 
     def _check_loads(self, draft: Path) -> None:
         """Raise VerificationError when onnxruntime loads the input and not the result."""
         try:
-            Session(self._original, **self._ask.session)
+            Session(self._original, self._ask.session)
         except ModelError:
             return
         self._opened(draft)
@@ -186,7 +186,7 @@ def check_goal(request: Request, original: Path | bytes, inputs: Inputs) -> None
         return
     what = "--max-drop" if request.task is None else f"--task {request.task}"
     try:
-        session = Session(original, **request.session)
+        session = Session(original, request.session)
         verdict = judge_of(request, inputs, samples).judge(session, session, watched=samples.take(CHECKED))
         verdict.count.left_out("the input")
     except ModelError as error:

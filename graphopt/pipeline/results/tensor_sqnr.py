@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt.metrics.outputs import decibels
-from graphopt.runtime import Comparison, Difference, Session
+from graphopt.runtime import Comparison, Difference
+from graphopt.runtime.session import DEFAULTS, Session, SessionOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,7 @@ def signals(
     result: Model | str | Path | bytes,
     twins: Sequence[TensorPair],
     samples: Iterable[Any],
-    **session: Any,
+    options: SessionOptions = DEFAULTS,
 ) -> dict[str, float]:
     """Signal-to-noise ratio in dB (within +-300) of the result's tensors over some samples, by their names.
 
@@ -58,7 +59,7 @@ def signals(
     run.
     """
     found: dict[str, float] = {}
-    for twin, difference in compared(original, result, twins, samples, **session):
+    for twin, difference in compared(original, result, twins, samples, options):
         for ratio in decibels({"": difference}).values():
             found[twin.result] = max(ratio, found.get(twin.result, ratio))
     return found
@@ -69,7 +70,7 @@ def compared(
     result: Model | str | Path | bytes,
     twins: Sequence[TensorPair],
     samples: Iterable[Any],
-    **session: Any,
+    options: SessionOptions = DEFAULTS,
 ) -> Iterator[tuple[TensorPair, Difference]]:
     """Yield how far each pair of tensors is apart over some samples, in their order.
 
@@ -78,8 +79,8 @@ def compared(
     """
     repeated = list(samples)
     for group in _groups(twins):
-        a = Session(original, outputs=list(dict.fromkeys(t.original for t in group)), **session)
-        b = Session(result, outputs=list(dict.fromkeys(t.result for t in group)), **session)
+        a = Session(original, options, outputs=list(dict.fromkeys(t.original for t in group)))
+        b = Session(result, options, outputs=list(dict.fromkeys(t.result for t in group)))
         sums = Comparison()
         for sample in repeated:
             reference, candidate = a.run(sample.feeds), b.run(sample.feeds)

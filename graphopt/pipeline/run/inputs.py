@@ -11,7 +11,7 @@ from graphopt.errors import DataError, ModelError
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model, Snapshot
-    from graphopt.runtime import TrialShapes
+    from graphopt.runtime import SessionOptions, TrialShapes
     from graphopt.runtime.inputs.samples import Run
 
 SYNTHETIC_SAMPLES = 64  # time: made where none are given
@@ -21,8 +21,8 @@ class Inputs:
     """What a model is fed with during a run.
 
     ``calibration`` and ``evaluation`` are DATA texts or ready ``Samples``; without calibration, seeded
-    synthetic samples stand in. ``session`` holds what sessions are opened with: threads,
-    provider, custom ops. Without ``try_sizes`` the first sizes that come into question are taken untried.
+    synthetic samples stand in. ``session`` is what sessions are opened
+    with. Without ``try_sizes`` the first sizes that come into question are taken untried.
     Reading ``calibration`` or ``evaluation`` raises DataError when the data cannot be read or does not fit.
     """
 
@@ -35,16 +35,18 @@ class Inputs:
         preprocess: str | None = None,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         seed: int = 0,
-        session: Mapping[str, Any] | None = None,
+        session: SessionOptions | None = None,
         try_sizes: bool = True,
     ) -> None:
+        from graphopt.runtime import SessionOptions
+
         self._model = model
         self.ports, self.output_ports = model.signature.inputs, model.signature.outputs
         self._calibration = calibration
         self._evaluation = evaluation
         self._preprocess = preprocess
         self._overrides = dict(shapes or {})
-        self._session = dict(session or {})
+        self._session = session or SessionOptions()
         self._try_sizes = try_sizes
         self.seed = seed
         self.calibration_used = False
@@ -202,7 +204,7 @@ class Inputs:
         if not self._try_sizes:
             return None
         try:
-            return Session(self.original, optimization="disabled", **self._session).run
+            return Session(self.original, self._session, optimization="disabled").run
         except ModelError:  # whoever needs it to run will say so
             return None
 
@@ -212,7 +214,7 @@ class Inputs:
 
         samples = self.evaluation if self._given_calibration is None else self._given_calibration
         return runtime.trial_shapes(
-            self._model, self._overrides, samples, run=self._try_sizes, **self._session
+            self._model, self._overrides, samples, run=self._try_sizes, options=self._session
         )
 
     def _load(self, given: str | Samples | None) -> Samples | None:

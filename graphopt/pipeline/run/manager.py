@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from graphopt.errors import GraphoptError, PassError, VerificationError
 from graphopt.pipeline.contract.base import Plan, PlannedPass
-from graphopt.pipeline.contract.context import Busy, Context, Settings, unwatched
+from graphopt.pipeline.contract.context import Context, RunSettings
 from graphopt.pipeline.contract.plan_files import Plans
 from graphopt.pipeline.run.instruments import Instrument, size
 from graphopt.pipeline.spec.arrange import PipelineEntry
 from graphopt.pipeline.verify.verifier import Check, Mode, Verifier
 from graphopt.record.record import PassRecord
+from graphopt.util.progress import Busy, unwatched
 
 if TYPE_CHECKING:
     from graphopt.ir import Model, Snapshot
@@ -43,7 +44,7 @@ class Manager:
         self,
         stages: Sequence[PipelineEntry],
         inputs: Inputs,
-        settings: Settings | None = None,
+        settings: RunSettings | None = None,
         *,
         target: Target | None = None,
         verify: Mode = "auto",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tempfile
@@ -15,8 +14,6 @@ from graphopt.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
-
-CHUNK = 1 << 20  # memory: bytes read at a time
 
 
 def default_output(model: Path) -> Path:
@@ -147,12 +144,3 @@ def draft_folder(output: Path | None) -> Iterator[Path]:
         ) from error
     with folder as name:
         yield Path(name)
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

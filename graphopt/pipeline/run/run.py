@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from graphopt.errors import GoalError, ModelError, OutputError, VerificationError
 from graphopt.ir import CheckerError
-from graphopt.pipeline.contract.context import Settings
+from graphopt.pipeline.contract.context import RunSettings
 from graphopt.pipeline.contract.plan_files import Plans, read_plans, write_plans
 from graphopt.pipeline.results import measure
 from graphopt.pipeline.results.report_collector import ReportCollector
@@ -26,7 +26,6 @@ from graphopt.pipeline.run.output import (
     check_text,
     draft_folder,
     publish,
-    sha256,
     write_draft,
 )
 from graphopt.pipeline.run.reproducer import Reproducer, failure_flags
@@ -35,6 +34,7 @@ from graphopt.pipeline.spec.registry import Registry, passes
 from graphopt.pipeline.spec.request import Request
 from graphopt.record.record import Calibration, Record
 from graphopt.runtime import Session, check_session, machine
+from graphopt.util.files import sha256
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
@@ -78,7 +78,7 @@ class Run:
         self._source, self._model = _open(request)
         self._ask = request.sparing(self._model.weight_bytes)
         self._is_spared = self._ask != request
-        check_session(request.provider, request.custom_ops)
+        check_session(request.session)
         _check_writable(request, self._source.path)
         self._inputs = Inputs(
             self._model,
@@ -146,7 +146,7 @@ class Run:
     def _loads(self) -> bool:
         """Whether onnxruntime opens the input."""
         try:
-            Session(self._source.content, optimization="disabled", **self._ask.session)
+            Session(self._source.content, self._ask.session, optimization="disabled")
         except ModelError:
             return False
         return True
@@ -184,13 +184,13 @@ class Run:
         if ask.dump is not None:
             instruments.append(Dump(ask.dump))
         output = None if ask.dry_run else ask.output
-        settings = Settings(
+        settings = RunSettings(
             ask.seed,
+            ask.session,
             cache=ask.cache,
             times=ask.times,
             progress=ask.progress,
             judged_by=ask.judged_by,
-            **ask.session,
         )
         return Manager(
             self._stages,

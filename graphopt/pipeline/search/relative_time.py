@@ -27,5 +27,5 @@ def relative_time(model: Model, changed: Model, ctx: Context) -> float:
 
     sizes = {name: values.shape for name, values in feeds.items()}
     return Ratios.open(ctx.settings.times, ctx.threads).of(
-        model, changed, measure, under=f"{ctx.settings.provider} {sizes}"
+        model, changed, measure, under=f"{ctx.settings.session.provider} {sizes}"
     )

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from graphopt.errors import UsageError
-from graphopt.pipeline.contract.options import nearest, to_text
+from graphopt.pipeline.contract.options import to_text
 from graphopt.pipeline.spec.spec import PassSpec, Spec, parse
+from graphopt.util.text import meant_or_known
 
 _TABLE = re.compile(r"^\s*\[\[\s*(pass|loop)\s*\]\]", re.MULTILINE)
 
@@ -75,7 +76,7 @@ def parse_recipe(text: str, flags: Sequence[str]) -> Recipe:
     values = {key.replace("_", "-"): value for key, value in table.items() if key not in ("pass", "loop")}
     for key in values:
         if key not in flags:
-            raise UsageError(f"there is no flag {key!r}{nearest(key, flags)}")
+            raise UsageError(f"there is no flag {key!r}{meant_or_known(key, flags)}")
     steps = {"pass": iter(table.get("pass", ())), "loop": iter(table.get("loop", ()))}
     found = [turn for kind in order for turn in _READERS[kind](next(steps[kind]))]
     if found and "passes" in values:

@@ -16,8 +16,9 @@ from typing import Any
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.contract.base import Pass
-from graphopt.pipeline.contract.options import convert, nearest
+from graphopt.pipeline.contract.options import convert
 from graphopt.pipeline.spec.spec import PassSpec
+from graphopt.util.text import meant_or_known
 
 PASSES = "graphopt.passes"
 COMMANDS = "graphopt.commands"
@@ -64,7 +65,7 @@ class Registry:
         """
         if name not in self._points:
             raise UsageError(
-                f"there is no {self._kind} {name!r}{nearest(name, self._points)}",
+                f"there is no {self._kind} {name!r}{meant_or_known(name, self._points)}",
                 hint="graphopt passes lists them all",
             )
         if name not in self._loaded:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import os
 import re
@@ -13,13 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphopt.errors import UsageError
-from graphopt.pipeline.contract.context import Busy, Progress, silent, unwatched
 from graphopt.pipeline.spec.recipe import Recipe, ScheduledPass
+from graphopt.util.files import user_cache
+from graphopt.util.progress import Busy, Progress, silent, unwatched
+from graphopt.util.text import did_you_mean
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
     from graphopt.metrics import MetricSpec
+    from graphopt.runtime import SessionOptions
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -68,7 +70,7 @@ class Request:
     threads: int = field(default_factory=lambda: usable_processors())
     provider: Literal["cpu", "cuda"] = "cpu"
     cache: Path | None = None
-    times: Path | None = field(default_factory=lambda: _user_cache())  # where the times of layers are kept
+    times: Path | None = field(default_factory=user_cache)  # where the times of layers are kept
     custom_ops: tuple[str, ...] = ()
     force: bool = False
     dump: Path | None = None
@@ -118,9 +120,11 @@ class Request:
         return dataclasses.replace(self, verify=verify, latency=bool(self.latency) or self.require_speedup)
 
     @property
-    def session(self) -> dict[str, Any]:
+    def session(self) -> SessionOptions:
         """What every session of the run is opened with."""
-        return {"threads": self.threads, "provider": self.provider, "custom_ops": self.custom_ops}
+        from graphopt.runtime import SessionOptions
+
+        return SessionOptions(self.threads, self.provider, self.custom_ops)
 
 
 def make_request(
@@ -186,9 +190,8 @@ def _check_values(request: Request) -> None:
     for name, allowed in (("verify", VERIFY_MODES), ("provider", PROVIDERS)):
         value = getattr(request, name)
         if value not in allowed:
-            close = difflib.get_close_matches(str(value), allowed, n=1)
-            meant = f"; did you mean {close[0]}?" if close else ""
-            raise UsageError(f"{_flag(name)} is one of {', '.join(allowed)}, not {value!r}{meant}")
+            hint = did_you_mean(str(value), allowed)
+            raise UsageError(f"{_flag(name)} is one of {', '.join(allowed)}, not {value!r}", hint=hint)
     for name in ("target", "preprocess", "task", "labels", "decode"):
         _require(request, name, (str,), lambda value: True, "text")
     for name in ("fix_shape", "dry_run", "strict", "latency", "as_written", "force", "require_speedup"):
@@ -260,12 +263,6 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(texts, Sequence) or not all(isinstance(text, (str, Path)) for text in texts):
         raise UsageError(f"{value!r} is neither a text nor a list of texts")
     return tuple(map(str, texts))
-
-
-def _user_cache() -> Path:
-    from graphopt.cost import user_cache
-
-    return user_cache()
 
 
 def _cache(value: Any) -> Path | None:

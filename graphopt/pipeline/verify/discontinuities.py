@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphopt.data import is_float
 from graphopt.ir.declared import as_dtype
+from graphopt.ir.traversal import reads
 
 if TYPE_CHECKING:
     from graphopt.ir import Graph, Model, Node, Tensor
@@ -50,12 +51,12 @@ def find_walls(model: Model) -> Discontinuities:
     random: set[int] = set()  # ids of tensors behind a random operator
     entering: dict[int, frozenset[str]] = {}  # tensor id -> what enters the first walls before it
     for node in _in_order(graph):
-        reads = _reads(node)
-        is_random = _any(node, _is_random) or any(id(t) in random for t in reads)
-        walls = frozenset().union(*(entering.get(id(t), frozenset()) for t in reads))
+        sources = list(reads(node))
+        is_random = _any(node, _is_random) or any(id(t) in random for t in sources)
+        walls = frozenset().union(*(entering.get(id(t), frozenset()) for t in sources))
         if _any(node, _is_discrete):
             walls |= {
-                t.name for t in reads if t.name and id(t) not in entering and _is_computed_float(t, graph)
+                t.name for t in sources if t.name and id(t) not in entering and _is_computed_float(t, graph)
             }
         for tensor in node.outputs:
             if is_random:
@@ -72,15 +73,6 @@ def find_walls(model: Model) -> Discontinuities:
 def _in_order(graph: Graph) -> list[Node]:
     graph.sort()
     return list(graph.nodes)
-
-
-def _reads(node: Node) -> list[Tensor]:
-    """What a node reads, through its subgraphs too."""
-    found = list(node.inputs)
-    for graph in node.subgraphs(recursive=True):
-        for inner in graph.nodes:
-            found.extend(inner.inputs)
-    return found
 
 
 def _any(node: Node, holds: Callable[[Node], bool]) -> bool:

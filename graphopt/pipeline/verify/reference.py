@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from graphopt.metrics.base import Outputs
     from graphopt.pipeline.contract.context import Context
     from graphopt.runtime import Session
+    from graphopt.runtime.session import Optimization
 
 
 class Reference:
@@ -40,7 +41,7 @@ class Reference:
         self._snapshot = model.snapshot()
         self._noise: dict[str, Difference] | None = None
 
-    def _opened(self, model: Model) -> tuple[str, Session]:
+    def _opened(self, model: Model) -> tuple[Optimization, Session]:
         """A session without optimisations, or with them where onnxruntime has no kernels without."""
         try:
             return "disabled", self._ctx.session(model, outputs=self.names, optimization="disabled")
@@ -68,7 +69,9 @@ class Reference:
             )
         return taken
 
-    def compare(self, model: Model, names: Sequence[str], level: str = "disabled") -> dict[str, Difference]:
+    def compare(
+        self, model: Model, names: Sequence[str], level: Optimization = "disabled"
+    ) -> dict[str, Difference]:
         """Run both models on the samples, one after the other, and sum up how far ``names`` are apart."""
         level = self._level if level == "disabled" else level
         return self._run_with(self._ctx.session(model, outputs=names, optimization=level), names)

@@ -16,10 +16,11 @@ from graphopt.runtime.difference import HALF_TOLERANCE
 if TYPE_CHECKING:
     from graphopt.ir import Model
     from graphopt.pipeline.contract.context import Context
+    from graphopt.runtime.session import Optimization
 
 Mode = Literal["auto", "full", "structure", "off"]
 MODES: tuple[str, ...] = get_args(Mode)
-LEVELS = ("disabled", "basic", "extended", "all")
+LEVELS: tuple[Optimization, ...] = ("disabled", "basic", "extended", "all")
 LARGE = 5000  # time: nodes; above, exact passes are compared together and not one by one
 # noise: times what the runtime's own optimisations do to the untouched model, seen on a few samples
 NOISE_FACTOR = 4.0
@@ -152,7 +153,12 @@ class Verifier:
         return max(largest, default=None)
 
     def _compare(
-        self, name: str, model: Model, reference: Reference, names: Sequence[str], level: str = "disabled"
+        self,
+        name: str,
+        model: Model,
+        reference: Reference,
+        names: Sequence[str],
+        level: Optimization = "disabled",
     ) -> dict[str, Difference]:
         try:
             return reference.compare(model, names, level)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.results.layers import computing_nodes
 from graphopt.util.files import write_json
+from graphopt.util.text import meant_or_known
 
 if TYPE_CHECKING:
     from graphopt.analysis.divergence import Divergence
@@ -40,13 +40,7 @@ def node_data(values: Mapping[str, float | None], *, high_is_good: bool = False)
 def check_value(value: str) -> None:
     """Raise UsageError for a value that layers do not have."""
     if value not in VALUES:
-        raise UsageError(f"layers have no {value!r}{_nearest(value)}", hint=f"they have {', '.join(VALUES)}")
-
-
-def _nearest(value: str) -> str:
-    """The value that was perhaps meant."""
-    close = get_close_matches(value, VALUES, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+        raise UsageError(f"layers have no {value!r}{meant_or_known(value, VALUES)}")
 
 
 def layer_overlay(found: Inspection, value: str = "") -> dict[str, Any]:

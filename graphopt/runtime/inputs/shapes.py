@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -13,12 +12,12 @@ from graphopt.errors import DataError, ModelError, UsageError
 from graphopt.runtime.inputs.samples import first_feeds
 from graphopt.runtime.inputs.sizes import IMAGE_SIZES, Shape, Template, Unknown, bind, fill, template, trials
 from graphopt.runtime.model_source import label
-from graphopt.runtime.session import Session
+from graphopt.runtime.session import DEFAULTS, Session, SessionOptions
+from graphopt.util.text import did_you_mean
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model, Port
-    from graphopt.runtime.session import Provider
 
 TRIAL_STYLES = (PLAUSIBLE, POSITIVE)  # of synthetic values: some models take no zeros, whatever their sizes
 
@@ -40,9 +39,7 @@ def trial_shapes(
     samples: Samples | None = None,
     *,
     run: bool = True,
-    threads: int = 1,
-    provider: Provider = "cpu",
-    custom_ops: Sequence[str] = (),
+    options: SessionOptions = DEFAULTS,
 ) -> TrialShapes:
     """Sizes for all inputs: from `overrides`, else samples, else the file, else the first trial that runs.
 
@@ -68,9 +65,7 @@ def trial_shapes(
         filled = {name: _plain(fill(dims, first)) for name, dims in remaining.items()}
         return TrialShapes(_in_order(ports, known, filled), _announcement(remaining, filled, "not tried"))
     # for a single run, optimising takes longer than it saves
-    session = Session(
-        model, optimization="disabled", threads=threads, provider=provider, custom_ops=custom_ops
-    )
+    session = Session(model, options, optimization="disabled")
     return _first_that_runs(model, session, ports, known, remaining)
 
 
@@ -102,10 +97,9 @@ def _check_overrides(ports: Sequence[Port], overrides: Mapping[str, Shape]) -> N
     by_name = {port.name: port for port in ports}
     for name, shape in overrides.items():
         if name not in by_name:
-            near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.0)
             raise UsageError(
                 f"--shape names {name}, which is not an input of the model",
-                hint=f"did you mean {near[0]}?" if near else "the model has no inputs",
+                hint=did_you_mean(name, by_name, f"it has {', '.join(by_name) or 'none'}"),
             )
         declared = by_name[name].shape
         if declared is not None and not _fits(shape, declared):

@@ -8,6 +8,7 @@ import numpy as np
 
 from graphopt.ir import Array, Node, Tensor
 from graphopt.ir.analysis.constants import axes_of
+from graphopt.ir.declared import Shape, static_shape
 from graphopt.passes.clean.rules.base import Rule, View
 from graphopt.passes.clean.rules.products import scalar
 
@@ -140,9 +141,9 @@ def _first_axis(norm: WrittenOutNorm, view: View) -> int | None:
     return axes[0] - rank if axes == list(range(axes[0], rank)) else None
 
 
-def _over(value: Array | None, sizes: tuple[object, ...]) -> Array | None:
+def _over(value: Array | None, sizes: Shape) -> Array | None:
     """A parameter in the shape of the normalised axes; None when it is not one number for each element."""
-    if value is None or value.dtype != np.float32 or not all(isinstance(size, int) for size in sizes):
+    if value is None or value.dtype != np.float32 or static_shape(sizes) is None:
         return None
     surplus = value.ndim - len(sizes)
     if surplus < 0 or value.shape[surplus:] != sizes or any(size != 1 for size in value.shape[:surplus]):

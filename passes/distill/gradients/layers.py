@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from graphopt.ir import Node, Tensor
+from graphopt.ir.analysis.operators import AS_WRITTEN, same_padding
 
 from ..graph.builder import Builder
 
@@ -16,22 +17,22 @@ def conv(node: Node, to: Builder) -> Tensor | None:
 
     onnxruntime-training 1.19 computes garbage for the gradient of one that pads by ``auto_pad``.
     """
-    if node.attr("auto_pad", "NOTSET") in ("NOTSET", ""):
+    if node.attr("auto_pad", "NOTSET") in AS_WRITTEN:
         return None
     attrs = {name: node.attr(name) for name in ("dilations", "group", "strides") if name in node.attrs}
     kernel = to.shape(node.inputs[1])[2:]
-    pads = _auto_pads(node, to.shape(node.inputs[0])[2:], kernel)
+    pads = _pads(node, to.shape(node.inputs[0])[2:], kernel)
     return to.op("Conv", *node.inputs, pads=pads, kernel_shape=list(kernel), **attrs)
 
 
 def pool(node: Node, to: Builder) -> Tensor | None:
     """The same pooling with its padding written out; None when it is written out already."""
-    if node.attr("auto_pad", "NOTSET") in ("NOTSET", "") or len([t for t in node.outputs if t.name]) > 1:
+    if node.attr("auto_pad", "NOTSET") in AS_WRITTEN or len([t for t in node.outputs if t.name]) > 1:
         return None
     attrs = {
         name: value for name, value in node.attrs.items() if name not in ("auto_pad", "pads", "ceil_mode")
     }
-    pads = _auto_pads(node, to.shape(node.inputs[0])[2:], tuple(node.attr("kernel_shape")))
+    pads = _pads(node, to.shape(node.inputs[0])[2:], tuple(node.attr("kernel_shape")))
     return to.op(node.op, node.inputs[0], **{**attrs, "pads": pads})
 
 
@@ -152,20 +153,11 @@ def _mirrored(weight: Tensor, group: int, to: Builder) -> Tensor:
     return to.reshape(mirrored, group * outputs, inputs // group, *kernel)
 
 
-def _auto_pads(node: Node, size: tuple[int, ...], kernel: tuple[int, ...]) -> list[int]:
-    ndim = len(kernel)
-    auto = node.attr("auto_pad", "NOTSET")
-    strides = node.attr("strides") or [1] * ndim
-    dilations = node.attr("dilations") or [1] * ndim
-    begins, ends = [0] * ndim, [0] * ndim
-    for axis in range(ndim):
-        if auto == "VALID":
-            continue
-        reach = (kernel[axis] - 1) * dilations[axis] + 1
-        total = max((-(-size[axis] // strides[axis]) - 1) * strides[axis] + reach - size[axis], 0)
-        small = total // 2
-        begins[axis], ends[axis] = (small, total - small) if auto == "SAME_UPPER" else (total - small, small)
-    return [*begins, *ends]
+def _pads(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> list[int]:
+    """The padding that ``auto_pad`` means."""
+    ones = [1] * len(kernel)
+    strides, dilations = node.attr("strides") or ones, node.attr("dilations") or ones
+    return list(same_padding(sizes, kernel, strides, dilations, node.attr("auto_pad", "NOTSET")))
 
 
 LAYERS = {"Conv": conv, "ConvTranspose": conv_transpose, "MaxPool": pool, "AveragePool": pool}

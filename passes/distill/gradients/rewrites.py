@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from graphopt import ir
 from graphopt.ir import Node, Tensor
-from graphopt.ir.analysis.subgraph import reads
+from graphopt.ir.traversal import reads
 
 from ..graph.builder import Builder
 from .activations import ACTIVATIONS

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import numpy as np
 
 from graphopt import ir
 from graphopt.errors import UsageError
 from graphopt.ir import Constant, Node, Tensor
+from graphopt.ir.transform.linear import LAYERS
+from graphopt.pipeline.contract.selection import first_match, refuse_unmatched
 
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 PLACES = {
     "Conv": (1, 2),
     "ConvTranspose": (1, 2),
@@ -47,7 +47,8 @@ def trainable(graph: ir.Graph, choice: Choice) -> dict[Constant, Node]:
         for tensor in _candidates(node):
             if tensor.dtype.kind == "f" and tensor.values.size and not _is_table(node, tensor):
                 found.setdefault(tensor, node)
-    _refuse_unmatched(graph, choice)
+    read = (tensor.name for node in graph.nodes for tensor in node.inputs)
+    refuse_unmatched("distill", {"train": choice.train, "freeze": choice.freeze}, graph.nodes, *read)
     allowed = None if not choice.behind else _behind(graph, choice.behind)
     return {
         tensor: node
@@ -107,26 +108,9 @@ def _is_table(node: Node, tensor: Constant) -> bool:
 
 
 def _wanted(tensor: Constant, node: Node, choice: Choice) -> bool:
-    if choice.train and not any(_matches(tensor, node, pattern) for pattern in choice.train):
+    if choice.train and first_match(node, choice.train, tensor.name) is None:
         return False
-    return not any(_matches(tensor, node, pattern) for pattern in choice.freeze)
-
-
-def _matches(tensor: Constant, node: Node, pattern: str) -> bool:
-    names = (tensor.name, node.name, node.output.name)
-    return any(fnmatchcase(name, pattern) for name in names if name)
-
-
-def _refuse_unmatched(graph: ir.Graph, choice: Choice) -> None:
-    names = {tensor.name for node in graph.nodes for tensor in (*node.inputs, *node.outputs[:1])}
-    names |= {node.name for node in graph.nodes}
-    for option, patterns in (("train", choice.train), ("freeze", choice.freeze)):
-        for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in names if name):
-                raise UsageError(
-                    f"distill: {option}={pattern} matches no node and no tensor of the model",
-                    hint="graphopt inspect MODEL --layers lists the names",
-                )
+    return first_match(node, choice.freeze, tensor.name) is None
 
 
 def _behind(graph: ir.Graph, name: str) -> set[Node]:

@@ -14,12 +14,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from graphopt.errors import OutputError, PassError, UsageError
+from graphopt.util.progress import Progress
 
 PACKAGE, VERSION = "onnxruntime-training-cpu", "1.19.2"
 PLACE = "GRAPHOPT_TRAINER"  # the environment variable that says where it is
@@ -45,8 +45,6 @@ WHEELS = {  # of the package, by system: the machines there are wheels for
     "Windows": ("AMD64", "x86_64"),
 }
 TIMEOUT = 900.0  # time: seconds that one step of installing may take
-
-Progress = Callable[[str, Iterable[Any], "int | None"], Iterable[Any]]
 
 
 def trainer_path() -> Path:

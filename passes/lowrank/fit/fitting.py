@@ -15,12 +15,13 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.calibration import ActivationCheckpoint, Gram, walk_cuts
-from graphopt.ir.analysis.subgraph import reads
+from graphopt.ir.transform.linear import LAYERS
+from graphopt.ir.traversal import reads
 from graphopt.passes.lowrank.solve.whitening import Inputs
 from graphopt.solve import SAMPLES, LayerRegression, Unjudged, has_affordable_gram
 from graphopt.solve.limits import NOTHING
 
-from ..layers.layer import OPS, Layer, label
+from ..layers.layer import Layer, label
 from ..layers.study import Studied, blind
 from ..ways.kinds import Factors, Kind, Ranks
 from .surgery import replace_layer
@@ -121,7 +122,7 @@ def _worth_fitting(graph: ir.Graph, tasks: Mapping[str, Task], others: bool) -> 
         is_task = bool(node.outputs) and node.output.name in tasks
         if is_task or any(tensor in changed for tensor in reads(node)):
             changed.update(node.outputs)
-            if is_task or (others and node.is_standard and node.op in OPS and _may_fit(node)):
+            if is_task or (others and node.is_standard and node.op in LAYERS and _may_fit(node)):
                 found.append(node)
     return found
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.calibration import Patches
+from graphopt.ir.analysis.operators import same_padding
+from graphopt.ir.declared import static_shape
 from graphopt.solve import has_affordable_gram
 
 from .stage import Stage
-
-OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def read_layer(
     refusal = _refusal(node)
     if refusal:
         return refusal
-    source = _sizes(shapes.get(node.inputs[0].name))
+    source = static_shape(shapes.get(node.inputs[0].name))
     if source is None:
         return "the size of its input is not known"
-    stage = _stage(node, patches, _sizes(declared.get(node.inputs[0].name)))
+    stage = _stage(node, patches, static_shape(declared.get(node.inputs[0].name)))
     return _shape_refusal(stage) or Layer(node, patches, stage, source, label(node), str(node.output.name))
 
 
@@ -129,6 +129,10 @@ def _shape_refusal(stage: Stage) -> str:
     return ""
 
 
+def _written_out(patches: Patches, sizes: Sequence[int]) -> tuple[int, ...]:
+    return same_padding(sizes, patches.kernel, patches.strides, patches.dilations, patches.auto_pad)
+
+
 def _stage(node: ir.Node, patches: Patches, declared: tuple[int, ...] | None) -> Stage:
     weight = node.inputs[1].constant
     assert weight is not None
@@ -139,7 +143,7 @@ def _stage(node: ir.Node, patches: Patches, declared: tuple[int, ...] | None) ->
     if auto_pad == "VALID":
         auto_pad = "NOTSET"
     elif auto_pad != "NOTSET" and declared is not None:
-        pads, auto_pad = _explicit(patches, declared[2:]), "NOTSET"
+        pads, auto_pad = _written_out(patches, declared[2:]), "NOTSET"
     return Stage(
         "Conv",
         int(weight.shape[1]) * groups,
@@ -151,22 +155,3 @@ def _stage(node: ir.Node, patches: Patches, declared: tuple[int, ...] | None) ->
         pads,
         auto_pad,
     )
-
-
-def _explicit(patches: Patches, sizes: Sequence[int]) -> tuple[int, ...]:
-    """The padding that auto_pad means for an input of these sizes."""
-    begins, ends = [], []
-    for size, kernel, stride, dilation in zip(
-        sizes, patches.kernel, patches.strides, patches.dilations, strict=True
-    ):
-        total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
-        begin = total // 2 if patches.auto_pad == "SAME_UPPER" else total - total // 2
-        begins.append(begin)
-        ends.append(total - begin)
-    return (*begins, *ends)
-
-
-def _sizes(shape: ir.Shape | None) -> tuple[int, ...] | None:
-    if shape is None or not all(isinstance(size, int) for size in shape):
-        return None
-    return tuple(int(size) for size in shape if isinstance(size, int))

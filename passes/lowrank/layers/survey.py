@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from graphopt import ir
 from graphopt.cost.static.shapes import known_shapes
 from graphopt.errors import DataError, ModelError
+from graphopt.ir.transform.linear import LAYERS
 
-from .layer import OPS, Layer, label, read_layer
+from .layer import Layer, label, read_layer
 from .study import Shelf, Studied, blind, study
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ def survey(model: ir.Model, ctx: Context) -> Survey:
     """Look at every Conv, ConvTranspose, Gemm and MatMul of the main graph."""
     model.sort()
     samples = ctx.calibration if not ctx.calibration_is_synthetic and _runs(model, ctx) else None
-    shapes = known_shapes(model, ctx.shapes, ctx.settings.custom_ops)
+    shapes = known_shapes(model, ctx.shapes, ctx.settings.session.custom_ops)
     declared = ir.infer_shapes(model)
     layers: dict[str, Layer] = {}
     refused: dict[str, str] = {}
     names: dict[str, str] = {}
-    for node in model.graph.find(*OPS):
+    for node in model.graph.find(*LAYERS):
         found = read_layer(node, shapes, declared)
         name = node.output.name
         names[name] = label(node)

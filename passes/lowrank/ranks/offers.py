@@ -55,5 +55,5 @@ def make_offers(
 
 def totals_of(model: ir.Model, ctx: Context) -> dict[str, float]:
     """Return what a whole model takes, by goal."""
-    size = cost.measure(model, ctx.shapes, custom_ops=ctx.settings.custom_ops)
+    size = cost.measure(model, ctx.shapes, custom_ops=ctx.settings.session.custom_ops)
     return {"macs": float(size.macs or 0), "params": float(size.parameters)}

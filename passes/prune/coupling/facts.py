@@ -76,7 +76,8 @@ def gather_facts(model: ir.Model, ctx: Context, allow_inexact: bool = False) -> 
         feeds = next(iter(ctx.inputs.check)).feeds
         _infer(model, facts, feeds)
         unknown = [t.name for node in model.graph.nodes for t in node.outputs if t.name not in facts.shapes]
-        facts.shapes.update(runtime.tensor_shapes(model, unknown, feeds, custom_ops=ctx.settings.custom_ops))
+        custom_ops = ctx.settings.session.custom_ops
+        facts.shapes.update(runtime.tensor_shapes(model, unknown, feeds, custom_ops=custom_ops))
         facts.values.update(_computed_sizes(model, facts, feeds, ctx))
         ctx.session(model, optimization="disabled")  # whatever shapes say: is there a kernel for every node?
     except (ModelError, DataError) as error:
@@ -88,15 +89,9 @@ def gather_facts(model: ir.Model, ctx: Context, allow_inexact: bool = False) -> 
 
 def _infer(model: ir.Model, facts: Facts, feeds: Mapping[str, np.ndarray]) -> None:
     for name, shape in ir.infer_shapes(model, {name: feed.shape for name, feed in feeds.items()}).items():
-        sizes = _sizes(shape)
+        sizes = ir.static_shape(shape)
         if sizes is not None:
             facts.shapes[name] = sizes
-
-
-def _sizes(shape: ir.Shape | None) -> tuple[int, ...] | None:
-    if shape is None or not all(isinstance(size, int) for size in shape):
-        return None
-    return tuple(int(size) for size in shape if isinstance(size, int))
 
 
 def _computed_sizes(

@@ -18,6 +18,8 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.calibration import Patches
+from graphopt.ir.analysis.operators import clip_bounds
+from graphopt.ir.transform.linear import LAYERS
 
 Notes = Mapping[str, Mapping[str, Any]]  # by the tensor that was normalised: "gamma" and "beta"
 Function: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -75,7 +77,7 @@ def _carried(node: ir.Node, known: Mapping[str, Moments]) -> Moments | None:
         return _joined(node, read, known)
     if first is None:
         return None
-    if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+    if node.op in LAYERS:
         return _linear(node, first)
     function = activation(node)
     if function is not None:
@@ -166,8 +168,8 @@ def _flat(node: ir.Node, read: Moments) -> Moments | None:
 def activation(node: ir.Node) -> Function | None:
     """The function that an activation applies to every element, None for what is no such thing."""
     if node.op == "Clip":
-        low, high = (_bound(node, index, name) for index, name in ((1, "min"), (2, "max")))
-        return None if math.isnan(low) or math.isnan(high) else lambda x: np.clip(x, low, high)
+        bounds = clip_bounds(node)
+        return None if bounds is None else lambda x: np.clip(x, *bounds)
     if node.op == "LeakyRelu":
         slope = float(node.attr("alpha", 0.01))
         return lambda x: np.where(x < 0, slope * x, x)
@@ -184,12 +186,3 @@ PLAIN: dict[str, Function] = {
     "HardSwish": lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
     "Softplus": lambda x: np.logaddexp(x, 0.0),
 }
-
-
-def _bound(node: ir.Node, index: int, name: str) -> float:
-    """A bound of a Clip: NaN where it is computed."""
-    default = -math.inf if name == "min" else math.inf
-    tensor = node.input(index)
-    if tensor is None:
-        return float(node.attr(name, default))
-    return math.nan if tensor.constant is None else float(np.asarray(tensor.constant).ravel()[0])

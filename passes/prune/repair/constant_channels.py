@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.analysis.operators import is_padded
 
 from ..coupling.coupling import Coupling, couple
 from ..coupling.facts import Facts
@@ -173,8 +174,7 @@ class _Values:
 def _takes_over(node: ir.Node) -> bool:
     """Whether a constant input adds the same to the output everywhere, and there is a place for it."""
     if node.op == "Conv":
-        padded = any(node.attr("pads") or ()) or node.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-        return not padded and _free_bias(node)
+        return not is_padded(node) and _free_bias(node)
     if node.op == "Gemm":
         return _free_bias(node) and bool(node.attr("beta", 1.0))
     if node.op != "MatMul" or node.graph is None or node.graph.is_output(node.output):

@@ -7,9 +7,8 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from graphopt import ir
+from graphopt.ir.analysis.operators import clip_bounds
 from graphopt.ir.transform.residual import goes_into
 from graphopt.solve import LayerRegression, has_affordable_gram
 
@@ -63,22 +62,5 @@ def _seen(tensor: ir.Tensor) -> tuple[float, float]:
     graph = tensor.producer.graph if tensor.producer is not None else None
     if not tensor.consumers or graph is None or graph.is_output(tensor):
         return ANYTHING
-    ranges = {_range(node) for node in tensor.consumers}
+    ranges = {clip_bounds(node) or ANYTHING for node in tensor.consumers}
     return ranges.pop() if len(ranges) == 1 else ANYTHING
-
-
-def _range(node: ir.Node) -> tuple[float, float]:
-    if node.op == "Relu" and node.is_standard:
-        return 0.0, math.inf
-    if node.op != "Clip" or not node.is_standard:
-        return ANYTHING
-    bounds = []
-    for index, name, default in ((1, "min", -math.inf), (2, "max", math.inf)):
-        tensor = node.input(index)
-        if tensor is None:
-            bounds.append(float(node.attr(name, default)))
-        elif tensor.constant is None:
-            return ANYTHING
-        else:
-            bounds.append(float(np.asarray(tensor.constant).ravel()[0]))
-    return bounds[0], bounds[1]

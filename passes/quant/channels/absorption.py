@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import calibration, ir
+from graphopt.ir.analysis.operators import is_padded
 
 from ..calibration.thresholds import LEVELS
 from ..items import AbsorbItem, node_id
@@ -84,17 +85,13 @@ def _movable(graph: Graph, shapes: Shapes) -> Iterator[Chain]:
 def _hands_on(node: Node) -> bool:
     """Whether a constant passes through as it is; an average with a border would thin it out."""
     if node.op == "AveragePool":
-        return not (_pads(node) or node.attr("ceil_mode", 0))
+        return not (is_padded(node) or node.attr("ceil_mode", 0))
     return node.op not in OVER_ALL
 
 
 def _takes_in(node: Node) -> bool:
     """Whether a constant input of a layer is a constant output."""
-    return node.op == "Gemm" or (node.op == "Conv" and not _pads(node))
-
-
-def _pads(node: Node) -> bool:
-    return any(node.attr("pads", ())) or node.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    return node.op == "Gemm" or (node.op == "Conv" and not is_padded(node))
 
 
 def _is_bent(chain: Chain) -> bool:

@@ -60,8 +60,7 @@ def known_shapes(model: ir.Model, ctx: Context) -> dict[str, tuple[int, ...]]:
     """The shapes of all tensors that are known for the samples of the run."""
     found = {}
     for name, shape in ir.infer_shapes(model, dict(ctx.shapes)).items():
-        sizes = tuple(size for size in shape if isinstance(size, int))
-        if len(sizes) == len(shape):
+        if (sizes := ir.static_shape(shape)) is not None:
             found[name] = sizes
     return found
 

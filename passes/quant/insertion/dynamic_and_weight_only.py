@@ -106,7 +106,7 @@ def _tell(model: Model, ctx: Context) -> None:
     """Say what onnxruntime has a kernel of its own for."""
     if ctx.target.runtime != "onnxruntime":
         return
-    kernels = runtime.kernels(model, custom_ops=ctx.settings.custom_ops)
+    kernels = runtime.kernels(model, custom_ops=ctx.settings.session.custom_ops)
     counts = {op: sum(made == op for made in kernels.values()) for op in KERNELS}
     told = ", ".join(f"{count} {op}" for op, count in counts.items() if count)
     read = sum(made == "DequantizeLinear" for made in kernels.values())

@@ -16,15 +16,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphopt.ir import Graph, Model, Node, Tensor
+from graphopt.ir.transform.linear import LAYERS
 from graphopt.targets import Target
 
 from ..calibration.parameters import Bounds
 from .claims import activations, unclaimed
 from .rules import (
     GATES,
-    LAYERS,
     MIXERS,
-    clip_bounds,
     factor,
     is_known,
     layer_bias,
@@ -32,6 +31,7 @@ from .rules import (
     refusal,
     scalar,
     shares,
+    stored_bounds,
     weight_shape,
 )
 
@@ -159,7 +159,7 @@ class _Region:
             tensor, self.reasons[bias.node] = bias.node.output, "absorbed"
         while tensor.is_private and node.op not in GATES:
             reader = tensor.consumers[0]
-            limits = clip_bounds(reader)
+            limits = stored_bounds(reader)
             if limits is None or not self._is_candidate(reader):
                 break
             tensor, bounds = reader.output, bounds.within(limits)

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt.ir import Array, Node, Tensor
+from graphopt.ir.analysis.operators import clip_bounds
+from graphopt.ir.declared import static_shape
+from graphopt.ir.transform.linear import LAYERS
 from graphopt.targets import Target
 
 from ..calibration.parameters import SMALLEST_SPAN, Bounds
 
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 GATES = ("HardSigmoid", "HardSwish")
 JOINS = ("Add", "Concat", "Div", "Mul", "Sub")  # all inputs are activations, not only the first
 # A value behind one of these is a sum over many inputs: rounding to 8 bits before it makes no ties after it.
@@ -115,10 +117,7 @@ _NARROW = "{} has no integer kernel that is faster for so few channels"
 def weight_shape(node: Node) -> tuple[int, ...] | None:
     """The shape of a layer's weight, also of one that callers may override; None when it is not known."""
     weight = node.inputs[1]
-    shape = weight.shape if weight.constant is None else weight.constant.shape
-    if shape is None or not all(isinstance(size, int) for size in shape):
-        return None
-    return tuple(shape)
+    return static_shape(weight.shape if weight.constant is None else weight.constant.shape)
 
 
 def weight_axis(node: Node) -> int:
@@ -193,23 +192,17 @@ def _gemm_bias(node: Node) -> str | None:
     return None if fits else "its bias is not one number for each output"
 
 
-def clip_bounds(node: Node) -> Bounds | None:
+def stored_bounds(node: Node) -> Bounds | None:
     """The bounds that a Relu or Clip sets; None for other nodes and for bounds without zero inside."""
-    if not node.is_standard or node.op not in ("Relu", "Clip"):
-        return None
-    if node.op == "Relu":
-        return Bounds(low=0.0)
-    low, high = _clip_limit(node, 1, "min", -np.inf), _clip_limit(node, 2, "max", np.inf)
-    if low is None or high is None or not low <= 0 <= high or low == high:
-        return None
-    return Bounds(low, high)
+    low, high = clip_bounds(node) or (0.0, 0.0)
+    return Bounds(low, high) if low <= 0 <= high and low < high else None
 
 
 def own_bounds(node: Node) -> Bounds:
     """What the result of a node can never leave, by its operator."""
     if node.op == "HardSigmoid":
         return Bounds(0.0, 1.0)
-    return clip_bounds(node) or Bounds()
+    return stored_bounds(node) or Bounds()
 
 
 def gate(node: Node) -> tuple[float, float]:
@@ -217,18 +210,6 @@ def gate(node: Node) -> tuple[float, float]:
     if node.op == "HardSwish":
         return 1 / 6, 0.5
     return float(node.attr("alpha", 0.2)), float(node.attr("beta", 0.5))
-
-
-def _clip_limit(node: Node, index: int, attribute: str, default: float) -> float | None:
-    """A limit of a Clip, an attribute before opset 11; None when it is known at run time only.
-
-    Runtimes take a limit of shape [1] for a scalar; any other shape is no limit.
-    """
-    tensor = node.input(index)
-    if tensor is None:
-        return float(node.attr(attribute, default))
-    limit = tensor.constant
-    return float(limit.item()) if limit is not None and limit.size == 1 else None
 
 
 def _is_computed(node: Node, target: Target) -> str | None:
@@ -262,7 +243,7 @@ def factor(node: Node) -> float | None:
 
 
 def _activation(node: Node, target: Target) -> str | None:
-    return None if clip_bounds(node) else "its bounds do not contain zero or are known at run time only"
+    return None if stored_bounds(node) else "its bounds do not contain zero or are known at run time only"
 
 
 def _max_pool(node: Node, target: Target) -> str | None:

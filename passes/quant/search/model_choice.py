@@ -63,7 +63,7 @@ def _timer(ctx: Context) -> Clock:
     feeds, options = next(iter(ctx.calibration)).feeds, ctx.settings.session
     sizes = sorted((name, value.shape) for name, value in feeds.items())
     timer = Timer(feeds, ctx.session, options)
-    return KeptClock.open(timer, ctx.settings.times, ctx.settings.threads, f"{sizes} {options}")
+    return KeptClock.open(timer, ctx.settings.times, ctx.threads, f"{sizes} {options}")
 
 
 def _words(times: list[float]) -> str:

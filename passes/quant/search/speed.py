@@ -20,6 +20,7 @@ import numpy as np
 
 from graphopt import ir, runtime
 from graphopt.ir import Model, Node, Tensor
+from graphopt.runtime import SessionOptions
 
 from ..insertion.insertion import SUM
 from ..placement.claims import activations
@@ -44,7 +45,7 @@ class Timer:
 
     feeds: Mapping[str, np.ndarray]
     session: Callable[..., Any]  # opens a model, as ``Context.session`` does
-    options: Mapping[str, Any]
+    options: SessionOptions
 
     def milliseconds(self, models: Sequence[Model]) -> list[float]:
         """Undisturbed milliseconds of each model: interleaved runs, the mean of the quickest tenth."""
@@ -64,7 +65,7 @@ class Timer:
 
     def kernels(self, model: Model) -> dict[str, float]:
         """Milliseconds of every kernel by its name."""
-        session = runtime.ProfiledSession(model, **self.options)
+        session = runtime.ProfiledSession(model, self.options)
         deadline = perf_counter() + PROFILE_SECONDS
         for count in range(PROFILED_RUNS):
             session.run(self.feeds)
@@ -139,10 +140,8 @@ def _couple(graph: Any, first: Node | str, second: Node | str, price: float) -> 
 
 
 def _crossing(tensor: Tensor, sizes: Mapping[str, ir.Shape]) -> float:
-    shape = sizes.get(tensor.name)
-    sizes_known = [size for size in shape or () if isinstance(size, int)]
-    is_known = shape is not None and len(sizes_known) == len(shape)
-    elements = math.prod(sizes_known) if is_known else UNKNOWN
+    shape = ir.static_shape(sizes.get(tensor.name))
+    elements = UNKNOWN if shape is None else math.prod(shape)
     return PER_KERNEL + CROSSING * elements
 
 

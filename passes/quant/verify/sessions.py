@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from graphopt.calibration import ActivationCheckpoint, cuts
 from graphopt.targets.host import host_isa, host_sums, runs_here
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from graphopt.ir import Graph, Model
     from graphopt.pipeline import Context
     from graphopt.runtime import Session
+    from graphopt.runtime.session import Optimization
 
 PART = 1000  # time: nodes of a part; opening 324 of them took 13 ms, 3,237 took 330 and 32,487 took 10,400
-WITHOUT_INTEGER_KERNELS = "basic"  # the level of optimization at which pairs stay pairs
+WITHOUT_INTEGER_KERNELS: Final = "basic"  # the level of optimization at which pairs stay pairs
 
 
 def open_stored(model: Model, outputs: Iterable[str] | None, ctx: Context) -> Session:
@@ -27,8 +28,8 @@ def open_stored(model: Model, outputs: Iterable[str] | None, ctx: Context) -> Se
     For another target it computes in floats between the pairs, as the file says: the integer kernels of this
     machine, which may saturate, say nothing about that target.
     """
-    options: dict[str, Any] = {} if runs_here(ctx.target) else {"optimization": WITHOUT_INTEGER_KERNELS}
-    return ctx.session(model, outputs=None if outputs is None else list(outputs), **options)
+    level: Optimization = "all" if runs_here(ctx.target) else WITHOUT_INTEGER_KERNELS
+    return ctx.session(model, outputs=None if outputs is None else list(outputs), optimization=level)
 
 
 def run_in_parts(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt.ir import Graph, Model, Node, Tensor
+from graphopt.ir.declared import static_shape
+from graphopt.ir.transform.linear import LAYERS
 from graphopt.targets.target import Target
 
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 WIDE, WIDE_OPSET = ("uint16", "int16"), 21
 # noise: relative, between the scale of a bias and the product it stands for: 84 roundings of float32
@@ -43,7 +44,7 @@ def _model_reasons(model: Model, target: Target) -> Iterator[str]:
         yield f"opset {model.opset} has no QuantizeLinear"
     if target.static_shapes and has_pairs:
         for port in model.signature.inputs:
-            if port.shape is None or not all(isinstance(size, int) for size in port.shape):
+            if static_shape(port.shape) is None:
                 yield f"the input {port.name} has no fixed size (optimize --fix-shape declares one)"
 
 

@@ -23,7 +23,7 @@ from graphopt.analysis.sensitivity.trial_log import TrialLog
 from graphopt.errors import DataError, PassError, UsageError
 from graphopt.passes.quant import Quant
 from graphopt.pipeline import Plan, PlannedPass, Trial
-from graphopt.pipeline.contract.context import Settings
+from graphopt.pipeline.contract.context import RunSettings
 from graphopt.pipeline.spec.arrange import PipelineEntry
 from graphopt.pipeline.spec.spec import PassSpec
 from graphopt.record.sensitivity import COLUMNS, Point, Sensitivity
@@ -119,8 +119,8 @@ def test_only_what_lies_behind_the_change_runs(
     opened: list[Any] = []
     real = runtime.Session.__init__
 
-    def watched(self: Any, model: Any, **options: Any) -> None:
-        real(self, model, **options)
+    def watched(self: Any, model: Any, *given: Any, **options: Any) -> None:
+        real(self, model, *given, **options)
         opened.append(self.input_names)
 
     monkeypatch.setattr(runtime.Session, "__init__", watched)
@@ -239,7 +239,7 @@ def test_when_the_caller_stops_so_do_the_processes(tiny: Path, samples: Path) ->
     model = ir.load(tiny)
     loaded = data.load(str(samples), model.signature.inputs, None)
     source = workers.Source(str(samples), loaded.rows)
-    task = workers.Task(tiny, Quant(), source, source, {"x": (1, 2, 4, 4)}, Settings(), "generic")
+    task = workers.Task(tiny, Quant(), source, source, {"x": (1, 2, 4, 4)}, RunSettings(), "generic")
     items = [Trial(str(number), 1.0, Plan()) for number in range(40)]
 
     def first(groups: Sequence[Sequence[Trial]]) -> None:

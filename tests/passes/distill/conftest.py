@@ -15,7 +15,7 @@ from graphopt.errors import GraphoptError
 from graphopt.passes.distill.backends.base import Job, OnEvent, Tuned
 from graphopt.passes.distill.qat.fake_quant import spelled_out
 from graphopt.passes.distill.trainer.environment import MARKER, trainer_path
-from graphopt.pipeline.contract.context import Context, Settings
+from graphopt.pipeline.contract.context import Context, RunSettings
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.runtime import Session
 
@@ -118,7 +118,7 @@ def make_samples(model: ir.Model, count: int = 64, *, seed: int = 0, labels: Any
 
 def make_context(model: ir.Model, samples: Samples | None, **settings: Any) -> Context:
     """A run over these samples."""
-    return Context(Inputs(model, calibration=samples, seed=settings.get("seed", 0)), Settings(**settings))
+    return Context(Inputs(model, calibration=samples, seed=settings.get("seed", 0)), RunSettings(**settings))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from graphopt import ir
 from graphopt.errors import DataError, ModelError, PassError, UsageError
 from graphopt.passes.distill import Distill
 from graphopt.passes.distill.backends.base import backends
-from graphopt.pipeline.contract.context import Settings
+from graphopt.pipeline.contract.context import RunSettings
 from tests.passes.distill.conftest import FakeTrainer, make_context, make_samples
 from tests.passes.distill.nets import CHANNELS, around, classifier, one, weights_of
 
@@ -174,7 +174,7 @@ def test_a_quantized_student_keeps_its_form(fake: FakeTrainer) -> None:
 def test_a_cached_job_is_removed_when_it_is_done(fake: FakeTrainer, tmp_path: Path) -> None:
     student = classifier(noise=0.1)
     ctx = make_context(classifier(), make_samples(student))
-    ctx.settings = Settings(cache=tmp_path)
+    ctx.settings = RunSettings(cache=tmp_path)
     Distill(batch=8).run(student, ctx)
     assert fake.jobs[0]["save_every"] > 0
     assert not list(tmp_path.glob("distill-*"))

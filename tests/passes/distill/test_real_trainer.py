@@ -19,7 +19,7 @@ from graphopt.passes.distill.backends.torch import PLACE, TorchBackend
 from graphopt.passes.distill.backends.worker import Worker, WorkerBackend
 from graphopt.passes.distill.gradients import rewrites
 from graphopt.passes.distill.job.run import Distillation, Outcome
-from graphopt.pipeline.contract.context import Settings
+from graphopt.pipeline.contract.context import RunSettings
 from tests.passes.distill.conftest import make_context, make_samples
 from tests.passes.distill.nets import REWRITTEN, around, classifier, one, weights_of
 
@@ -43,7 +43,7 @@ def run(
     cache = options.pop("cache", None)
     count = options.pop("count", 64)
     ctx = make_context(student, make_samples(student, count))
-    ctx.settings = Settings(cache=cache)
+    ctx.settings = RunSettings(cache=cache)
     request = Distill(**{"batch": 8, "epochs": 4, **options}).request(student, ctx)
     return Distillation(student, teacher, request, backend or OrtBackend(), ctx).run(ctx.calibration)
 

@@ -375,7 +375,7 @@ def test_every_split_leaves_the_singular_values_that_it_cut(sampled: bool) -> No
 @pytest.mark.parametrize("option", ["exclude", "include"])
 def test_a_name_that_matches_nothing_is_refused(option: str) -> None:
     model = residual()
-    with pytest.raises(UsageError, match="'firs', but no layer") as caught:
+    with pytest.raises(UsageError, match="firs matches no node") as caught:
         run(model, LowRank(macs=0.6, **SMALL, **{option: ("second", "firs")}))
     assert "'first'" in str(caught.value.hint)
 

@@ -46,9 +46,9 @@ def test_no_group_loses_more_than_max_ratio() -> None:
     "options", [{"exclude": ("conv9",)}, {"include": ("x*",)}, {"ratios": ("cnv0@0.5",)}]
 )
 def test_a_pattern_that_stands_for_nothing_is_refused(options: dict[str, tuple[str, ...]]) -> None:
-    with pytest.raises(UsageError, match="no layer is called") as caught:
+    with pytest.raises(UsageError, match="matches no node") as caught:
         pruned_widths(16, ratio=0.5, **options)
-    assert "inspect --layers" in caught.value.hint
+    assert "--layers" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["conv0", "@0.5", "conv0@x", "conv0@1", "conv0@-0.1"])

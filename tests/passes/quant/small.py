@@ -15,7 +15,7 @@ from graphopt.passes.clean import Clean
 from graphopt.passes.fold_bn import FoldBN
 from graphopt.passes.quant import Quant
 from graphopt.pipeline import Context
-from graphopt.pipeline.contract.context import Settings
+from graphopt.pipeline.contract.context import RunSettings
 from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus._net import Net
 
@@ -57,7 +57,7 @@ def quantized(
     model = proto if isinstance(proto, ir.Model) else ir.from_bytes(proto.SerializeToString())
     signature = model.signature
     few = data.synthetic(model.signature.inputs, Inputs(model).shapes, SAMPLES, 0)
-    ctx = Context(Inputs(model, calibration=few), Settings(times=times), targets.load(target))
+    ctx = Context(Inputs(model, calibration=few), RunSettings(times=times), targets.load(target))
     Quant(**{**PLAIN, **options}).run(model, ctx)
     model.check()
     assert model.signature == signature

@@ -90,14 +90,14 @@ def test_decisions_for_other_targets_ask_no_integer_kernel(monkeypatch: pytest.M
     levels = []
     session = runtime.Session.__init__
 
-    def spy(self: Any, model: Any, **options: Any) -> None:
+    def spy(self: Any, model: Any, *given: Any, **options: Any) -> None:
         if any(
             node.op == "QuantizeLinear"
             for node in getattr(model, "graph", Net()).nodes
             if hasattr(node, "op")
         ):
             levels.append(options.get("optimization", "all"))
-        session(self, model, **options)
+        session(self, model, *given, **options)
 
     monkeypatch.setattr(runtime.Session, "__init__", spy)
     options = {**PLAIN, "rounding": "second-order", "bias_correction": True, "spare": True, "max_drop": 100.0}

@@ -165,7 +165,7 @@ def test_exclude_include_and_types() -> None:
 
 @pytest.mark.parametrize("options", [{"exclude": ("nothing",)}, {"include": ("conv9",)}])
 def test_a_name_that_matches_nothing_is_refused(options: dict[str, tuple[str, ...]]) -> None:
-    with pytest.raises(UsageError, match="no layer is called"):
+    with pytest.raises(UsageError, match="matches no node"):
         run(small(), Sparsify(ratio=0.5, **options))  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ import pytest
 from graphopt import data, ir
 from graphopt.metrics import MetricSpec
 from graphopt.pipeline import Context
-from graphopt.pipeline.contract.context import Settings
+from graphopt.pipeline.contract.context import RunSettings
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.search.degradation import Degradation, bisect_within_budget
 from graphopt.pipeline.search.noise_share import Variation
@@ -165,7 +165,7 @@ def _degradation(labels: np.ndarray | None = None, **judged_by: object) -> tuple
     x = np.random.default_rng(0).random((8, 3, 8, 8)).astype(np.float32)
     arrays = {"x": x} if labels is None else {"x": x, "labels": labels}
     inputs = Inputs(model, calibration=data.from_arrays(arrays, model.signature.inputs))
-    ctx = Context(inputs, Settings(judged_by=MetricSpec(**judged_by)))  # type: ignore[arg-type]
+    ctx = Context(inputs, RunSettings(judged_by=MetricSpec(**judged_by)))  # type: ignore[arg-type]
     return Degradation(model, ctx), ctx
 
 

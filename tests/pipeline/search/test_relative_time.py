@@ -10,7 +10,7 @@ import pytest
 
 from graphopt import ir
 from graphopt.pipeline import Context
-from graphopt.pipeline.contract.context import Settings
+from graphopt.pipeline.contract.context import RunSettings
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.search.relative_time import relative_time
 from tests.corpus._net import Net
@@ -34,7 +34,7 @@ def test_a_pair_is_timed_once_at_each_size(tmp_path: Path, monkeypatch: pytest.M
 
     def ratio(batch: int) -> float:
         inputs = Inputs(wide, shapes={"x": (batch, 3, 8, 8)})
-        return relative_time(wide, narrow, Context(inputs, Settings(times=tmp_path)))
+        return relative_time(wide, narrow, Context(inputs, RunSettings(times=tmp_path)))
 
     assert [ratio(batch) for batch in (1, 1, 4, 1, 4)] == [0.625, 0.625, 0.75, 0.625, 0.75]
     assert sizes == [1, 4]

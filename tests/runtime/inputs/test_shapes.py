@@ -117,7 +117,7 @@ def test_an_override_that_contradicts_the_model_is_refused(shape: tuple[int, ...
 def test_an_override_for_no_input_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="not an input") as caught:
         trial_shapes(relu(["N", 3, "H", "W"]), {"xx": (1, 3, 8, 8)})
-    assert caught.value.hint == "did you mean x?"
+    assert caught.value.hint == "did you mean 'x'?"
 
 
 def test_an_unknown_rank_asks_for_the_shape() -> None:

@@ -25,7 +25,7 @@ from graphopt.passes.distill import Distill
 from graphopt.passes.distill.backends.base import open_backend
 from graphopt.passes.distill.job.run import Distillation, Outcome
 from graphopt.passes.distill.trainer.environment import install, remove
-from graphopt.pipeline.contract.context import Context, Settings
+from graphopt.pipeline.contract.context import Context, RunSettings
 from graphopt.pipeline.run.inputs import Inputs
 from tools.bench.distill.real import REAL, train_real
 from tools.bench.distill.students import four_bit_weights
@@ -157,7 +157,7 @@ def _train(bench: Bench, student: Path, teacher_path: Path, options: Distill, dr
     samples = data.load(
         str(bench.images(draw)), model.signature.inputs, data.parse_preprocess(PREPROCESS)
     ).take(2000)
-    ctx = Context(Inputs(model, calibration=samples), Settings(threads=1))
+    ctx = Context(Inputs(model, calibration=samples), RunSettings())
     request = options.request(model, ctx)
     return Distillation(model, teacher, request, open_backend(options.backend), ctx).run(samples)
 

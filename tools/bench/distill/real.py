@@ -11,7 +11,7 @@ from graphopt import data, ir
 from graphopt.passes.distill import Distill
 from graphopt.passes.distill.backends.base import open_backend
 from graphopt.passes.distill.job.run import Distillation
-from graphopt.pipeline.contract.context import Context, Settings
+from graphopt.pipeline.contract.context import Context, RunSettings
 from graphopt.pipeline.run.inputs import Inputs
 
 REAL = {  # the size to train at, and how many made-up images
@@ -37,7 +37,7 @@ def train_real(path: Path, shape: tuple[int, ...], count: int) -> dict[str, Any]
     drawn = data.synthetic([port], shapes, count, 0)
     images = np.concatenate([sample.feeds[port.name] for sample in drawn])
     samples = data.from_arrays({port.name: images}, [port], shapes=shapes)
-    ctx = Context(Inputs(student, calibration=samples, shapes=shapes), Settings(threads=1))
+    ctx = Context(Inputs(student, calibration=samples, shapes=shapes), RunSettings())
     request = Distill(epochs=3, batch=BATCH, lr=1e-5, validation=0.25).request(student, ctx)
     outcome = Distillation(student, teacher, request, open_backend("ort"), ctx).run(samples)
     found = {"before": outcome.before.loss, "after": outcome.after.loss, "tensors": len(outcome.tuned.values)}

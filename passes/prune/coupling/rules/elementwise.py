@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.analysis.operators import clip_bounds
 
 from ..builder import DATA, NONE, Channels, CouplingBuilder, Role, Settled, Travel, describe
 from .norm import means_over_channels
@@ -104,7 +105,8 @@ def unary(walk: CouplingBuilder, node: ir.Node) -> Settled:
 def unary_travel(walk: CouplingBuilder, node: ir.Node) -> Travel:
     """Most activations keep zero; some do for some parameters only."""
     if node.op == "Clip":
-        return Travel.KEEPS if _clip_keeps_zero(node) else Travel.CONSTANT
+        bounds = clip_bounds(node)
+        return Travel.KEEPS if bounds is not None and bounds[0] <= 0 <= bounds[1] else Travel.CONSTANT
     if node.op == "Shrink":
         return Travel.KEEPS if float(node.attr("lambd", 0.5)) >= 0 else Travel.CONSTANT
     if node.op == "Dropout":
@@ -200,19 +202,6 @@ def _couple(walk: CouplingBuilder, node: ir.Node, index: int, lead: Channels, ra
 
 def _role(node: ir.Node) -> Role:
     return "shift" if node.op in ADDING else "scale"
-
-
-def _clip_keeps_zero(node: ir.Node) -> bool:
-    bounds = [node.attr("min"), node.attr("max")]
-    for index in (1, 2):
-        tensor = node.input(index)
-        if tensor is None:
-            continue
-        if tensor.constant is None:
-            return False
-        bounds[index - 1] = float(tensor.constant.reshape(-1)[0])
-    low, high = bounds
-    return (low is None or low <= 0) and (high is None or high >= 0)
 
 
 def reduce(walk: CouplingBuilder, node: ir.Node) -> Settled:

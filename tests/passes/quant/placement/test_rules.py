@@ -7,7 +7,7 @@ import pytest
 
 from graphopt import ir
 from graphopt.passes.quant.calibration.parameters import Bounds
-from graphopt.passes.quant.placement.rules import clip_bounds
+from graphopt.passes.quant.placement.rules import stored_bounds
 from tests.corpus._net import Net
 from tests.passes.quant.small import between_convs, first_conv, quantized
 
@@ -21,15 +21,15 @@ def clip(*limits: np.ndarray | None) -> ir.Node:
 @pytest.mark.parametrize("shape", [(), (1,)])
 def test_limits_of_a_clip_are_scalars_or_one_number(shape: tuple[int, ...]) -> None:
     low, high = np.zeros(shape, np.float32), np.full(shape, 6, np.float32)
-    assert clip_bounds(clip(low, high)) == Bounds(0.0, 6.0)
-    assert clip_bounds(clip(low)) == Bounds(0.0, np.inf)
-    assert clip_bounds(clip(None, high)) == Bounds(-np.inf, 6.0)
+    assert stored_bounds(clip(low, high)) == Bounds(0.0, 6.0)
+    assert stored_bounds(clip(low)) == Bounds(0.0, np.inf)
+    assert stored_bounds(clip(None, high)) == Bounds(-np.inf, 6.0)
 
 
 def test_limits_that_are_no_number_are_no_bounds() -> None:
-    assert clip_bounds(clip(np.zeros((0,), np.float32), np.ones((), np.float32))) is None
-    assert clip_bounds(clip(np.array(np.nan, np.float32), np.ones((), np.float32))) is None
-    assert clip_bounds(clip(np.ones((), np.float32), np.full((), 6, np.float32))) is None
+    assert stored_bounds(clip(np.zeros((0,), np.float32), np.ones((), np.float32))) is None
+    assert stored_bounds(clip(np.array(np.nan, np.float32), np.ones((), np.float32))) is None
+    assert stored_bounds(clip(np.ones((), np.float32), np.full((), 6, np.float32))) is None
 
 
 @pytest.mark.parametrize("shape", [(), (1,)])

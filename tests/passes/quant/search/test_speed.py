@@ -153,9 +153,9 @@ def test_a_model_that_stays_slower_stays_float(clocked: Callable[..., None]) -> 
 
 def test_real_times_are_positive_and_name_every_kernel() -> None:
     model = ir.from_bytes(chain().SerializeToString())
-    from graphopt.runtime import Session
+    from graphopt.runtime import Session, SessionOptions
 
-    timer = Timer({"x": np.zeros((1, 3, 12, 12), np.float32)}, Session, {})
+    timer = Timer({"x": np.zeros((1, 3, 12, 12), np.float32)}, Session, SessionOptions())
     labels = speed._labelled(model)
     times = speed._by_node(timer.kernels(model), labels)
     assert {"c1.out", "c2.out", "fc.out"} & set(times) or {f"Relu_{i}.out" for i in (3, 5)} & set(times)

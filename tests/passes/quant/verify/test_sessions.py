@@ -48,9 +48,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     session = runtime.Session.__init__
 
-    def spy(self: Any, model: Any, **options: Any) -> None:
+    def spy(self: Any, model: Any, *given: Any, **options: Any) -> None:
         counts.append(len(model.graph.nodes))
-        session(self, model, **options)
+        session(self, model, *given, **options)
 
     monkeypatch.setattr(runtime.Session, "__init__", spy)
     return counts
