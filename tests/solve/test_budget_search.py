@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphopt.solve import BudgetSearch, search_budget
+from graphopt.solve.budget_search import CLOSE, TRIES, WASTED
 
-CLOSE = 0.03
-TRIES = 6
 FINE = 400  # plans, of which one is nearer to any goal than CLOSE
 
 Law = Callable[[float], float]  # what a plan of this predicted share is measured to come to
@@ -51,7 +50,7 @@ class Machine:
 
 def is_as_good(found: BudgetSearch[int], best: float, goal: float) -> bool:
     """Whether a plan keeps the goal, and wastes next to nothing of it or no more than the best of all."""
-    return found.met and min(best, goal * (1 - CLOSE)) <= found.ratio <= goal * (1 + CLOSE)
+    return found.met and min(best, goal * (1 - WASTED * CLOSE)) <= found.ratio <= goal * (1 + CLOSE)
 
 
 LAWS: dict[str, Law] = {
@@ -98,7 +97,7 @@ def test_noise_costs_no_more_than_its_size(law: Law, goal: float) -> None:
     found = machine.reach(goal)
     assert found.met and found.ratio <= goal * (1 + CLOSE)
     assert abs(machine.true(found.plan) / found.ratio - 1) <= 0.021
-    assert machine.true(found.plan) >= min(machine.best(goal), goal) * (1 - CLOSE) * 0.95
+    assert machine.true(found.plan) >= min(machine.best(goal), goal) * (1 - WASTED * CLOSE) * 0.95
 
 
 def test_a_goal_out_of_reach_gives_the_least_there_is() -> None:
