@@ -10,7 +10,7 @@ damped squared error by exactly ``tr(W_p^T (H_pp)^-1 W_p)``, and both follow by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -73,13 +73,17 @@ class Reader(Protocol):
 Reading: TypeAlias = "tuple[Reader, Sequence[tuple[int, np.ndarray]], float]"
 
 
-def removal_curve(readers: Sequence[Reading], channels: int) -> tuple[np.ndarray, np.ndarray]:
+def removal_curve(
+    readers: Sequence[Reading], channels: int, goes_into: Sequence[Hashable] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Take all channels away, the cheapest first; return the order and what the first 0, 1, ... cost.
 
     A reading is a layer, where it reads the channels, and by what its cost is multiplied; "where" lists
     (group, inputs) with inputs (channels, size): what is left out with each channel.  With many channels
     several go at a time.  All readers miss the same, so their errors go more or less the same way through the
-    network, and together weigh more than their sum: ``(sum of cost ** ALIKE) ** (1 / ALIKE)``.
+    network, and together weigh more than their sum: ``(sum of cost ** ALIKE) ** (1 / ALIKE)``.  Readers whose
+    outputs lie side by side in one tensor are one wider reader in parts, and their costs just add up:
+    ``goes_into`` is the same for these.
     """
     order: list[int] = []
     curves = [np.zeros((len(readers), 1))]
@@ -100,5 +104,15 @@ def removal_curve(readers: Sequence[Reading], channels: int) -> tuple[np.ndarray
         curves.append(curves[-1][:, -1:] + np.outer(lost, shares))
         order.extend(chosen.tolist())
         left = np.setdiff1d(left, chosen)
-    together = np.power(np.concatenate(curves, axis=1), ALIKE).sum(axis=0)
+    together = np.power(_by_target(np.concatenate(curves, axis=1), goes_into), ALIKE).sum(axis=0)
     return np.asarray(order, np.int64), np.power(together, 1.0 / ALIKE)
+
+
+def _by_target(curves: np.ndarray, targets: Sequence[Hashable] | None) -> np.ndarray:
+    """The curves (readers, n) of readers that go into the same, added up."""
+    if targets is None:
+        return curves
+    rows = {target: row for row, target in enumerate(dict.fromkeys(targets))}
+    sums = np.zeros((len(rows), curves.shape[1]))
+    np.add.at(sums, [rows[target] for target in targets], curves)
+    return sums

@@ -135,6 +135,19 @@ def test_what_several_readers_miss_weighs_more_than_the_sum() -> None:
     assert 5.0 < (1 + 4**ALIKE) ** (1 / ALIKE) < 9.0
 
 
+def test_what_readers_side_by_side_miss_just_adds_up() -> None:
+    x, t = drawn(7)
+    gram, cross, _ = sums(x, t)
+    weights = fit(gram, cross, np.zeros((1, 12, 5)), damping(gram))
+    blocks = np.arange(12).reshape(12, 1)
+    whole = removal_curve([(Elimination(gram, weights), [(0, blocks)], 1.0)], 12)
+    parts = [weights[..., :2], weights[..., 2:]]
+    readers = [(Elimination(gram, part), [(0, blocks)], 1.0) for part in parts]
+    split = removal_curve(readers, 12, goes_into=["concat", "concat"])
+    np.testing.assert_array_equal(whole[0], split[0])
+    np.testing.assert_allclose(whole[1], split[1], rtol=1e-9)
+
+
 def test_too_few_rows_hold_the_weights() -> None:
     """Eight rows for twelve unknowns meet any target; what they say must not win over the weights."""
     x, t = drawn(8, rows=8)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphopt import ir
 from graphopt.calibration import ChannelMoments, Gram, Patches
+from graphopt.ir.transform.concatenation import concatenated_in
 from graphopt.ir.transform.residual import goes_into
 from graphopt.solve import gram_bytes, has_affordable_gram
 from graphopt.solve.limits import TINY
@@ -38,6 +39,7 @@ class Reader:
     scale: float  # turns squared errors into shares of the variance of what the layer goes into
     biased: bool = False
     rows: int = 0  # that the Gram matrix sums up
+    goes_into: str = ""  # the concatenation that its output is a part of, or that output
 
     def places(self, coupling: Coupling, cell: Group) -> list[tuple[int, np.ndarray]]:
         """Where the channels of a cell are read, as (group, rows of the matrix (channels, size))."""
@@ -77,10 +79,31 @@ def find_readers(model: ir.Model, coupling: Coupling, samples: Samples, ctx: Con
         for name, factory in tensors:
             requests[name].append(factory)
     found = ctx.collect(model, requests, samples, allow_nonfinite=True)
+    return side_by_side(
+        [
+            _reader(slot, small.get(slot.node), *(found[name][place] for name, place in places))
+            for slot, places in zip(slots, asked, strict=True)
+        ]
+    )
+
+
+def side_by_side(readers: Sequence[Reader]) -> list[Reader]:
+    """Weigh layers whose outputs are concatenated as the parts of one: each by its share of the channels."""
+    targets = [_target(reader.slot.node) for reader in readers]
+    outputs = [reader.weights.shape[0] * reader.weights.shape[2] for reader in readers]
+    totals: Counter[str] = Counter()
+    for target, count in zip(targets, outputs, strict=True):
+        totals[target] += count
     return [
-        _reader(slot, small.get(slot.node), *(found[name][place] for name, place in places))
-        for slot, places in zip(slots, asked, strict=True)
+        replace(reader, scale=reader.scale * (count / totals[target]), goes_into=target)
+        for reader, target, count in zip(readers, targets, outputs, strict=True)
     ]
+
+
+def _target(node: ir.Node) -> str:
+    """The concatenation that a layer goes into, or else itself."""
+    concatenation = concatenated_in(node)
+    return node.output.name if concatenation is None else concatenation.output.name
 
 
 def _affordable(slots: Sequence[ParameterAxis]) -> dict[ir.Node, Patches]:

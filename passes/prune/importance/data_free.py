@@ -23,7 +23,7 @@ from ..coupling.groups import Group
 from ..coupling.ids import Ids
 from ..coupling.parameter_axes import ParameterAxis
 from ..selection.predict import Keep
-from .consumers import Reader
+from .consumers import Reader, side_by_side
 from .moment_propagation import Moments, Notes, expected_moments, spread_out
 from .obs import rank, readers_by_cell
 from .ranking import Ranking
@@ -50,7 +50,7 @@ def foretold_rankings(
 ) -> list[Ranking]:
     """Rank the channels of each cell; classes in ``dead`` go first."""
     known = expected_moments(model, notes)
-    readers = [_reader(slot, patches, known) for slot, patches in _layers(coupling)]
+    readers = side_by_side([_reader(slot, patches, known) for slot, patches in _layers(coupling)])
     pairs = zip(cells, readers_by_cell(coupling, cells, readers), strict=True)
     return [rank(coupling, cell, reading, dead) for cell, reading in pairs]
 

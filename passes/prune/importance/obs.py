@@ -83,12 +83,10 @@ def _warn_of_few(readers: Sequence[Reader], ctx: Context) -> None:
 
 def rank(coupling: Coupling, cell: Group, readers: Sequence[Reader], dead: Ids) -> Ranking:
     """Rank the channels of one cell by what the layers that read it lose."""
-    used = [
-        (_eliminator(reader), places, reader.scale)
-        for reader in readers
-        if (places := reader.places(coupling, cell))
-    ]
-    order, costs = removal_curve(used, len(cell.classes))
+    placed = [(reader, places) for reader in readers if (places := reader.places(coupling, cell))]
+    used = [(_eliminator(reader), places, reader.scale) for reader, places in placed]
+    targets = [reader.goes_into for reader, _ in placed]
+    order, costs = removal_curve(used, len(cell.classes), targets)
     classes = cell.classes[order]
     gone = np.isin(classes, dead)
     return Ranking(cell, np.concatenate([classes[gone], classes[~gone]]), costs)

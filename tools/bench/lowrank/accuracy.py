@@ -59,7 +59,11 @@ class Judge:
     @classmethod
     def of(cls, corpus: Path, name: str) -> Judge:
         """Load what belongs to a model of the corpus."""
-        source = corpus / "models" / f"{name}.onnx"
+        return cls.on(corpus / "models" / f"{name}.onnx", corpus, name)
+
+    @classmethod
+    def on(cls, source: Path, corpus: Path, name: str) -> Judge:
+        """Load the data of the corpus that belongs to models of this name, for any file."""
         calibration, evaluation, recipe = _data(corpus, name)
         ports, preprocess = ir.load(source).signature.inputs, data.parse_preprocess(recipe)
         judged = data.load(evaluation, ports, preprocess)
