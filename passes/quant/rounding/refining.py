@@ -64,7 +64,8 @@ def refine(original: ir.Model, model: ir.Model, items: Iterable[Item], ctx: Cont
     return Refined(said, tuple(done))
 
 
-WORTH_A_LOOK = 1.0  # dB; when all gains less, the bias correction is taken out by way of trial
+# measured (constants): dB; when all gains less, the bias correction is taken out by way of trial
+WORTH_A_LOOK = 1.0
 
 
 def stored_layers(original: ir.Model, model: ir.Model, items: Iterable[Item]) -> list[StoredLayer]:

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 # noise: dB up to which a rescaled float network counts as the same; 8 bits make -50 at best
 UNCHANGED = -70.0
-GAIN = 1.0  # dB; less is gone once the weights are rounded with care
-ABSORBED = 0.1  # dB that absorbing has to gain: rounding of activations, for which nothing else makes up
+GAIN = 1.0  # measured (constants): dB; less is gone once the weights are rounded with care
+# measured (constants): dB that absorbing has to gain: rounding of activations, for which nothing else makes
+# up
+ABSORBED = 0.1
 JUDGES = 32  # time: samples at most that say whether changing channels helps
 PROXY_SAMPLES = 16  # time: samples that say which layer costs most
 READMITTED = 8  # time: excluded layers at most that are tried in 8 bits again
