@@ -13,6 +13,7 @@ from graphopt.calibration.cache import cache_key, load_cached, store_cached
 from graphopt.calibration.fused_extremes import PooledSession, poolable
 from graphopt.calibration.statistics.base import Factory, Statistic
 from graphopt.calibration.statistics.range import Range
+from graphopt.calibration.statistics.table import make_statistic
 from graphopt.calibration.tensor_groups import tensor_groups
 from graphopt.errors import DataError, ModelError
 from graphopt.runtime.session import DEFAULTS, Session, SessionOptions
@@ -27,7 +28,7 @@ TENSOR_BUDGET = 512 * 2**20  # memory: bytes of activations held at a time
 
 def collect(
     model: Model | str | Path | bytes,
-    requests: Mapping[str, Sequence[Factory]],
+    requests: Mapping[str, Sequence[Factory | str]],
     samples: Samples,
     options: SessionOptions = DEFAULTS,
     *,
@@ -39,17 +40,20 @@ def collect(
 ) -> dict[str, list[Any]]:
     """Statistics of named tensors (inputs, inner tensors, outputs) over all samples.
 
-    ``requests`` maps a tensor name to what makes its statistics, e.g. ``{"x": [Histogram, ChannelMoments]}``;
-    the result has the statistics in the same order.  Each sample's activations are reduced and dropped, so
-    memory does not grow with the number of samples; when the wanted activations of one run exceed
-    ``tensor_budget`` bytes, the tensors are split into groups with a pass over the data each.
+    ``requests`` maps a tensor name to its statistics, each a registered name or what makes one, e.g.
+    ``{"x": ["histogram", lambda: ChannelMoments(-1)]}``; the result has the statistics in the same order.
+    Each sample's activations are reduced and dropped, so memory does not grow with the number of samples;
+    when the wanted activations of one run exceed ``tensor_budget`` bytes, the tensors are split into groups
+    with a pass over the data each.
     ``batch`` samples run together where the model allows it.  ``progress(description, iterable, total)``
     wraps the loop over samples.  ``cache`` is a folder of earlier results, found by model, data, request and
     machine.  Raises DataError without samples, and for a tensor with NaN or infinite values unless
     ``allow_nonfinite``; ModelError for a tensor the model does not have.
     """
     model = _as_model(model)
-    results: dict[str, list[Any]] = {name: [make() for make in makers] for name, makers in requests.items()}
+    results: dict[str, list[Any]] = {
+        name: [make_statistic(make) for make in makers] for name, makers in requests.items()
+    }
     _refuse_missing(model, results)
     if len(samples) == 0:
         raise DataError(f"{samples.source} holds no samples to calibrate with")

@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -76,6 +77,16 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
+def _add_plugins(ctx: click.Context, _: click.Parameter, folders: tuple[str, ...]) -> None:
+    """Name the folders to this process, and to those that it starts."""
+    if folders and not ctx.resilient_parsing:
+        from graphopt.util.registry import PLUGINS
+
+        named = [text for text in os.environ.get(PLUGINS, "").split(os.pathsep) if text]
+        absolute = (str(Path(folder).absolute()) for folder in folders)
+        os.environ[PLUGINS] = os.pathsep.join(dict.fromkeys([*named, *absolute]))
+
+
 @click.group(
     cls=LazyGroup,
     invoke_without_command=True,
@@ -88,6 +99,15 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     expose_value=False,
     callback=_print_version,
     help="Show the version and exit.",
+)
+@click.option(
+    "--plugin",
+    metavar="FOLDER",
+    multiple=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_add_plugins,
+    help="Use a package that is not installed: the folder with its pyproject.toml. Several are allowed.",
 )
 @click.pass_context
 def cli(ctx: click.Context) -> None:

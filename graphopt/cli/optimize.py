@@ -22,7 +22,9 @@ _what = flags.together(
     ),
     flags.value("--recipe", metavar="FILE.toml", help="A file with the passes and any of these flags."),
     flags.switch("--as-written", "Run exactly the passes given; add none that they need."),
-    flags.value("--target", metavar="NAME", help="The backend the result is for. [default: ort-cpu]"),
+    flags.value(
+        "--target", metavar="NAME|FILE.toml", help="The backend the result is for. [default: ort-cpu]"
+    ),
 )
 _data = flags.together(
     flags.value(

@@ -40,7 +40,7 @@ Examples:
 @flags.judged_by
 @flags.preprocess
 @flags.shape
-@flags.value("--target", metavar="NAME", help="The backend the result is for. [default: ort-cpu]")
+@flags.value("--target", metavar="NAME|FILE.toml", help="The backend the result is for. [default: ort-cpu]")
 @flags.switch("--latency", "Also predict the latency, from layers timed on this machine.")
 @flags.value("--csv", metavar="FILE", help="Write all numbers to this file.")
 @flags.value("--plot", metavar="FILE.svg|.html", help="Draw the curves into this file.")

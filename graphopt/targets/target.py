@@ -1,4 +1,8 @@
-"""What a backend can do with a quantized or pruned model: plain data, read from one TOML file each."""
+"""What a backend can do with a quantized or pruned model: plain data, read from one TOML file each.
+
+To add one, write its file beside the others; ``--target FILE.toml`` takes one from anywhere.  A package of
+its own names the path of its file in the entry-point group ``graphopt.targets``.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from graphopt.errors import UsageError
-from graphopt.util.text import did_you_mean
+from graphopt.util.registry import Registry, added
 
 if sys.version_info >= (3, 11):
+    from importlib.resources.abc import Traversable
+
     import tomllib
 else:
+    from importlib.abc import Traversable
+
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
+GROUP = "graphopt.targets"
+HINT = "begin with a copy of a target in graphopt/targets, and change what is different"
+CHOICES = {
+    "placement": ("inputs", "both"),
+    "bias": ("int32", "float32"),
+    "checked": ("rules", "run"),
+    "tails": ("integer", "float"),
+    "residual": ("both", "skip"),
+}
 T = TypeVar("T")
 
 
@@ -128,19 +146,46 @@ class Target:
 
 
 def names() -> tuple[str, ...]:
-    """The targets there are, in alphabetical order."""
-    files = resources.files("graphopt.targets").iterdir()
-    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+    """The targets there are, in alphabetical order: graphopt's own, and those that other packages add."""
+    return _registry().names
+
+
+def load(name: str) -> Target:
+    """The target of this name, or of a TOML file: every text that ends in ``.toml`` is a path.
+
+    Raises:
+        UsageError: there is no such target, or a file does not describe one; the key at fault is named.
+    """
+    if name.endswith(".toml"):
+        return _read(Path(name).stem, Path(name))
+    return _load(name)
 
 
 @lru_cache(maxsize=16)
-def load(name: str) -> Target:
-    """The target of this name; UsageError names the nearest when there is none."""
-    if name not in names():
-        hint = f"{did_you_mean(name, names())} all targets: {', '.join(names())}"
-        raise UsageError(f"there is no target {name}", hint=hint.strip())
-    text = resources.files("graphopt.targets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    return _target(name, _frozen(tomllib.loads(text)))
+def _load(name: str) -> Target:
+    entry = _registry().load(name)
+    return entry if isinstance(entry, Target) else _read(name, entry)
+
+
+@lru_cache(maxsize=1)
+def _registry() -> Registry:
+    files = resources.files("graphopt.targets").iterdir()
+    own = {file.name.removesuffix(".toml"): file for file in files if file.name.endswith(".toml")}
+    return Registry(added(GROUP), kind="target", built_in=own, of=(Target, Traversable))
+
+
+def _read(name: str, file: Traversable) -> Target:
+    try:
+        return _target(name, _frozen(tomllib.loads(file.read_text(encoding="utf-8"))))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"the target {file} cannot be read: {reason}", hint=f"known: {', '.join(names())}"
+        ) from error
+    except KeyError as error:
+        raise UsageError(f"the target {file} lacks {error.args[0]}", hint=HINT) from error
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the target {file} is not valid: {error}", hint=HINT) from error
 
 
 def _target(name: str, table: Mapping[str, Any]) -> Target:
@@ -151,14 +196,23 @@ def _target(name: str, table: Mapping[str, Any]) -> Target:
         "weight": _strict(WeightGrid, table["weight"]),
         "operators": _strict(Operators, table["operators"]),
     }
+    for key, choices in CHOICES.items():
+        if table.get(key, choices[0]) not in choices:
+            raise ValueError(f"{key} is one of {', '.join(choices)}, not {table[key]!r}")
     return _strict(Target, {**table, **parts})
 
 
-def _strict(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Build a dataclass from a table; a key it does not have is a mistake in the file."""
-    unknown = set(values) - set(inspect.signature(kind).parameters)
+def _strict(kind: type[T], values: Any) -> T:
+    """Build a dataclass from a table; ValueError for keys that it does not have, or that are missing."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{kind.__name__} takes a table, not {values!r}")
+    parameters = inspect.signature(kind).parameters
+    unknown = set(values) - set(parameters)
     if unknown:
         raise ValueError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    missing = [key for key, one in parameters.items() if one.default is one.empty and key not in values]
+    if missing:
+        raise ValueError(f"{kind.__name__} lacks {', '.join(missing)}")
     return kind(**values)
 
 

@@ -2,5 +2,6 @@
 
 - ``files``: Files written complete or not at all, plain values for them, content hashes, the cache folder.
 - ``progress``: How work that takes long is shown: what every part that loops accepts, and what shows nothing.
+- ``registry``: What other packages add to graphopt, found by name and imported when it is used.
 - ``text``: Sentences that many parts of the engine say alike.
 """

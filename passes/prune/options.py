@@ -9,14 +9,14 @@ from graphopt.errors import UsageError
 from graphopt.pipeline import Contract, PlannedPass, option
 from graphopt.pipeline.contract.selection import Selection
 
-from .importance.criteria import CRITERIA, NORMALISERS, REDUCTIONS
+from .importance.criteria import NORMALISERS, REDUCTIONS, criteria
 from .scope import Scope
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 GOALS = ("ratio", "macs", "params", "bytes", "latency")
-IMPORTANCE = ("auto", "obs", *CRITERIA)
+IMPORTANCE = ("auto", "obs", *criteria().names)
 RANKINGS = ("global", "layer")
 
 

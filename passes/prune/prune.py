@@ -22,7 +22,7 @@ from .coupling.coupling import Coupling, couple, with_bundles
 from .coupling.facts import Facts, gather_facts
 from .coupling.groups import find_cells
 from .fingerprint import fingerprint
-from .importance.criteria import Known, members, scores
+from .importance.criteria import Evidence, criterion, scores
 from .importance.data_free import NOTE, can_foretell, foretold_rankings
 from .importance.dead_channels import dead_classes
 from .importance.moment_propagation import Notes
@@ -51,7 +51,6 @@ HARMLESS = TOLERANCE**2
 NO_DATA = "no goal and no data: only channels that are constant or never read"
 # time: of the points allowed; each further trial of the careful search would win less than it takes
 CLOSE = 0.8
-NEED_SAMPLES = ("obs", "energy", "variance")
 
 
 def _levels(widths: Sequence[int], total: int) -> list[int]:
@@ -165,7 +164,7 @@ class Prune(Options):
             return Choice(coupling, rankings, dead, allowed, True, alike)
         if name == "auto":
             name = "l2" if samples is None else "obs"
-        if name in NEED_SAMPLES and samples is None:
+        if samples is None and (name == "obs" or criterion(name).needs_samples):
             raise UsageError(
                 f"prune: importance={name} goes by samples, and there are none that the model runs on",
                 hint="give --calibration DATA or a goal, or another importance",
@@ -173,10 +172,10 @@ class Prune(Options):
         if name == "obs" and samples is not None:
             rankings = obs_rankings(model, coupling, cells, dead, samples, ctx)
             return Choice(coupling, rankings, dead, allowed, True, alike)
-        known = Known(model, coupling, samples, ctx)
-        found = scores(members(name, known), len(coupling.classes), self.reduction, self.normaliser)
-        found[dead] = -1.0
-        return Choice(coupling, score_rankings(cells, found), dead, allowed, False, alike)
+        members = criterion(name).members(Evidence(model, coupling, samples, ctx))
+        importance = scores(members, len(coupling.classes), self.reduction, self.normaliser)
+        importance[dead] = -1.0
+        return Choice(coupling, score_rankings(cells, importance), dead, allowed, False, alike)
 
     def _planner(self, model: ir.Model, facts: Facts, ctx: Context, state: str) -> Planner:
         return Planner(

@@ -11,4 +11,5 @@
 - ``range``: Smallest and largest value of a tensor over all samples.
 - ``sample_ranges``: The extremes of each sample, for ranges that do not grow with the number of samples.
 - ``sums``: Sums of float64 arrays whose value does not depend on the order of the terms.
+- ``table``: The statistics by name: ours, and those that other packages add.
 """

@@ -49,7 +49,9 @@ class Reproducer:
 
 def failure_flags(request: Request) -> tuple[str, ...]:
     """The flags that a failing run needs again besides its passes."""
-    flags = ["--seed", str(request.seed), "--target", request.target]
+    is_path = request.target.endswith(".toml")
+    target = str(Path(request.target).absolute()) if is_path else request.target
+    flags = ["--seed", str(request.seed), "--target", target]
     for name in ("calibration", "evaluation"):
         value = getattr(request, name)
         if isinstance(value, str):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphopt.report.html.charts import plots
+from graphopt.report.html.charts.pareto import pareto
 from graphopt.report.html.summary import METRICS, NOTICEABLE
 from graphopt.report.terminal.run import amount
 
@@ -160,7 +160,7 @@ def _pareto(documents: Sequence[Document], names: Sequence[str]) -> dict[str, An
     if whole is not None:
         original = {"name": "original", "x": 100.0, "y": quality[2] * whole}
         points.append({**original, "kind": "original", "colour": 0})
-    return {"x": cost[0], "y": quality[0], "plot": plots.pareto(points, cost[0], quality[0])}
+    return {"x": cost[0], "y": quality[0], "plot": pareto(points, cost[0], quality[0])}
 
 
 def _share(document: Document, key: str) -> float | None:

@@ -12,9 +12,9 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from graphopt.errors import UsageError
+from graphopt.record.plots import charts
 from graphopt.record.record import SCHEMA
 from graphopt.report.html import comparison_page, summary
-from graphopt.report.html.charts import plots as charts
 from graphopt.report.html.charts import wide
 from graphopt.report.html.charts.graph import draw_graph
 from graphopt.report.html.environment import render
@@ -117,8 +117,10 @@ def _figures(passes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for entry in passes:
         for item in entry.get("figures", ()):
             group = groups.setdefault((str(entry["name"]), str(item["kind"])), [])
+            if item["kind"] not in charts():
+                continue  # its heading says so
             if len(group) < MOST_FIGURES:
-                plot = charts.figure(str(item["kind"]), str(item["title"]), item["data"])
+                plot = charts().load(item["kind"]).draw(str(item["title"]), item["data"])
                 group.append({"title": item["title"], "node": item.get("node", ""), "plot": plot})
             else:
                 group[-1]["more"] = group[-1].get("more", 0) + 1
@@ -126,17 +128,11 @@ def _figures(passes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {
             "pass": name,
             "kind": kind,
-            "title": _KINDS.get(kind, kind),
+            "title": charts().load(kind).heading
+            if kind in charts()
+            else f"{kind}: no installed package draws plots of this kind",
             "plots": plots,
-            "more": plots[-1].get("more", 0),
+            "more": plots[-1].get("more", 0) if plots else 0,
         }
         for (name, kind), plots in groups.items()
     ]
-
-
-_KINDS = {
-    "spectrum": "Singular values and the rank that is kept",
-    "histogram": "Activations and the range that is stored",
-    "lines": "What was tried",
-    "bars": "Side by side",
-}

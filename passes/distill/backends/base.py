@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from graphopt.pipeline.spec.registry import Registry
+from graphopt.util.registry import Registry, added
 
 GROUP = "graphopt.trainers"
 OnEvent = Callable[[Mapping[str, Any]], None]
@@ -67,7 +66,7 @@ class Backend(Protocol):
 @functools.cache
 def backends() -> Registry:
     """The registered trainers."""
-    return Registry(entry_points(group=GROUP), kind="trainer")
+    return Registry(added(GROUP), kind="trainer")
 
 
 def open_backend(name: str) -> Backend:

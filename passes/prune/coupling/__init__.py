@@ -12,3 +12,8 @@
 - ``rules``: How channel ids travel through each operator.
 - ``step``: One step of the walk: apply the rule of a node, then look for what the rule has forgotten.
 """
+
+from graphopt.passes.prune.coupling.builder import CouplingBuilder, Settled, Travel
+from graphopt.passes.prune.coupling.step import Operator
+
+__all__ = ["CouplingBuilder", "Operator", "Settled", "Travel"]

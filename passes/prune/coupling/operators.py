@@ -1,14 +1,24 @@
-"""Every operator that channels can be followed through: its rule, and how zeros travel."""
+"""Every operator that channels can be followed through: its rule, and how zeros travel.
+
+A rule says how channel ids travel and which axes of which parameters are cut with them (``walk.slot``).  To
+add an operator, give it an entry in OPERATORS; from a package of its own, name an ``Operator`` in the
+entry-point group ``graphopt.prune.operators``, under the operator's name for the standard domain, else
+``domain.Name``.
+"""
 
 from __future__ import annotations
 
+import functools
+
 from graphopt import ir
+from graphopt.util.registry import Registry, added
 
 from .builder import CouplingBuilder, Settled, Travel
 from .rules import elementwise, layout, norm, reshape, shape_arithmetic, weighted
 from .step import Operator
 
 KEEPS, CONSTANT, MIXES = Travel.KEEPS, Travel.CONSTANT, Travel.MIXES
+GROUP = "graphopt.prune.operators"
 ANY = 2**31  # fixed: more outputs than a node can have
 
 
@@ -71,7 +81,14 @@ OPERATORS: dict[str, Operator] = {
 
 def operator_of(graph: ir.Graph, node: ir.Node) -> Operator:
     """Return how to follow channels through a node; opaque where that is not known."""
-    if not node.is_standard or node in graph.owners:
+    name = node.op if node.is_standard else f"{node.domain}.{node.op}"
+    if node in graph.owners or name not in operators():
         return OPAQUE
-    operator = OPERATORS.get(node.op, OPAQUE)
+    operator: Operator = operators().load(name)
     return operator if operator.knows(node) else OPAQUE
+
+
+@functools.cache
+def operators() -> Registry:
+    """All operators by name: ours, and those that other packages add."""
+    return Registry(added(GROUP), kind="coupled operator", built_in=OPERATORS, of=Operator)

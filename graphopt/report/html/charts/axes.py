@@ -11,6 +11,10 @@ from markupsafe import Markup
 
 from graphopt.report.html.markup import tag, text
 
+WIDTH, HEIGHT = 300.0, 190.0  # of a plot that a pass leaves
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 22.0, 38.0  # its margins
+SERIES = 6  # colours of lines
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -102,3 +106,11 @@ def spread(values: Sequence[float], most: float) -> list[float]:
 def _round_step(rough: float) -> float:
     power = 10.0 ** math.floor(math.log10(rough))
     return next(power * step for step in (1.0, 2.0, 5.0, 10.0) if power * step >= rough * 0.999)
+
+
+def bar(left: float, right: float, top: float, foot: float, class_: str, *inner: Markup) -> Markup:
+    """An upright bar between two edges; ``inner`` is what lies in it, such as a title."""
+    # no rect: the page resets all properties of bars, and the size of a rect is one of them
+    corners = ((left, top), (right, top), (right, foot), (left, foot))
+    points = " ".join(f"{across:.1f},{down:.1f}" for across, down in corners)
+    return tag("polygon", *inner, points=points, class_=class_)

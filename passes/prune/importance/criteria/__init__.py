@@ -10,10 +10,25 @@ for what matters.  ``scores`` makes one importance a class of them.
 - ``grouping``: One importance for each class of coupled channels, from the scores of its members.
 - ``normalised``: Importance from batch normalisation: |gamma|, the scale that each channel was given in
   training.
-- ``table``: The criteria by name, and what each has to know.
+- ``table``: The criteria by name: ours, and those that other packages add.
 """
 
 from graphopt.passes.prune.importance.criteria.grouping import NORMALISERS, REDUCTIONS, scores
-from graphopt.passes.prune.importance.criteria.table import CRITERIA, Known, members
+from graphopt.passes.prune.importance.criteria.table import (
+    CRITERIA,
+    Criterion,
+    Evidence,
+    criteria,
+    criterion,
+)
 
-__all__ = ["CRITERIA", "NORMALISERS", "REDUCTIONS", "Known", "members", "scores"]
+__all__ = [
+    "CRITERIA",
+    "NORMALISERS",
+    "REDUCTIONS",
+    "Criterion",
+    "Evidence",
+    "criteria",
+    "criterion",
+    "scores",
+]

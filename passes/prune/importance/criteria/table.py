@@ -1,12 +1,18 @@
-"""The criteria by name, and what each has to know."""
+"""The criteria by name: ours, and those that other packages add.
+
+To add one, write a function from ``Evidence`` to members (see grouping.py) and give it an entry in CRITERIA;
+from a package of its own, name a ``Criterion`` in the entry-point group ``graphopt.prune.criteria``.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphopt import ir
+from graphopt.util.registry import Registry, added
 
 from ...coupling.coupling import Coupling
 from . import activations, chance, filters, normalised
@@ -16,12 +22,13 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.pipeline import Context
 
+GROUP = "graphopt.prune.criteria"
 BN_NOTE = "batch_norm"  # where fold-bn leaves gamma and beta
 
 
 @dataclass(frozen=True)
-class Known:
-    """What a criterion may go by."""
+class Evidence:
+    """What a criterion may go by: the model, its coupled channels, samples if there are any, and the run."""
 
     model: ir.Model
     coupling: Coupling
@@ -30,22 +37,49 @@ class Known:
 
     @property
     def samples(self) -> Samples:
-        """The samples; only criteria that go by them may ask."""
+        """The samples; only criteria that need them may ask."""
         assert self.given is not None
         return self.given
 
 
-CRITERIA: dict[str, Callable[[Known], Iterator[Member]]] = {
-    "l1": lambda known: filters.l1(known.coupling),
-    "l2": lambda known: filters.l2(known.coupling),
-    "fpgm": lambda known: filters.fpgm(known.coupling),
-    "bn": lambda known: normalised.scale(known.coupling, known.ctx.notes.get(BN_NOTE, {})),
-    "random": lambda known: chance.chance(known.coupling, known.ctx.rng("prune")),
-    "energy": lambda known: activations.energy(known.model, known.coupling, known.samples, known.ctx),
-    "variance": lambda known: activations.variance(known.model, known.coupling, known.samples, known.ctx),
+@dataclass(frozen=True)
+class Criterion:
+    """A way to score channels: its function, and whether it cannot do without samples."""
+
+    members: Callable[[Evidence], Iterator[Member]]
+    needs_samples: bool = False
+
+
+CRITERIA: dict[str, Criterion] = {
+    "l1": Criterion(lambda evidence: filters.l1(evidence.coupling)),
+    "l2": Criterion(lambda evidence: filters.l2(evidence.coupling)),
+    "fpgm": Criterion(lambda evidence: filters.fpgm(evidence.coupling)),
+    "bn": Criterion(
+        lambda evidence: normalised.scale(evidence.coupling, evidence.ctx.notes.get(BN_NOTE, {}))
+    ),
+    "random": Criterion(lambda evidence: chance.chance(evidence.coupling, evidence.ctx.rng("prune"))),
+    "energy": Criterion(
+        lambda evidence: activations.energy(
+            evidence.model, evidence.coupling, evidence.samples, evidence.ctx
+        ),
+        needs_samples=True,
+    ),
+    "variance": Criterion(
+        lambda evidence: activations.variance(
+            evidence.model, evidence.coupling, evidence.samples, evidence.ctx
+        ),
+        needs_samples=True,
+    ),
 }
 
 
-def members(name: str, known: Known) -> Iterator[Member]:
-    """Return the members that a criterion scores."""
-    return CRITERIA[name](known)
+@functools.cache
+def criteria() -> Registry:
+    """All criteria by name."""
+    return Registry(added(GROUP), kind="importance criterion", built_in=CRITERIA, of=Criterion)
+
+
+def criterion(name: str) -> Criterion:
+    """The criterion of this name; UsageError when it cannot be imported."""
+    entry: Criterion = criteria().load(name)
+    return entry

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from graphopt.record.plots import make_figure
-from graphopt.report.html.charts.plots import LETTERS, ROWS, figure
+from graphopt.record.plots import charts, make_figure
+from graphopt.report.html.charts.bars import LETTERS, ROWS
 
 
 def drawn(kind: str, **data: object) -> str:
     made = make_figure(kind, "t", data)
-    return str(figure(kind, made.title, made.data))
+    return str(charts().load(kind).draw(made.title, made.data))
 
 
 def test_only_bins_that_are_cut_off_whole_are_red() -> None:
