@@ -150,7 +150,7 @@ def _quantized() -> dict[str, Case | Look]:
     def quant(options: str = "", model: str = "fashion_residual", samples: int = 24, **flags: Any) -> Case:
         return Case(f"quant:measure=false{options}", model, samples, flags)
 
-    plain = ":equalise=none:absorb=false:spare=false:rounding=nearest:bias_correction=false"
+    plain = ":equalise=none:absorb=false:keep_noisy_float=false:rounding=nearest:bias_correction=false"
     return {
         "quant": quant(),
         "quant-plain": quant(plain),

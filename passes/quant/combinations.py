@@ -18,7 +18,7 @@ STATIC: Mapping[str, tuple[Any, ...]] = {
     "refit": (None, False),
     "equalise": ("none",),
     "absorb": (False,),
-    "spare": (False,),
+    "keep_noisy_float": (False,),
     "ranges": (None,),
     "tensorrt_cache": (None,),
     "max_drop": (None,),

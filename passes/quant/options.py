@@ -82,8 +82,10 @@ class Options(PlannedPass):
     absorb: bool = option(
         True, "move what channels always hold into the biases behind them, if that brings the outputs closer"
     )
-    spare: bool = option(
-        True, "with weights of 8 bits: leave float what alone makes nearly a third of the outputs' noise"
+    keep_noisy_float: bool = option(
+        True,
+        "with weights of 8 bits: keep layers in float that alone make nearly a third of the outputs' noise",
+        aliases=("spare",),
     )
     ranges: str | None = option(None, "file of ranges: read when it is there, else written")
     tensorrt_cache: str | None = option(None, "file for the ranges as TensorRT's calibration cache")

@@ -1,7 +1,7 @@
 """The plan of static quantization: change channels, measure ranges, choose what stays float.
 
 The steps stand in one order and each is taken whatever the others do: channels, ranges, the noisy layers
-(``spare``), the budget (``max_drop``), the time (``measure``), and the files (``ranges``,
+(``keep_noisy_float``), the budget (``max_drop``), the time (``measure``), and the files (``ranges``,
 ``tensorrt_cache``).
 """
 
@@ -110,7 +110,7 @@ class StaticPlanner:
 
     def _noisy(self, builder: PlanBuilder) -> dict[str, str]:
         """The layers to leave float for their noise, with the reasons."""
-        wanted = self.options.spare and self.options.weight_bits == 8
+        wanted = self.options.keep_noisy_float and self.options.weight_bits == 8
         return keep_noisy_float(builder, self.ctx) if wanted else {}
 
     def _within_budget(self, first: PlanBuilder, floats: Mapping[str, str]) -> Found:

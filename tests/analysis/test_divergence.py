@@ -101,7 +101,8 @@ def test_a_wrong_fold_is_found_where_it_is() -> None:
 def test_quantised_tensors_match_what_reads_them_back() -> None:
     model = build()
     # Quick, and with sums of 7-bit weights, which no processor clips.
-    plain = "quant:measure=false:equalise=none:absorb=false:spare=false:rounding=nearest:reduce_range=all"
+    plain = "quant:measure=false:equalise=none:absorb=false:keep_noisy_float=false:rounding=nearest"
+    plain += ":reduce_range=all"
     quantised = graphopt.optimize(model, plain, latency=False).model
     found = apart(model, quantised)
     assert found.first is not None

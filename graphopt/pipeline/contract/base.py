@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from abc import ABC, abstractmethod
+import warnings
+from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from graphopt.pipeline.contract.options import Option, convert, describe
+from graphopt.pipeline.contract.options import (
+    Option,
+    convert,
+    deprecation,
+    describe,
+    present_name,
+    with_present_names,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,8 +33,20 @@ class Contract(enum.Enum):
     APPROXIMATE = "approximate"  # outputs may move: signal-to-noise, agreement and metric are reported
 
 
+class _AcceptsOldNames(ABCMeta):
+    """Lets a pass be made with names that its options had before."""
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        owner: type[Pass] = cls  # type: ignore[assignment]
+        options = owner.describe() if values else ()
+        for old in values:
+            if (new := present_name(options, old)) != old:
+                warnings.warn(deprecation(owner.name, old, new), DeprecationWarning, stacklevel=2)
+        return super().__call__(*args, **with_present_names(owner.name, options, values.items()))
+
+
 @dataclass(frozen=True)
-class Pass(ABC):
+class Pass(metaclass=_AcceptsOldNames):
     """One step of a run.
 
     A subclass is a frozen dataclass. The first line of its docstring is its summary in ``graphopt passes``;

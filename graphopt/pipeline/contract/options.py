@@ -24,9 +24,14 @@ def option(
     choices: Sequence[Any] = (),
     minimum: float | None = None,
     maximum: float | None = None,
+    aliases: Sequence[str] = (),
 ) -> Any:
-    """Declare one option of a pass: its default, a help sentence, and what values it allows."""
+    """Declare one option of a pass: its default, a help sentence, and what values it allows.
+
+    ``aliases`` are names that it had before; they still work, and a warning names the new one.
+    """
     metadata = {"help": help, "choices": tuple(choices), "minimum": minimum, "maximum": maximum}
+    metadata["aliases"] = tuple(aliases)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -43,6 +48,7 @@ class Option:
     choices: tuple[Any, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    aliases: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> str:
@@ -94,7 +100,7 @@ def describe(owner: type) -> tuple[Option, ...]:
 
 def convert(pass_name: str, known: Iterable[Option], name: str, value: object) -> Any:
     """Convert the value given for option ``name`` of a pass; UsageError names what is allowed."""
-    options = {o.name: o for o in known}
+    options = {n: o for o in known for n in (*o.aliases, o.name)}
     if name not in options:
         raise UsageError(
             f"{pass_name} has no option {name!r}{meant_or_known(name, options)}",
@@ -108,6 +114,29 @@ def convert(pass_name: str, known: Iterable[Option], name: str, value: object) -
         hint = f'a value that holds | as text goes in double quotes: {name}="{shown}"'
         is_list = isinstance(value, (list, tuple)) and not options[name].is_list
         raise UsageError(message, hint=hint if is_list else "") from None
+
+
+def present_name(options: Iterable[Option], name: str) -> str:
+    """The name that an option has now, given that or one that it had before."""
+    return next((option.name for option in options if name in option.aliases), name)
+
+
+def with_present_names(
+    pass_name: str, options: Sequence[Option], values: Iterable[tuple[str, Any]]
+) -> dict[str, Any]:
+    """Values by the present names of their options; UsageError when one is given by both of its names."""
+    named: dict[str, Any] = {}
+    for name, value in values:
+        new = present_name(options, name)
+        if new in named:
+            raise UsageError(f"{pass_name}: {new} is given twice", hint="once by a name that it had before")
+        named[new] = value
+    return named
+
+
+def deprecation(pass_name: str, old: str, new: str) -> str:
+    """The line that tells a user of an old name to write the new one."""
+    return f"{pass_name}: the option {old} is now called {new}; {old} still works, but will go"
 
 
 def to_text(value: Any) -> str | tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from graphopt.errors import GraphoptError, PassError, VerificationError
 from graphopt.pipeline.contract.base import Plan, PlannedPass
 from graphopt.pipeline.contract.context import Context, RunSettings
+from graphopt.pipeline.contract.options import deprecation, present_name
 from graphopt.pipeline.contract.plan_files import Plans
 from graphopt.pipeline.run.instruments import Instrument, size
 from graphopt.pipeline.spec.arrange import PipelineEntry
@@ -100,6 +101,9 @@ class Manager:
         self, index: int, stage: PipelineEntry, model: Model, verifier: Verifier, outcome: Outcome
     ) -> None:
         step, ctx = stage.step, self._context()
+        for name, _ in stage.written.options:
+            if (new := present_name(step.describe(), name)) != name:
+                ctx.warn(deprecation(step.name, name, new))
         verifier.before(step, model)
         start = perf_counter()
         with self._busy(step.name):

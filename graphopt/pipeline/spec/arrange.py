@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.contract.base import Pass
-from graphopt.pipeline.contract.options import to_text
+from graphopt.pipeline.contract.options import present_name, to_text
 from graphopt.pipeline.spec.recipe import ScheduledPass
 from graphopt.pipeline.spec.registry import Registry
 from graphopt.pipeline.spec.spec import PassSpec, parse
@@ -58,8 +58,9 @@ def _add_needed(step: Pass, stages: list[PipelineEntry], registry: Registry, pat
 
 def _with_options(stage: PipelineEntry, wanted: PassSpec, registry: Registry) -> PipelineEntry:
     """Give a pass the options that a later one needs of it; those that the user has set stay."""
-    own = dict(stage.written.options)
-    missing = tuple((name, value) for name, value in wanted.options if name not in own)
+    options = stage.step.describe()
+    own = {present_name(options, name) for name, _ in stage.written.options}
+    missing = tuple((name, value) for name, value in wanted.options if present_name(options, name) not in own)
     if not missing:
         return stage
     written = PassSpec(stage.written.name, (*stage.written.options, *missing))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 
 from graphopt.pipeline.contract.base import Pass
-from graphopt.pipeline.contract.options import convert
+from graphopt.pipeline.contract.options import convert, with_present_names
 from graphopt.pipeline.spec.spec import PassSpec
 from graphopt.util.registry import Broken as Broken
 from graphopt.util.registry import Registry as NameRegistry
@@ -25,8 +25,8 @@ class Registry(NameRegistry):
         """The frozen pass that a step of a spec asks for, its options converted and checked."""
         owner: type[Pass] = self.load(step.name)
         options = owner.describe()
-        values = {key: convert(step.name, options, key, value) for key, value in step.options}
-        return owner(**values)
+        values = ((key, convert(step.name, options, key, value)) for key, value in step.options)
+        return owner(**with_present_names(step.name, options, values))
 
 
 @functools.cache

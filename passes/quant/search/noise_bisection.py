@@ -41,7 +41,7 @@ class Spared:
     def reason(self) -> str:
         """Why, for each of the layers."""
         who = "it alone costs" if len(self.layers) == 1 else "what is stored between these layers alone costs"
-        return f"{who} {self.gain:.1f} dB of the outputs' accuracy (spare=false stores it)"
+        return f"{who} {self.gain:.1f} dB of the outputs' accuracy (keep_noisy_float=false stores it)"
 
 
 def keep_noisy_float(builder: PlanBuilder, ctx: Context) -> dict[str, str]:

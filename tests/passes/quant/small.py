@@ -26,7 +26,7 @@ PLAIN = {
     "bias_correction": False,
     "equalise": "none",
     "absorb": False,
-    "spare": False,
+    "keep_noisy_float": False,
 }  # quick
 CORPUS = Path(__file__).parents[4] / "shared" / "corpus"
 

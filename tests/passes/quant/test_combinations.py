@@ -70,7 +70,7 @@ def test_a_budget_writes_both_files(limit: float | None, tmp_path: Path) -> None
 
 def test_a_budget_spares_what_is_noisy() -> None:
     for limit in (None, 100.0):
-        _, ctx = planned(chain(4), max_drop=limit, spare=True)
+        _, ctx = planned(chain(4), max_drop=limit, keep_noisy_float=True)
         assert any("alone costs" in skip.reason for skip in ctx.skips), limit
 
 

@@ -38,7 +38,7 @@ def network() -> onnx.ModelProto:
 WANTED: dict[str, bytes] = {}  # by what was asked for
 
 
-TUNED = {"rounding": "second-order", "bias_correction": True, "spare": True, "equalise": "auto"}
+TUNED = {"rounding": "second-order", "bias_correction": True, "keep_noisy_float": True, "equalise": "auto"}
 WAYS: list[tuple[str, dict[str, Any]]] = [
     *((target, {}) for target in ELSEWHERE),
     ("generic", {"mode": "dynamic"}),
@@ -100,7 +100,13 @@ def test_decisions_for_other_targets_ask_no_integer_kernel(monkeypatch: pytest.M
         session(self, model, *given, **options)
 
     monkeypatch.setattr(runtime.Session, "__init__", spy)
-    options = {**PLAIN, "rounding": "second-order", "bias_correction": True, "spare": True, "max_drop": 100.0}
+    options = {
+        **PLAIN,
+        "rounding": "second-order",
+        "bias_correction": True,
+        "keep_noisy_float": True,
+        "max_drop": 100.0,
+    }
     quantized(network(), "generic", **options)
     assert levels and set(levels) == {"basic"}
     assert Quant().reduce_range == "auto"

@@ -15,7 +15,7 @@ from graphopt.pipeline.run.inputs import Inputs
 from tests.passes.quant.zoo import BODIES, network
 
 CHANCE = 0.5  # dB
-QUICK = {"measure": False, "equalise": "none", "absorb": False, "spare": False}
+QUICK = {"measure": False, "equalise": "none", "absorb": False, "keep_noisy_float": False}
 NEAREST = {"rounding": "nearest", "bias_correction": False, "refit": False}
 CARE = [NEAREST, {**NEAREST, "rounding": "second-order"}, {"refit": False}, {"refit": True}]
 
@@ -49,7 +49,7 @@ def test_noise_falls_with_every_care_that_is_taken(name: str) -> None:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_absorbing_and_sparing_bring_no_harm(name: str) -> None:
-    assert noise(name, absorb=True, spare=True) <= noise(name) + CHANCE
+    assert noise(name, absorb=True, keep_noisy_float=True) <= noise(name) + CHANCE
 
 
 @pytest.mark.parametrize("name", BODIES)

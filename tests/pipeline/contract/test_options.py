@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from graphopt import optimize
 from graphopt.errors import UsageError
 from graphopt.pipeline import Context, Pass, option
 from graphopt.pipeline.contract.options import to_text
+from graphopt.pipeline.spec.registry import Registry
+from graphopt.pipeline.spec.spec import parse
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Everything(Pass):
     word: str = option("x", "a word", choices=("x", "y"))
     names: tuple[str, ...] = option((), "some names")
     sizes: tuple[int, ...] = option((1,), "some sizes", minimum=1)
-    goal: float | None = option(None, "a goal", maximum=1.0)
+    goal: float | None = option(None, "a goal", maximum=1.0, aliases=("aim",))
 
     def run(self, model: Any, ctx: Context) -> None: ...
 
@@ -91,3 +95,25 @@ def test_a_field_of_another_type_is_a_mistake_of_its_author() -> None:
 
 def test_the_summary_is_the_first_line(fakes: Any) -> None:
     assert fakes.DropIdentity.summary() == "Remove Identity nodes."
+
+
+def test_an_option_takes_the_name_it_had_before(fakes: Any, tiny: Path) -> None:
+    """In a spec with a warning of the run, in Python with a DeprecationWarning; not both names at once."""
+    with pytest.warns(DeprecationWarning, match="the option aim is now called goal"):
+        assert Everything(aim=0.5).goal == 0.5
+    with pytest.raises(UsageError, match="goal is given twice"), pytest.deprecated_call():
+        Everything(aim=0.5, goal=0.5)
+    registry = Registry([fakes.Point("everything", lambda: Everything)])
+    assert registry.make(parse("everything:aim=0.25").steps[0]).goal == 0.25
+    with pytest.raises(UsageError, match="goal is given twice"):
+        registry.make(parse("everything:aim=0.25:goal=0.25").steps[0])
+    with pytest.raises(UsageError, match="aim=2 is not allowed; aim takes a number, at most 1"):
+        registry.make(parse("everything:aim=2").steps[0])
+
+
+def test_a_run_warns_of_an_old_name(tiny: Path) -> None:
+    spec = "quant:spare=false:measure=false:equalise=none"
+    record = optimize(tiny, spec, verify="off", latency=False).report
+    (quant,) = (entry for entry in record.passes if entry.name == "quant")
+    assert quant.options["keep_noisy_float"] is False and "spare" not in quant.options
+    assert [text for text in record.warnings if "spare is now called keep_noisy_float" in text]

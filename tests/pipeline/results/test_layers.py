@@ -173,7 +173,10 @@ def test_stages_count_what_each_pass_left(small: Path, tmp_path: Path) -> None:
 
 
 # Quick, and with sums of 7-bit weights, which no processor clips.
-PLAIN = "quant:measure=false:spare=false:absorb=false:rounding=nearest:bias_correction=false:reduce_range=all"
+PLAIN = (
+    "quant:measure=false:keep_noisy_float=false:absorb=false:rounding=nearest:bias_correction=false"
+    ":reduce_range=all"
+)
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,8 @@ KINDS = {"npy": "", "npz": "", "folder": "scale=0.0078125;mean=128"}  # of data,
 MEMORY_SCRIPT = """
 import sys
 from graphopt import optimize
-quick = "rounding=nearest:bias_correction=false:equalise=none:absorb=false:spare=false:measure=false"
-optimize(sys.argv[1], passes=f"quant:{quick}:calibrator={sys.argv[3]}", calibration=sys.argv[2],
+quick = "rounding=nearest:bias_correction=false:equalise=none:absorb=false:keep_noisy_float=false"
+optimize(sys.argv[1], passes=f"quant:{quick}:measure=false:calibrator={sys.argv[3]}", calibration=sys.argv[2],
          preprocess=sys.argv[4] or None, target="ort-cpu", verify="off", latency=False)
 """
 

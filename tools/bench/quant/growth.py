@@ -1,8 +1,8 @@
 """How planning 8 bits grows with the number of nodes: ``python -m tools.bench.quant.growth``.
 
 A chain of residual SiLU blocks, in which paths double with each block.  CPU seconds of the plan without
-search, of one trial that ``spare`` makes (their number grows with the logarithm of the layers), and of
-finding what reads the first layer.
+search, of one trial that ``keep_noisy_float`` makes (their number grows with the logarithm of the layers),
+and of finding what reads the first layer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from graphopt.pipeline.run.inputs import Inputs
 SIZES = (100, 1_000, 10_000)
 CHANNELS = 4
 PLAIN: dict[str, Any] = {"rounding": "nearest", "bias_correction": False, "equalise": "none"}
-QUICK: dict[str, Any] = {**PLAIN, "absorb": False, "spare": False, "measure": False}
+QUICK: dict[str, Any] = {**PLAIN, "absorb": False, "keep_noisy_float": False, "measure": False}
 
 
 def chain(count: int) -> ir.Model:

@@ -111,7 +111,7 @@ def stored_ranges(model: ir.Model, calibrator: str) -> tuple[dict[str, tuple[flo
     """What can be stored of each tensor, and the run."""
     samples = data.synthetic(model.signature.inputs, Inputs(model).shapes, 8, 0)
     ctx = Context(Inputs(model, calibration=samples), target=targets.load("generic"))
-    options = {**PLAIN, "equalise": "none", "absorb": False, "spare": False, "measure": False}
+    options = {**PLAIN, "equalise": "none", "absorb": False, "keep_noisy_float": False, "measure": False}
     plan = Quant(
         **options, calibrator=calibrator, percentile=99.0 if calibrator == "percentile" else 99.999
     ).plan(  # type: ignore[arg-type]

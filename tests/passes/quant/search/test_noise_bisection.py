@@ -58,7 +58,7 @@ def accuracy(source: ir.Model, made: ir.Model, ctx: Context) -> float:
 def test_the_layers_around_a_loud_channel_stay_float(loud: int) -> None:
     all_stored, ctx = quantized(chain(loud))
     before = accuracy(chain(loud), all_stored, ctx)
-    made, ctx = quantized(chain(loud), spare=True)
+    made, ctx = quantized(chain(loud), keep_noisy_float=True)
     assert list(reasons(ctx)) == [f"layer{loud - 1}" if loud else "start", f"layer{loud}"]
     assert planned_convs(made) == planned_convs(all_stored) - 2
     assert accuracy(chain(loud), made, ctx) > before + 10
@@ -76,12 +76,12 @@ def test_a_layer_whose_own_weights_are_the_matter_stays_float_alone() -> None:
         _scale(model, before, np.where(np.arange(8) == 3, 1e-4, 1.0)[:, None, None, None], None)
         return model
 
-    _, ctx = quantized(source(), spare=True)
+    _, ctx = quantized(source(), keep_noisy_float=True)
     assert list(reasons(ctx)) == ["layer3"]
 
 
 def test_several_are_found_one_after_the_other() -> None:
-    made, ctx = quantized(chain(1, DEPTH - 1), spare=True)
+    made, ctx = quantized(chain(1, DEPTH - 1), keep_noisy_float=True)
     assert set(reasons(ctx)) == {"layer0", "layer1", "layer7", "layer8"}
     assert planned_convs(made) == DEPTH + 1 - 4
 
@@ -89,12 +89,12 @@ def test_several_are_found_one_after_the_other() -> None:
 def test_there_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noise_bisection, "GAIN", -100.0)
     monkeypatch.setattr(noise_bisection, "QUIET", -1000.0)
-    _, ctx = quantized(chain(4), spare=True)
+    _, ctx = quantized(chain(4), keep_noisy_float=True)
     assert len(reasons(ctx)) == noise_bisection.MOST  # single layers: any gain will do
 
 
 def test_nothing_is_spared_where_all_make_their_part() -> None:
-    made, ctx = quantized(chain(), spare=True)
+    made, ctx = quantized(chain(), keep_noisy_float=True)
     plain, _ = quantized(chain())
     assert not reasons(ctx) and made.to_bytes() == plain.to_bytes()
 
