@@ -12,6 +12,8 @@ from pathlib import Path
 import networkx
 import pytest
 
+from tools import house
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -181,6 +183,26 @@ def absolute_imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             yield node.module
+
+
+def test_the_picture_of_the_house_is_true() -> None:
+    drawn = house.BLOCK.search(house.PAGE.read_text("utf-8"))
+    assert drawn is not None and drawn[0] == house.picture(), "run: python tools/house.py"
+
+
+def test_the_picture_shows_what_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An arrow more, and it is drawn; one that follows from others is not."""
+    assert house.imports().has_edge("pipeline", "errors") and "pipeline --> errors" not in house.picture()
+    graph = house.imports()
+    graph.remove_edge("cost", "runtime")
+    monkeypatch.setattr(house, "imports", lambda: graph)
+    assert "cost --> runtime" not in house.picture()
+
+
+def test_the_table_of_the_house_is_in_the_order_of_imports() -> None:
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", house.PAGE.read_text("utf-8"), re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert named == [name for name in ORDER if (ENGINE / name).is_dir() or (ENGINE / f"{name}.py").is_file()]
 
 
 MOST_FILES = 14  # Python files in a folder

@@ -8,7 +8,10 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-PLAIN = "quant:rounding=nearest:bias_correction=false:equalise=none:absorb=false:keep_noisy_float=false:measure=false"
+PLAIN = (
+    "quant:rounding=nearest:bias_correction=false:equalise=none:absorb=false"
+    ":keep_noisy_float=false:measure=false"
+)
 
 
 def float_weights(source: Path, quantized: Path) -> bytes:
