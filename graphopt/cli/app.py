@@ -19,7 +19,7 @@ from graphopt.errors import DataError, GraphoptError, UsageError
 COMMANDS = {
     "optimize": "Make a model smaller and faster with a sequence of passes.",
     "inspect": "Show what is in a model: operators, shapes, parameters, MACs, bytes.",
-    "compare": "Show how far two models are apart in numbers, size and speed.",
+    "compare": "Show how much two models differ in numbers, size and speed.",
     "report": "Make a page of one report file, or put several runs side by side.",
     "evaluate": "Measure a model on samples: top-1 and top-5, or agreement with a reference.",
     "sensitivity": "Show what each layer or group costs to compress.",
@@ -145,9 +145,7 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except MemoryError as error:
         hint = "use smaller sizes (--shape), fewer samples, or a machine with more memory"
-        return _say(
-            DataError(f"the memory of this machine does not suffice: {error}".rstrip(": "), hint=hint), debug
-        )
+        return _say(DataError(f"this machine has too little memory: {error}".rstrip(": "), hint=hint), debug)
     except Exception as error:  # whatever is left is our own bug, and the user should not read a traceback
         return _say_bug(error, debug)
 
@@ -158,7 +156,7 @@ def _as_usage_error(error: click.ClickException) -> UsageError:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f"{error.ctx.command_path} --help shows how it is called"
     if message.startswith("Got unexpected extra argument"):
-        hint = f"quote passes that hold blanks, quotes or |; {hint}"
+        hint = f"quote passes that contain blanks, quotes or |; {hint}"
     return UsageError(message, hint=hint)
 
 

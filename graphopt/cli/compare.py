@@ -11,14 +11,14 @@ from graphopt.cli import flags
 from graphopt.cli.console import Console
 
 
-@click.command("compare", short_help="Show how far two models are apart.")
+@click.command("compare", short_help="Show how much two models differ.")
 @flags.model_path("a")
 @flags.model_path("b")
 @flags.value("--data", metavar="DATA", help="Samples to run both on. [default: a few synthetic ones]")
 @flags.preprocess
 @flags.shape
-@flags.switch("--layers", "List every inner tensor that both have, and how far it is apart.")
-@flags.value("--overlay", metavar="FILE.json", help="Node data for Model Explorer: the signal to noise.")
+@flags.switch("--layers", "List every inner tensor that both have, and how much it differs.")
+@flags.value("--overlay", metavar="FILE.json", help="Node data for Model Explorer: the SQNR of each tensor.")
 @click.option("--latency/--no-latency", default=None, help="Time both, in turn. [default: --latency]")
 @flags.session
 @flags.as_json

@@ -100,7 +100,7 @@ judged_by = together(
     value(
         "--confidence", type=float, help="Least score of boxes compared with the original's. [default: 0.25]"
     ),
-    value("--threshold", type=float, help="Value above which a map of one class has it."),
+    value("--threshold", type=float, help="Value above which a pixel of a map of one class belongs to it."),
 )
 shape = click.option(
     "--shape",
@@ -147,7 +147,7 @@ def looking(options: dict[str, Any]) -> dict[str, Any]:
 
     found = given({name: value for name, value in options.items() if name != "debug"})
     if "preprocess" in found and "data" in options and "data" not in found:
-        raise UsageError("--preprocess has nothing to prepare without --data")
+        raise UsageError("--preprocess has no effect without --data")
     session = {name: found.pop(name) for name in ("threads", "provider", "custom_ops") if name in found}
     found["session"] = SessionOptions(**{"threads": usable_processors(), **session})
     if "shape" in found:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("inspect", short_help="Show what is in a model.")
 @flags.model_argument
 @flags.switch("--layers", "List every layer with its shape, MACs and parameters; with --latency its time.")
-@flags.switch("--latency", "Time the model and its layers, and tell which are worth compressing here.")
+@flags.switch("--latency", "Time the model and its layers, and say which are worth compressing here.")
 @flags.value("--data", metavar="DATA", help="Samples; shows the range of each input after preprocessing.")
 @flags.preprocess
 @flags.shape
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @flags.value(
     "--cache",
     metavar="DIR|off",
-    help="Folder of what was measured of this machine. [default: the user's cache folder]",
+    help="Folder of the measurements of this machine. [default: the user's cache folder]",
 )
 @click.option(
     "--overlay",

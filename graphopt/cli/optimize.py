@@ -28,9 +28,9 @@ _what = flags.together(
 )
 _data = flags.together(
     flags.value(
-        "--calibration", metavar="DATA", help="Samples that passes may look at (.npz, .npy, images)."
+        "--calibration", metavar="DATA", help="Samples for the passes to calibrate with (.npz, .npy, images)."
     ),
-    flags.value("--evaluation", metavar="DATA", help="Samples to measure before and after on."),
+    flags.value("--evaluation", metavar="DATA", help="Samples to evaluate on, before and after."),
     flags.judged_by,
     flags.preprocess,
     flags.shape,
@@ -53,7 +53,7 @@ _checks = flags.together(
         "--max-drop",
         type=float,
         metavar="POINTS",
-        help="Goal: lose at most so many points, hundredths of the metric; needs --evaluation.",
+        help="Goal: lose at most this many points, hundredths of the metric; needs --evaluation.",
     ),
     flags.switch("--require-speedup", "Goal: the result runs faster than the input here."),
     flags.switch("--strict", "Write nothing and exit with 6 when a goal is missed or nothing changed."),

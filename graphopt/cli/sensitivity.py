@@ -35,7 +35,7 @@ Examples:
     "--evaluation", metavar="DATA", help="Samples to measure on. [default: the last half of --calibration]"
 )
 @flags.value(
-    "--samples", metavar="N", type=click.IntRange(1), help="Measure on at most so many. [default: 128]"
+    "--samples", metavar="N", type=click.IntRange(1), help="Measure on at most this many. [default: 128]"
 )
 @flags.judged_by
 @flags.preprocess
@@ -44,7 +44,11 @@ Examples:
 @flags.switch("--latency", "Also predict the latency, from layers timed on this machine.")
 @flags.value("--csv", metavar="FILE", help="Write all numbers to this file.")
 @flags.value("--plot", metavar="FILE.svg|.html", help="Draw the curves into this file.")
-@flags.value("--overlay", metavar="FILE.json", help="Node data for Model Explorer: the harm of each item.")
+@flags.value(
+    "--overlay",
+    metavar="FILE.json",
+    help="Node data for Model Explorer: what each item costs.",
+)
 @flags.value(
     "--jobs", metavar="N", type=click.IntRange(1, 1024), help="Processes. [default: one a processor]"
 )
@@ -53,7 +57,7 @@ Examples:
 @flags.value(
     "--cache",
     metavar="DIR|off",
-    help="Folder of results, from which an interrupted run goes on. [default: the user's cache folder]",
+    help="Folder of results, from which an interrupted run continues. [default: the user's cache folder]",
 )
 @flags.as_json
 @flags.talk

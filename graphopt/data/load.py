@@ -86,7 +86,7 @@ def _open(
     if name.endswith(".npy"):
         return array_feeder({"array": open_npy(path)}, (), inputs, dims, batches, recipe, str(path))
     raise DataError(
-        f"{path} is no kind of samples that graphopt reads",
+        f"{path} is not a kind of samples that graphopt reads",
         hint="give an .npz, an .npy, a folder of images or a .tar or .zip of images",
     )
 

@@ -35,7 +35,7 @@ class Segmentation(Metric):
         self._after, self._before, self._same = Overlaps(), Overlaps(), Overlaps()
 
     def update(self, outputs: Outputs, reference: Outputs | None, sample: Sample, truth: Any) -> None:
-        """``truth`` has a mask (H, W) for each row of the sample, 255 where nobody judges."""
+        """``truth`` has a mask (H, W) for each row of the sample, 255 for pixels that do not count."""
         name = class_map(outputs)
         size = image_size(sample)
         found = self._classes(outputs[name], size)

@@ -124,10 +124,10 @@ class Registry:
             return Broken(point.name, str(error), f"pip install {package}")
         except Exception as error:  # a plugin may fail in any way; the reason is shown to who asks for it
             reason = f"{type(error).__name__}: {error}"
-            return Broken(point.name, reason, f"mend or reinstall {_origin(point)}")
+            return Broken(point.name, reason, f"fix or reinstall {_origin(point)}")
         if not isinstance(entry, self._of):
             reason = f"{point.value} is a {type(entry).__name__}, which is no {self._kind}"
-            return Broken(point.name, reason, f"mend or reinstall {_origin(point)}")
+            return Broken(point.name, reason, f"fix or reinstall {_origin(point)}")
         return entry
 
 

@@ -78,7 +78,7 @@ class Cast(PlannedPass):
         if unknown := sorted(set(kept) - set(nodes)):
             raise PassError(
                 f"the plan speaks of a node that makes {unknown[0]}, and the model has none",
-                hint="make the plan anew for this model",
+                hint="make a new plan for this model",
                 pass_name="cast",
             )
         for name, reason in kept.items():
@@ -122,7 +122,7 @@ class Cast(PlannedPass):
         large: dict[str, str] = {}
         for name, (extremes,) in ranges.items():
             if extremes.nonfinite:
-                large[makers[name]] = "its values are infinite or no numbers on the samples"
+                large[makers[name]] = "its values are infinite or NaN on the samples"
             elif extremes.count and extremes.absmax * self.headroom > LARGEST:
                 size = f"{extremes.absmax:.3g}"
                 large[makers[name]] = f"its values reach {size}, too near the largest float16"

@@ -57,10 +57,10 @@ def type_refusal(node: Node, types: ElementTypes, opset: int) -> str | None:
     if any(True for _ in node.subgraphs()):
         return f"the bodies of {node.op} stay float32"
     if not node.is_standard:
-        return "nobody says whether its operator takes float16"
+        return "it is not known whether its operator takes float16"
     for tensor in (*node.inputs, *node.outputs):
         if not types.is_known(tensor):
-            return f"nobody says which type {tensor.name} has"
+            return f"the type of {tensor.name} is not known"
         if types.is_container(tensor):
             return f"{tensor.name} is a sequence or optional, whose elements keep their type"
     if node.op.startswith("Scatter") and node.attr("reduction", "none") != "none":

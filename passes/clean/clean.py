@@ -115,6 +115,6 @@ def _apply(rules: RuleTable, graph: Graph, view: View, but: Collection[Node] = (
 
 def _remove_dead(graph: Graph, view: View) -> None:
     if count := graph.remove_dead():
-        view.changed(graph.name or "graph", f"{count} nodes that no output depends on are gone")
+        view.changed(graph.name or "graph", f"{count} nodes removed that no output depends on")
     if count := graph.remove_unused_initializers():
-        view.changed(graph.name or "graph", f"{count} constants that nobody reads are gone")
+        view.changed(graph.name or "graph", f"{count} unused constants removed")

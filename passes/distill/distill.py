@@ -44,19 +44,19 @@ class Distill(Pass):
     schedule: str = option("cosine", "how the learning rate falls", choices=SCHEDULES)
     warmup: float = option(0.05, "fraction of the updates over which it rises", minimum=0, maximum=1)
     clip: float = option(0.0, "largest norm of a gradient; 0 for any", minimum=0)
-    weight_decay: float = option(0.0, "how much of each weight adamw takes off", minimum=0)
-    temperature: float = option(2.0, "how much class scores are evened out before comparing", minimum=0.1)
+    weight_decay: float = option(0.0, "weight decay of adamw", minimum=0)
+    temperature: float = option(2.0, "temperature at which class scores are compared", minimum=0.1)
     alpha: float = option(0.0, "weight of the cross-entropy with labels", minimum=0)
     losses: tuple[str, ...] = option(
         ("auto",), 'what is compared: "OUTPUT@kl*1" with kl, mse or l1 and a weight; auto, all outputs'
     )
     hints: tuple[str, ...] = option(
-        (), 'inner tensors drawn to the teacher\'s: "STUDENT=TEACHER@mse*0.5", or auto, by name'
+        (), 'inner tensors trained towards the teacher\'s: "STUDENT=TEACHER@mse*0.5", or auto, by name'
     )
     hint_weight: float = option(1.0, "weight of all hints", minimum=0)
     augment: tuple[str, ...] = option((), "change images, the teacher sees them too", choices=AUGMENTATIONS)
-    patience: int = option(0, "stop after so many epochs without getting better; 0 for never", minimum=0)
-    validation: float = option(0.1, "fraction of the samples that only judge", minimum=0.01, maximum=0.5)
+    patience: int = option(0, "stop after this many epochs without improvement; 0: never", minimum=0)
+    validation: float = option(0.1, "fraction of the samples held out to judge", minimum=0.01, maximum=0.5)
     train: tuple[str, ...] = option((), "train only these layers or tensors: names with * and ?, or types")
     freeze: tuple[str, ...] = option((), "layers or tensors not to train: names with * and ?, or types")
     behind: str = option("", "train only what lies behind this node")
@@ -148,14 +148,14 @@ class Distill(Pass):
 
     def _report(self, outcome: Outcome, model: Model, ctx: Context) -> None:
         if outcome.tuned.reason == "stopped":
-            more = "" if ctx.settings.cache is None else "; the same command goes on from there"
+            more = "" if ctx.settings.cache is None else "; the same command continues"
             ctx.warn(f"distill was interrupted: the best so far is kept{more}")
         if outcome.tuned.reason == "diverged":
             ctx.warn(f"distill diverged: the best before that is kept; lr={self.lr / 4:g} may help")
         if outcome.student is None:
             ctx.skipped(
                 "model",
-                "training made it no better on held-out samples "
+                "training brought no improvement on held-out samples "
                 f"({outcome.before} before; {_course(outcome)})",
             )
             return

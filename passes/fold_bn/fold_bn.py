@@ -114,7 +114,7 @@ def _refusal(bn: Node, opset: int) -> str | None:
     if bn.attr("training_mode", 0) or (opset < 7 and not bn.attr("is_test", 0)):
         return "it runs in training mode"
     if any(tensor.name for tensor in bn.outputs[1:]):  # before opset 14 this is what training mode means
-        return "it hands out running statistics, as in training"
+        return "it outputs running statistics, as in training"
     if not bn.attr("spatial", 1):
         return "it normalises every position on its own (spatial=0)"
     for tensor in bn.inputs[1:5]:
@@ -141,7 +141,7 @@ def _layer_before(bn: Node, channels: ChannelMap, facts: Callable[[], Facts]) ->
 def _layer_after(bn: Node, channels: ChannelMap, facts: Callable[[], Facts]) -> LinearLayer | str:
     """Return the layer that can absorb ``bn``'s map before it, or why there is none."""
     if not bn.output.is_private:
-        return f"{bn.output.name} has several readers or is a model output"
+        return f"{bn.output.name} has several consumers or is a model output"
     node = bn.output.consumers[0]
     if node.graph is not bn.graph or node.op not in READERS or node.inputs[0] is not bn.output:
         return "no layer reads it that could"

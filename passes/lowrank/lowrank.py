@@ -67,7 +67,7 @@ class LowRank(PlannedPass):
     )
     kinds: tuple[str, ...] = option(USUAL, "the ways to split that may be used", choices=tuple(KINDS))
     round_to: int | None = option(
-        None, "ranks are multiples of this many channels; none: what the target likes", minimum=1
+        None, "ranks are multiples of this many channels; none: the block of the target", minimum=1
     )
     min_channels: int = option(16, "leave layers with fewer channels on either side alone", minimum=1)
     hint: str = option(
@@ -99,7 +99,7 @@ class LowRank(PlannedPass):
             )
         if self.rank is not None and self.round_to is not None and self.rank % self.round_to:
             raise UsageError(
-                f"lowrank: rank={self.rank} is no multiple of round_to={self.round_to}",
+                f"lowrank: rank={self.rank} is not a multiple of round_to={self.round_to}",
                 hint="leave round_to out, or give a rank that is",
             )
 

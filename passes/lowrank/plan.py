@@ -75,5 +75,5 @@ def _unfit(item: Mapping[str, Any], why: str) -> PassError:
         f"the plan splits '{item['layer']}' {why}",
         pass_name="lowrank",
         node=str(item["layer"]),
-        hint="mend the item, or plan again for this model",
+        hint="fix the item, or make a new plan for this model",
     )

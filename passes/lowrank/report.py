@@ -51,7 +51,7 @@ def tell_fit(done: Done, ctx: Context) -> None:
     if done.before is None:
         what = f"output error after fitting: {done.after:.1%} of its variance"
     else:
-        what = f"weights fitted anew: output error {done.before:.1%} -> {done.after:.1%} of its variance"
+        what = f"weights refitted: output error {done.before:.1%} -> {done.after:.1%} of its variance"
     ctx.changed(done.layer, what)
 
 

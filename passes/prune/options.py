@@ -50,12 +50,12 @@ class Options(PlannedPass):
         1.0, "fraction of the channels that any group may lose at most", minimum=0, maximum=1
     )
     round_to: int | None = option(
-        None, "keep multiples of this many channels; none: what the target likes", minimum=1
+        None, "keep multiples of this many channels; none: the block of the target", minimum=1
     )
     min_channels: int = option(1, "keep at least this many channels of each group", minimum=1)
     importance: str = option(
         "auto",
-        "what makes a channel important: obs, what its readers lose without it; l1, l2 or fpgm, its filters; "
+        "what makes a channel important: obs, what consumers lose without it; l1, l2 or fpgm, its filters; "
         "bn, the scale of its normalisation; energy or variance, what it carries; random; auto, obs where "
         "there are samples to go by, else l2",
         choices=IMPORTANCE,
@@ -72,16 +72,16 @@ class Options(PlannedPass):
         choices=RANKINGS,
     )
     steps: int = option(
-        1, "reach the goal in so many steps; each prunes, repairs and scores anew", minimum=1, maximum=100
+        1, "reach the goal in this many steps; each scores, prunes and repairs", minimum=1, maximum=100
     )
     repair: bool = option(True, "fit the remaining weights to the calibration samples, layer by layer")
     exclude: tuple[str, ...] = option((), "layers to leave alone: names with * and ?, or operator types")
     include: tuple[str, ...] = option((), "the only layers to prune: names with * and ?, or operator types")
-    skip_first: int = option(0, "leave the first so many layers alone", minimum=0)
-    skip_last: int = option(0, "leave the last so many layers alone", minimum=0)
+    skip_first: int = option(0, "leave this many layers at the beginning alone", minimum=0)
+    skip_last: int = option(0, "leave this many layers at the end alone", minimum=0)
     allow_inexact: bool = option(
         False,
-        "also part channels that one normalisation spans, as LayerNormalization does: what stays changes",
+        "also separate channels that one normalisation spans, as LayerNormalization does: what stays changes",
     )
 
     def __post_init__(self) -> None:

@@ -152,5 +152,5 @@ def _unfit(item: Mapping[str, Any], why: str) -> PassError:
         f"the plan removes channels of '{item['group']}', {why}",
         pass_name="prune",
         node=str(item["group"]),
-        hint="plan again for this model",
+        hint="make a new plan for this model",
     )

@@ -199,12 +199,12 @@ class Prune(Options):
         self, model: ir.Model, facts: Facts, choice: Choice, goal: float | None, ctx: Context
     ) -> tuple[Keep, str]:
         """Return the channels to keep, and the rule that chose them in words."""
-        first = "what its readers lose least by first" if choice.adds_up else f"by {self._named} first"
+        first = "what costs its consumers least first" if choice.adds_up else f"by {self._named} first"
         if goal is None:
             return self._careful(model, facts, choice, ctx)
         if self.goal == "ratio":
             return choice.by_ratio(goal), f"ratio={self.ratio:g} of each group, {first}"
-        sharing = "the same price for every group" if choice.adds_up else "equal harm to every group"
+        sharing = "the same price for every group" if choice.adds_up else "equal degradation in every group"
         sharing = "the same fraction of every group" if choice.alike else sharing
         rule = f"{self.goal}={getattr(self, self.goal):g} left, {sharing}, {first}"
         if self.goal == "latency":

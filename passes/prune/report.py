@@ -49,7 +49,7 @@ def why_whole(coupling: Coupling, layer: Layer, block: int, flexible: set[int]) 
         return f"{who}: {coupling.walls.get(named, 'they belong to a tensor that stays whole')}"
     width = len(layer.ids)
     if len(classes) == 1:
-        return f"its {width} output channels can only go all together"
+        return f"its {width} output channels can only be removed all together"
     if not flexible.intersection(classes):
         return f"its {width} output channels go in {len(classes)} bundles, too few for a multiple of {block}"
     return f"the goal is met best with all its {width} output channels, at multiples of {block}"

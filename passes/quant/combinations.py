@@ -43,13 +43,13 @@ def refuse_unheard(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> N
     if unheard:
         name = unheard[0]
         raise UsageError(
-            f"quant: {name}={_text(options[name])} says nothing with mode={mode}",
+            f"quant: {name}={_text(options[name])} has no effect with mode={mode}",
             hint=f"leave {name} out, or choose mode={'weights' if name in WEIGHTS else 'static'}",
         )
     if asks("percentile") and options["calibrator"] != "percentile":
         method = options["calibrator"]
         raise UsageError(
-            f"quant: percentile={options['percentile']:g} says nothing with calibrator={method}",
+            f"quant: percentile={options['percentile']:g} has no effect with calibrator={method}",
             hint="add calibrator=percentile, or leave percentile out",
         )
 

@@ -41,17 +41,17 @@ class Options(PlannedPass):
         "static: integers end to end; dynamic: ranges while the model runs; weights: only these are stored",
         choices=("static", "dynamic", "weights"),
     )
-    bits: int = option(8, "of weights, with mode=weights", choices=(4, 8))
+    bits: int = option(8, "bits of weights, with mode=weights", choices=(4, 8))
     block: int = option(
         32, "inputs that share a scale in matrices, with mode=weights", choices=(16, 32, 64, 128, 256)
     )
     activations: str | None = option(
         None,
-        "integers that activations become; none: what the target likes best",
+        "integer type of activations; none: the default of the target",
         choices=("uint8", "int8", "uint16", "int16"),
     )
     symmetric: bool | None = option(
-        None, "activations with their zero point in the middle; none: as the target likes it"
+        None, "activations with their zero point in the middle; none: the default of the target"
     )
     per_channel: bool = option(True, "one weight scale for each output channel instead of one for all")
     include: tuple[str, ...] = option((), "the only layers to store: names with * and ?, or operator types")
@@ -69,10 +69,10 @@ class Options(PlannedPass):
         "nearest, or second-order: so that the outputs of a layer move least",
         choices=("nearest", "second-order"),
     )
-    bias_correction: bool = option(True, "let biases take up the mean errors, one layer after the other")
+    bias_correction: bool = option(True, "correct biases for mean errors, layer by layer")
     refit: bool | None = option(
         None,
-        "fit weights anew before they are rounded; none: with fewer than 6 bits and rounding=second-order",
+        "refit weights before they are rounded; none: with fewer than 6 bits and rounding=second-order",
     )
     equalise: str = option(
         "auto",
@@ -87,7 +87,7 @@ class Options(PlannedPass):
         "with weights of 8 bits: keep layers in float that alone make nearly a third of the outputs' noise",
         aliases=("spare",),
     )
-    ranges: str | None = option(None, "file of ranges: read when it is there, else written")
+    ranges: str | None = option(None, "file of ranges: read when it exists, else written")
     tensorrt_cache: str | None = option(None, "file for the ranges as TensorRT's calibration cache")
     max_drop: float | None = option(
         None,

@@ -69,7 +69,7 @@ def show_tries(tries: Sequence[tuple[str, float]], limit: float, kind: str, ctx:
     """Leave the points that each way to store the model loses, in the order in which they were tried."""
     names, values = zip(*tries, strict=True) if tries else ((), ())
     data = {"names": names, "values": values, "y_label": f"points: {kind}", "limit": limit}
-    ctx.figure("bars", f"what was tried for max_drop={limit:g}", data)
+    ctx.figure("bars", f"trials for max_drop={limit:g}", data)
 
 
 def show_rounding(layers: Iterable[Tuned], nodes: Mapping[str, Node], ctx: Context) -> None:
@@ -77,5 +77,5 @@ def show_rounding(layers: Iterable[Tuned], nodes: Mapping[str, Node], ctx: Conte
     noises = {nodes[one.layer].name or one.layer: one.local for one in layers if one.layer in nodes}
     if noises:
         values = [-10 * log10(max(noise, 1e-12)) for noise in noises.values()]
-        data = {"names": list(noises), "values": values, "y_label": "signal to noise, dB"}
+        data = {"names": list(noises), "values": values, "y_label": "SQNR (dB)"}
         ctx.figure("bars", "each layer's own rounding", data)

@@ -64,7 +64,7 @@ class StaticPlanner:
         if best.draft.placement.layers and self.options.measure and runs_here(ctx.target):
             choice = choose(best, ctx)
             if choice.best is None:
-                ctx.skipped("model", f"{choice.reason}; measure=false stores 8 bits all the same")
+                ctx.skipped("model", f"{choice.reason}; measure=false stores 8 bits anyway")
                 return Plan()
             best = choice.best
         for node, reason in best.draft.placement.skips:

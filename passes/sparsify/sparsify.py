@@ -63,7 +63,7 @@ class Sparsify(PlannedPass):
             Blocks.parse(self.pattern)
         if self.ranking == "global" and (self.pattern or self.threshold) is not None:
             raise UsageError(
-                f"sparsify: ranking=global shares out a ratio, and {given[0]} leaves none to share",
+                f"sparsify: ranking=global distributes a ratio, and with {given[0]} there is none",
                 hint="leave ranking out, or give ratio",
             )
 
@@ -88,7 +88,7 @@ class Sparsify(PlannedPass):
                 raise PassError(
                     f"the plan names '{item['layer']}', which this model does not have or cannot change",
                     pass_name=self.name,
-                    hint="plan again for this model",
+                    hint="make a new plan for this model",
                 )
             wanted[str(item["tensor"])] = _pattern(item)
         self._say_misfits([layer for name, layer in layers.items() if name not in wanted], ctx)
@@ -138,7 +138,7 @@ class Sparsify(PlannedPass):
             if pattern is not None and not _fits(layer, pattern):
                 ctx.skipped(
                     layer.node,
-                    f"each output reads {layer.channels} channels, which are no whole blocks of {pattern.of}",
+                    f"each output reads {layer.channels} channels, not a multiple of {pattern.of}",
                 )
 
     # -- which layers, and how sparse -----------------------------------------------------------------------

@@ -113,13 +113,13 @@ def find_layers(model: ir.Model) -> Iterator[Layer | tuple[ir.Node, str]]:
         weight = node.input(1)
         values = None if weight is None else weight.constant
         if weight is None or values is None:
-            yield node, "its weights are no constant"
+            yield node, "its weights are not constant"
         elif weight not in seen:
             seen.add(weight)
             patches = Patches.of(node)
             readers = tuple(weight.consumers)
             if values.dtype.kind != "f":
-                yield node, "its weights are no floating point numbers"
+                yield node, "its weights are not floating-point numbers"
             elif isinstance(patches, str):
                 yield node, patches
             elif any(reader.op != node.op or reader.graph is not model.graph for reader in readers):

@@ -110,7 +110,7 @@ def test_a_folder_without_write_permission_is_told_before_the_work(
         (["--passes", "nothing", "--max-drop", "-1"], "--max-drop"),
         (["--passes", "nothing", "--tolerance", "0"], "--tolerance"),
         (["--passes", "nothing", "--tolerance", "1", "--verify", "off"], "no meaning"),
-        (["--passes", "nothing", "--preprocess", "imagenet"], "nothing to prepare"),
+        (["--passes", "nothing", "--preprocess", "imagenet"], "no effect"),
         (["--passes", "nothing", "--quiet", "--verbose"], "contradict"),
         (["--passes", "nothing", "--report", "report.txt"], ".json or .html"),
         (["--passes", "nothing", "--seed", "-1"], "--seed"),
@@ -179,7 +179,7 @@ def test_passes_given_twice(fails: Fails, tiny: Path, tmp_path: Path) -> None:
         ("report = [3]", "not a path"),
         ("quiet = 1", "quiet"),
         ("max-drop = inf", "--max-drop"),
-        ('shape = {x = [1, "a"]}', "is no size"),
+        ('shape = {x = [1, "a"]}', "not a size"),
         ('shape = {x = "1x2"}', "not a list of sizes"),
         ("shape = {x = 3}", "not a list of sizes"),
         ("colour = 'red'", "no flag 'colour'"),
@@ -235,7 +235,7 @@ def test_names_that_no_file_can_have(fails: Fails, tiny: Path) -> None:
 
 
 def test_an_output_that_is_no_regular_file(fails: Fails, tiny: Path) -> None:
-    assert "no regular file" in fails(
+    assert "not a regular file" in fails(
         7, "optimize", tiny, "--passes", "misbehave", "-o", os.devnull, "--force"
     )
 

@@ -89,7 +89,7 @@ def test_a_pass_that_needs_samples_is_refused_where_none_fit() -> None:
     text = f"""{IR8} g (complex64[2] x, float[2] z) => (float[2] y) {{ y = Relu (z) }}"""
     model = ir.from_bytes(parse(text).SerializeToString())
     for _ in range(2):
-        with pytest.raises(DataError, match="no samples can be made up for input 'x'"):
+        with pytest.raises(DataError, match="no synthetic samples can be generated for input 'x'"):
             _ = Inputs(model, try_sizes=False).calibration
 
 

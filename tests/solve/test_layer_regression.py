@@ -71,4 +71,4 @@ def test_why_a_layer_cannot_be_fitted() -> None:
     model = ir.from_bytes(net.model(y).SerializeToString())
     nodes = {node.name: node for node in model.graph.nodes}
     assert LayerRegression.of(nodes["a"], ()) == "another layer shares its weights"
-    assert LayerRegression.of(nodes["c"], ()) == "its weights are no constant"
+    assert LayerRegression.of(nodes["c"], ()) == "its weights are not constant"

@@ -279,7 +279,7 @@ class _Study:
                     results[places[id(trial)]] = tried
         except KeyboardInterrupt:
             if log.path is not None:
-                self._announce(f"{len(results)} of {len(trials)} trials are kept: the same command goes on")
+                self._announce(f"{len(results)} of {len(trials)} trials are kept: the same command continues")
             raise
         return [results[number] for number in range(len(trials))]
 

@@ -37,13 +37,13 @@ class Patches:
         """Return how ``node`` reads its first input, or a sentence that says why that cannot be told."""
         weight = node.inputs[1].constant
         if weight is None:
-            return "its weights are no constant"
+            return "its weights are not constant"
         if node.op == "Gemm":
             if node.attr("transA", 0):
                 return "it transposes its input"
             return cls("Gemm", flipped=bool(node.attr("transB", 0)))
         if node.op == "MatMul":
-            return cls("MatMul") if weight.ndim == 2 else "its weights are no matrix"
+            return cls("MatMul") if weight.ndim == 2 else "its weights are not a matrix"
         auto_pad = str(node.attr("auto_pad", "NOTSET"))
         if node.op == "ConvTranspose" and (auto_pad != "NOTSET" or node.attr("output_shape") is not None):
             return "its padding follows from its output's size"

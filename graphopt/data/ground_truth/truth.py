@@ -50,7 +50,7 @@ def load_masks(spec: str, samples: Samples) -> Truth:
         if len(rows.shape) != 3 or rows.dtype.kind not in "iu":
             raise DataError(
                 f"{rows.where} has shape {rows.shape} and type {rows.dtype}, but masks are (samples, H, W)",
-                hint="give whole numbers: the class of each pixel, 255 where nobody judges",
+                hint="give whole numbers: the class of each pixel, 255 for pixels that do not count",
             )
         return Truth(str(spec), _Ordered(rows, samples).find)
     if path.is_dir():

@@ -136,7 +136,7 @@ def _maker(
 ) -> _Maker:
     if port.dtype is None or not can_draw(port.dtype) or dims is None:
         raise DataError(
-            f"no samples can be made up for input '{port.name}' ({port.dtype or 'not a tensor'})",
+            f"no synthetic samples can be generated for input '{port.name}' ({port.dtype or 'not a tensor'})",
             hint="give real samples with --calibration",
         )
     layout, fill = None, (1,) * len(dims)

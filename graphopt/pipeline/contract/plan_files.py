@@ -59,7 +59,7 @@ def read_plans(path: Path, model_sha256: str) -> Plans:
     if made_for != model_sha256:
         raise UsageError(
             f"the plan {path} was made for another model: sha256 {made_for}, but this one has {model_sha256}",
-            hint="make the plan anew with --plan-out",
+            hint="make a new plan with --plan-out",
         )
     return Plans(plans, calibration)
 

@@ -31,7 +31,7 @@ def check_output(path: Path, model: Path | None, *, force: bool) -> None:
             f"the output {path} is the input itself", hint="the input is never changed; name another"
         )
     if path.exists() and not path.is_file():
-        raise OutputError(f"the output {path} is no regular file", hint="name a file")
+        raise OutputError(f"the output {path} is not a regular file", hint="name a file")
     if path.exists() and not force:
         raise OutputError(f"the output {path} exists", hint="--force overwrites it")
     check_folder(path)

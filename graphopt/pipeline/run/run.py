@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 CALIBRATION = "graphopt.calibration"  # the key under which a file says that its samples were synthetic
 _SPARED = (
     "comparing numbers and timing are skipped, because the weights take {:.1f} GB and running both models "
-    "several times that: --verify full and --latency do it all the same"
+    "several times that: --verify full and --latency do it anyway"
 )
 
 
@@ -125,7 +125,7 @@ class Run:
         from graphopt import ir
 
         for text in ir.lapses(self._model):
-            self._warn(f"{text}; the model is taken all the same")
+            self._warn(f"{text}; the model is used nevertheless")
         try:
             self._model.check()
         except ir.CheckerError as error:
@@ -216,9 +216,9 @@ class Run:
             calibration = f"synthetic, {inputs.count()} samples, seed {inputs.seed}"
         if calibration:
             model.metadata[CALIBRATION] = calibration
-            self._warn("calibration used synthetic samples: give --calibration for numbers to rely on")
+            self._warn("calibration used synthetic samples: give --calibration for reliable numbers")
         if not inputs.calibration_used and not inputs.is_synthetic:
-            self._warn("no pass looked at the calibration samples")
+            self._warn("no pass used the calibration samples")
         if self._ask.verify == "off":
             return
         try:
@@ -260,7 +260,7 @@ class Run:
             for path in ask.report:
                 record.write(path)
         except OutputError as error:
-            error.hint = f"the model was written to {record.output} all the same" if record.output else ""
+            error.hint = f"the model was written to {record.output} nevertheless" if record.output else ""
             raise
 
     def _record(

@@ -37,4 +37,4 @@ class SearchTrace(Generic[Step]):
             "marks": [{"x": self._left(chosen), "label": "chosen"}],
             "limit": limit,
         }
-        ctx.figure("lines", f"harm against {what} left", data)
+        ctx.figure("lines", f"degradation against {what} left", data)

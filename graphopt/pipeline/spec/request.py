@@ -180,7 +180,7 @@ def _sizes(sizes: Any, told: str) -> tuple[int, ...]:
         raise UsageError(f"--shape {told} is not a list of sizes", hint="write NAME=1x3x640x640")
     for size in sizes:
         if not hasattr(size, "__index__") or isinstance(size, bool):
-            raise UsageError(f"--shape {told} holds {size!r}, which is no size")
+            raise UsageError(f"--shape {told} holds {size!r}, which is not a size")
         if not 1 <= int(size) <= LARGEST_SIZE:
             raise UsageError(f"--shape {told} has a size of {size}; sizes go from 1 to {LARGEST_SIZE}")
     return tuple(int(size) for size in sizes)
@@ -229,7 +229,7 @@ def _check_together(request: Request) -> None:
     if request.require_speedup and request.latency is False:
         raise UsageError("--require-speedup needs the latency that --no-latency leaves out")
     if request.preprocess is not None and not has_data:
-        raise UsageError("--preprocess has nothing to prepare without --calibration or --evaluation")
+        raise UsageError("--preprocess has no effect without --calibration or --evaluation")
     if request.tolerance is not None and request.verify in ("structure", "off"):
         raise UsageError(
             f"--tolerance has no meaning with --verify {request.verify}, which compares no numbers"

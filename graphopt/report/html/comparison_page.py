@@ -71,7 +71,7 @@ def _measures(documents: Sequence[Document]) -> list[dict[str, Any]]:
     for name in metrics:
         rows.append(_measure(METRICS.get(name, name), documents, _metric(name), "%"))
     rows.append(_measure("Agreement", documents, _agreement, "%"))
-    rows.append(_measure("Signal to noise", documents, _worst_signal, "dB"))
+    rows.append(_measure("SQNR", documents, _worst_signal, "dB"))
     return [row for row in rows if row is not None]
 
 
@@ -146,7 +146,7 @@ def _pareto(documents: Sequence[Document], names: Sequence[str]) -> dict[str, An
     qualities = (
         ("top-1 accuracy in %", _metric("top1"), 100.0),
         ("agreement with the original in %", _agreement, 100.0),
-        ("signal to noise in dB", _worst_signal, 1.0),
+        ("SQNR in dB", _worst_signal, 1.0),
     )
     cost = next((c for c in costs if all(c[1](d) is not None for d in documents)), None)
     quality = next((q for q in qualities if all(q[1](d, "after") is not None for d in documents)), None)

@@ -106,7 +106,7 @@ def _layer_plots(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, Mark
     plots = [
         ("Output channels", left, wide.columns(weighted, "channels", "channels")),
         ("Multiply-accumulates", left, wide.columns(weighted, "macs", "MACs")),
-        ("Signal to noise", "original against result; higher is nearer", wide.signals(rows)),
+        ("SQNR", "original against result; higher is nearer", wide.signals(rows)),
     ]
     return [(title, note, plot) for title, note, plot in plots if plot is not None]
 

@@ -94,7 +94,7 @@ def _agreement_cards(agreement: Mapping[str, Any]) -> list[dict[str, str]]:
     if ratios:
         worst = min(ratios, key=ratios.__getitem__)
         note = f"worst output: {worst}" if len(ratios) > 1 else f"output {worst}"
-        card = {"title": "Signal to noise", "before": "", "after": decibel_text(ratios[worst])}
+        card = {"title": "SQNR", "before": "", "after": decibel_text(ratios[worst])}
         found.append({**card, "change": note, "tone": "note"})
     return found
 

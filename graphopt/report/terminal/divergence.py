@@ -18,16 +18,16 @@ def print_divergence(found: Divergence, *, every: bool) -> None:
             (one.tensor, one.op, _ratio(one), f"{one.relative:.2g}", "*" if one.differs else "")
             for one in found.tensors
         ]
-        print_table(("tensor", "operator", "SNR", "relative", "*"), rows, right=(2, 3))
+        print_table(("tensor", "operator", "SQNR", "relative", "*"), rows, right=(2, 3))
         print_line("* differs by more than rounding")
     compared = f"{len(found.tensors)} inner tensors were compared"
     print_line(compared + (f", {found.unmatched} have no counterpart" if found.unmatched else ""))
     if found.first is None:
-        print_line("none of them differs by more than rounding, or only in what it means")
+        print_line("none of them differs by more than rounding")
         return
-    print_line(f"they begin to differ at {_told(found.first)}", "loud")
+    print_line(f"the first difference is at {_told(found.first)}", "loud")
     if found.worst is not None and found.worst != found.first:
-        print_line(f"most is lost at {_told(found.worst)}")
+        print_line(f"the largest loss is at {_told(found.worst)}")
 
 
 def _told(one: TensorDifference) -> str:

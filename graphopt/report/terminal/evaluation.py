@@ -43,7 +43,7 @@ def print_evaluation(found: Evaluation) -> None:
         _print_outputs(found.details["outputs"])
         return
     for output, ratio in found.agreement.get("snr_db", {}).items():
-        print_line(f"signal to noise of {output}: {decibel_text(ratio)}")
+        print_line(f"SQNR of {output}: {decibel_text(ratio)}")
 
 
 def _print_metrics(found: Evaluation) -> None:
@@ -86,4 +86,4 @@ def _print_outputs(outputs: Mapping[str, Mapping[str, Any]]) -> None:
                     f"{values['max_abs']:.3g}",
                 )
             )
-    print_table(("output", "signal to noise", "cosine", "max |difference|"), rows, right=(1, 2, 3))
+    print_table(("output", "SQNR", "cosine", "max |difference|"), rows, right=(1, 2, 3))

@@ -50,10 +50,10 @@ def print_comparison(found: Comparison, *, every: bool = False) -> None:
     ]
     print_table(("", "A", "B"), rows, right=(1, 2))
     if found.latency_ratio is not None:
-        print_line(f"B takes {found.latency_ratio:.3f} of the time of A")
+        print_line(f"B takes {found.latency_ratio:.3f} times as long as A")
     print_line(f"compared on {found.samples} samples ({found.source})")
     print_table(
-        ("output", "max |difference|", "relative", "signal to noise"),
+        ("output", "max |difference|", "relative", "SQNR"),
         [(name, *_difference_cells(values)) for name, values in found.outputs.items()],
         right=(1, 2, 3),
     )

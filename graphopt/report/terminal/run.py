@@ -92,7 +92,7 @@ def _print_facts(record: Record) -> None:
         if key in record.agreement:
             print_line(f"agreement with the original: {record.agreement[key]:.4f} {what}")
     for output, ratio in record.agreement.get("snr_db", {}).items():
-        print_line(f"signal to noise of {output}: {decibel_text(ratio)}")
+        print_line(f"SQNR of {output}: {decibel_text(ratio)}")
     calibration = record.calibration
     if calibration.samples:
         print_line(f"calibration: {calibration.source}, {calibration.samples} samples", wrap=False)

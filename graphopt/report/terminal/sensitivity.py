@@ -17,7 +17,7 @@ _SHORT = {
     "metric_drop": "points lost",
     "top1_drop": "top-1 lost",
     "disagreement": "changed %",
-    "snr_db": "SNR dB",
+    "snr_db": "SQNR dB",
 }
 
 
@@ -64,7 +64,7 @@ def _print_pairs(found: Sensitivity, curves: list[tuple[str, list[Point]]]) -> N
     for item, points in curves:
         cells = [f"{_cell(found, point, found.measure)} @{point.level:.2g}" for point in points]
         rows.append((item, *cells, *[""] * (count - len(cells)), _saved(found, points)))
-    header = ("item", "harm @level", *[""] * (count - 1), "MACs")
+    header = ("item", "degradation @level", *[""] * (count - 1), "MACs")
     print_table(header, rows, right=range(1, len(header)))
 
 

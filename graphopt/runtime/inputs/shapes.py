@@ -123,7 +123,7 @@ def _refuse_unknown_rank(
     for port in ports:
         if port.dtype is None:
             raise ModelError(
-                f"input {port.name} of {label(model)} is no tensor, so no samples can be made up for it"
+                f"input {port.name} of {label(model)} is not a tensor: no synthetic samples fit it"
             )
         if port.name not in known and port.name not in remaining:
             raise ModelError(

@@ -172,7 +172,7 @@ def _result(job: Job, done: Mapping[str, Any]) -> Tuned:
         values = {name: stored[str(number)] for number, name in enumerate(names)}
     for name, value in values.items():
         if not np.isfinite(value).all():
-            raise PassError(f"the trainer returned values of {name} that are no numbers")
+            raise PassError(f"the trainer returned values of {name} that are not numbers")
     return Tuned(
         values,
         done["reason"],

@@ -55,15 +55,15 @@ def _flag(option: Option) -> Callable[[F], F]:
 @flags.value(
     "-o", "--output", metavar="OUT", help="Where to write. [default: STUDENT.distilled.onnx beside it]"
 )
-@flags.value("--evaluation", metavar="DATA", help="Samples to measure before and after on.")
+@flags.value("--evaluation", metavar="DATA", help="Samples to evaluate on, before and after.")
 @flags.preprocess
 @flags.shape
 @_training
 @click.option("--report", multiple=True, metavar="FILE", help="Also write the report to this file.")
 @flags.value("--seed", metavar="N", type=click.IntRange(0), help="Seed of everything random. [default: 0]")
-@flags.value("--cache", metavar="DIR|off", help="Folder in which an interrupted run goes on. [default: off]")
+@flags.value("--cache", metavar="DIR|off", help="Folder to continue an interrupted run from. [default: off]")
 @flags.switch("--force", "Overwrite an existing OUT.")
-@flags.switch("--strict", "Write nothing and exit with 6 when the student got no better.")
+@flags.switch("--strict", "Write nothing and exit with 6 when the student did not improve.")
 @flags.session
 @flags.switch("--verbose", "List every change and every skip.")
 @flags.talk

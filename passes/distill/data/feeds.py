@@ -51,7 +51,7 @@ class Feeder:
         count = len(inputs[0])
         arrays: dict[str, np.ndarray] = {}
         starts = range(0, count, batch)
-        for start in ctx.progress("distill: asking the teacher", starts, len(starts)):
+        for start in ctx.progress("distill: running the teacher", starts, len(starts)):
             rows = slice(start, min(start + batch, count))
             part = None if labels is None else labels[rows]
             found = self.feeds([np.asarray(array[rows]) for array in inputs], part)

@@ -64,7 +64,7 @@ class Store:
 def write_inputs(folder: Path, samples: Samples, chosen: Split, ctx: Context) -> Store:
     """Write the inputs of all samples into ``folder``; float inputs as float32.
 
-    Raises DataError for values that are no numbers and for samples whose sizes differ.
+    Raises DataError for values that are not numbers and for samples whose sizes differ.
     """
     first = next(iter(samples)).feeds
     names = tuple(first)
@@ -133,7 +133,7 @@ def _put(array: np.ndarray, place: int, group: int, feed: np.ndarray, name: str,
             hint="give a size to --preprocess: training takes samples of one size",
         )
     if feed.dtype.kind == "f" and not np.isfinite(feed).all():
-        raise DataError(f"{sample} holds NaN or infinity in {name}", hint="mend or leave out that sample")
+        raise DataError(f"{sample} holds NaN or infinity in {name}", hint="fix or leave out that sample")
     rows[...] = feed
 
 

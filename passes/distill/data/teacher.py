@@ -67,7 +67,7 @@ def _checked(outputs: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarr
     made = {}
     for name, value in outputs.items():
         if not isinstance(value, np.ndarray) or value.ndim == 0 or len(value) != rows:
-            raise DataError(f"{name} has not one row for each sample, so nothing can be drawn to it")
+            raise DataError(f"{name} has not one row for each sample, so nothing can be trained towards it")
         wide = value.astype(np.float32)
         if not np.isfinite(wide).all():
             raise DataError(

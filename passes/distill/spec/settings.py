@@ -69,7 +69,7 @@ def read_term(text: str) -> tuple[str, str, str, float]:
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise UsageError(f"distill: {text!r} has the weight {weight!r}, which is no number from 0")
+        raise UsageError(f"distill: {text!r} has the weight {weight!r}, which is not a number from 0 up")
     names, at, kind = body.rpartition("@")
     if not at:
         names, kind = body, ""

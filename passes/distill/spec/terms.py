@@ -79,7 +79,7 @@ def output_pairs(
     if tuple(losses) != (AUTO,):
         wanted = dict(_read(text, floats) for text in losses)
     if not wanted:
-        raise PassError("the student has no output of floats that could be drawn to the teacher's")
+        raise PassError("the student has no output of floats that could be trained towards the teacher's")
     only = runtime.classifier_output(outputs)
     return [_pair(teacher, student, name, kind, weight, only) for name, (kind, weight) in wanted.items()]
 
@@ -128,7 +128,7 @@ def hint_pairs(ours: Shapes, theirs: Shapes, hints: Sequence[str], weight: float
         student, teacher, kind, own = read_term(text)
         for name, known, whose in ((student, ours, "student"), (teacher, theirs, "teacher")):
             if name not in known:
-                raise UsageError(f"distill: hints={text} names {name}, which is no tensor of the {whose}")
+                raise UsageError(f"distill: hints={text} names {name}, which is not a tensor of the {whose}")
         pairs.append(_hint(student, teacher, kind, weight * own, ours, theirs))
     return pairs
 

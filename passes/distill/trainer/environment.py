@@ -119,7 +119,7 @@ def install(
     if path.exists() and not force:
         raise UsageError(f"there is a trainer at {path} already", hint="--force replaces it")
     if path.exists() and not (path / MARKER).is_file() and any(path.iterdir()):
-        raise UsageError(f"{path} is no trainer, so it is not replaced", hint="name another folder")
+        raise UsageError(f"{path} is not a trainer, so it is not replaced", hint="name another folder")
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,7 @@ class _Direction:
         self._start = {name: engine.parameter(name) for name in job["parameters"]}
         loss = engine.step(self._feeds)
         if not np.isfinite(loss):
-            raise Failure("diverged", "the loss is no number before anything was trained")
+            raise Failure("diverged", "the loss is not a number before training")
         self._loss = abs(loss)
         self._gradient = {name: engine.gradient(name) for name in self._start}
         engine.forget()
@@ -73,7 +73,7 @@ class _Direction:
         """Raise Failure naming the parameter whose gradient is wrong."""
         wrong = [name for name, values in self._gradient.items() if not np.isfinite(values).all()]
         if wrong:
-            raise Failure("gradient", f"the gradient of {wrong[0]} is no number", wrong[0])
+            raise Failure("gradient", f"the gradient of {wrong[0]} is not a number", wrong[0])
         errors = [self._error(list(self._start)) for _ in range(DIRECTIONS)]
         if sorted(errors)[DIRECTIONS // 2] <= TOLERANCE:
             return

@@ -27,7 +27,7 @@ def main() -> int:
         events.send("error", code="disk", message=f"{error.strerror or error}: {error.filename}", node="")
         return FAILED
     except MemoryError:
-        events.send("error", code="memory", message="the memory does not suffice", node="")
+        events.send("error", code="memory", message="there is too little memory", node="")
         return FAILED
     return 0
 

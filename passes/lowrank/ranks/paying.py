@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context, Plan
 
 MOST = 2400  # time: inputs x kernel of a layer that is worth the time
-PART = 4  # shown: a so manyth of the channels is priced
+PART = 4  # shown: one channel in so many is priced
 UNARY = frozenset(("Clip", "Elu", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Silu", "Swish", "Tanh"))
 
 

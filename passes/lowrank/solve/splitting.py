@@ -56,7 +56,7 @@ class Splitting:
         groups, rows, outputs = weights.shape
         outer = rows // inner
         if isinstance(inputs, Responses) and outer > 1:
-            raise ValueError("responses tell nothing about single positions of the kernel")
+            raise ValueError("layer outputs say nothing about single positions of the kernel")
         if isinstance(inputs, Inputs) and not inputs.known:
             return cls._white(weights[:, order], inner)
         if outer == 1:

@@ -51,7 +51,7 @@ class Canonical:
         self, layer: Layer, inputs: Inputs | Responses, weights: np.ndarray, ranks: Iterable[Ranks]
     ) -> PreparedCanonical:
         if isinstance(inputs, Responses):
-            raise ValueError("responses tell nothing about single positions of the kernel")
+            raise ValueError("layer outputs say nothing about single positions of the kernel")
         return PreparedCanonical(self, layer, inputs, weights)
 
 

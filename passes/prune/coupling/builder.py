@@ -124,7 +124,7 @@ class CouplingBuilder:
         if not np.any(ids != FIXED):
             return None
         if self.graph.is_output(tensor):
-            self.pin(ids, f"model output '{tensor.name}' hands its channels out")
+            self.pin(ids, f"model output '{tensor.name}' exposes its channels")
         elif self._is_read_inside(tensor):
             self.pin(ids, f"a subgraph reads '{tensor.name}'")
         self.carried[tensor] = Channels(axis, ids)

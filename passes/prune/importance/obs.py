@@ -51,7 +51,7 @@ def obs_rankings(
     readers = find_readers(model, coupling, samples.take(SAMPLES), ctx)
     _warn_of_few(readers, ctx)
     pairs = list(zip(cells, readers_by_cell(coupling, cells, readers), strict=True))
-    weighed = ctx.progress("prune: weighing channels", pairs, len(pairs))
+    weighed = ctx.progress("prune: scoring channels", pairs, len(pairs))
     return [rank(coupling, cell, reading, dead) for cell, reading in weighed]
 
 

@@ -51,7 +51,7 @@ class Repaired:
     @property
     def what(self) -> str:
         """The change in words."""
-        return f"weights fitted anew: output error {self.before:.1%} -> {self.after:.1%} of its variance"
+        return f"weights refitted: output error {self.before:.1%} -> {self.after:.1%} of its variance"
 
 
 def repair(
@@ -78,7 +78,7 @@ def repair(
     nodes = layers[loses.index(True) :] if any(loses) else []  # nothing has changed before
     done: list[Repaired] = []
     following = zip(nodes, walk_cuts(model.graph, nodes), strict=True)
-    for node, (cut, then) in ctx.progress("prune: fitting layers anew", following, len(nodes)):
+    for node, (cut, then) in ctx.progress("prune: refitting layers", following, len(nodes)):
         done += walk.step(node, cut, then, (openings or {}).get(node.output.name, ()))
     walk.finish()
     return done

@@ -50,7 +50,7 @@ def read(path: Path, model: Model, method: str) -> Kept | None:
         absorbed = tuple(AbsorbItem(n, tuple(map(float, a))) for n, a in document.get("absorb", {}).items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"quant: {path} is not a file of ranges: {type(error).__name__}: {error}") from error
-    hint = "give another file, or remove this one so that it is made anew"
+    hint = "give another file, or remove this one so that a new one is made"
     if made_for != runtime.fingerprint(model):
         raise UsageError(f"quant: the ranges in {path} were measured on another model", hint=hint)
     if made_by != method:

@@ -100,7 +100,7 @@ def matched(found: Iterable[Chain], wanted: Mapping[str, Sequence[float]], does:
         if name not in by_name or channels_of(by_name[name].source) != len(numbers):
             raise PassError(
                 f"the plan {does} the channels of {name}, which the model does not allow",
-                hint="make the plan anew for this model",
+                hint="make a new plan for this model",
                 pass_name="quant",
             )
     return [by_name[name] for name in wanted]

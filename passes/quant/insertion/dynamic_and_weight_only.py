@@ -78,7 +78,7 @@ def apply_lighter(model: Model, items: list[Item], ctx: Context) -> None:
         if node is None or node.inputs[1].constant is None:
             raise PassError(
                 f"the plan speaks of a layer that makes {item.node}, and the model has none",
-                hint="make the plan anew for this model",
+                hint="make a new plan for this model",
                 pass_name="quant",
             )
         _apply_one(model, node, item, surgery, ctx)

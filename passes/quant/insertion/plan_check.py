@@ -28,4 +28,4 @@ def refuse_unknown(nodes: Mapping[str, Node], items: list[Item]) -> None:
 
 
 def _plan_error(message: str) -> PassError:
-    return PassError(message, hint="make the plan anew for this model", pass_name="quant")
+    return PassError(message, hint="make a new plan for this model", pass_name="quant")

@@ -14,7 +14,7 @@ from .placement import Placement
 from .rules import MIXERS
 
 FURTHEST = 16.0  # between the spans of what is joined; more costs the narrow one four of its eight bits
-REASON = "it joins ranges up to {high:.3g} and {low:.3g} on the way to an output: one scale fits not both"
+REASON = "it joins ranges up to {high:.3g} and {low:.3g} on the way to an output: one scale does not fit both"
 
 
 def mixed_tails(

@@ -73,7 +73,7 @@ def carry_out(model: Model, items: list[Item], target: Target) -> None:
         if rewrite is None or node is None or not rewrite(node, shapes):
             raise PassError(
                 f"the plan asks for the rewrite {item.kind} of {item.node}, which the model does not allow",
-                hint="make the plan anew for this model",
+                hint="make a new plan for this model",
                 pass_name="quant",
             )
     tidy(model.graph)

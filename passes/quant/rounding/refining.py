@@ -44,7 +44,7 @@ def refine(original: ir.Model, model: ir.Model, items: Iterable[Item], ctx: Cont
     deviation = Deviation(original, samples.skip(len(samples) - judging) if judging else samples, ctx)
     if not deviation.can_judge:
         return Refined(
-            "rounded to nearest: no float tensor tells whether more care brings the outputs closer"
+            "rounded to nearest: no float tensor shows whether more care would bring the outputs closer"
         )
     plain, before = _parameters(layers), deviation.of(model)
     done = tune(original, model, layers, samples, how, ctx)

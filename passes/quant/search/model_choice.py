@@ -38,7 +38,7 @@ def choose(found: Found, ctx: Context) -> Choice:
     if times[1] <= CLEARLY_FASTER * times[0]:
         return Choice(found, _words(times))
     slow = slow_nodes(full.placement, full.model.copy(), stored, timer, ctx.shapes)
-    reason = "8 bits are slower for it on this machine: measure=false stores it all the same"
+    reason = "8 bits are slower for it on this machine: measure=false stores it anyway"
     fewer = {**floats, **{node_id(node): reason for node in slow}}
     mixed = found.builder.draft(fewer) if slow else full
     smallest = stored

@@ -48,7 +48,7 @@ def test_a_worse_student_is_thrown_away(fake: FakeTrainer) -> None:
     _, ctx = distilled(fake, student)
     assert not changed(before, weights_of(student))
     assert not ctx.changes
-    assert "no better on held-out samples" in ctx.skips[0].reason
+    assert "no improvement on held-out samples" in ctx.skips[0].reason
 
 
 def test_a_frozen_layer_stays(fake: FakeTrainer) -> None:

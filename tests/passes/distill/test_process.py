@@ -108,7 +108,7 @@ def test_failures(source: str, kind: type[GraphoptError], told: str, program: Pr
 
 def test_values_that_are_no_numbers_are_refused(program: Program, job: Job) -> None:
     np.savez(job.folder / "best.npz", **{"0": np.full(3, np.nan)})
-    with pytest.raises(PassError, match="values of w that are no numbers"):
+    with pytest.raises(PassError, match="values of w that are not numbers"):
         tuned(program("print(json.dumps(np_done))"), job)
 
 

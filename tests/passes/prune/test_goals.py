@@ -257,7 +257,7 @@ def test_careful_planning_puts_the_model_back(tmp_path: Path) -> None:
     [
         ({"group": "conv9", "tensor": "conv9.out", "remove": [0]}, "does not have"),
         ({"group": "conv0", "tensor": "conv0.out", "remove": [8]}, "only 8 channels"),
-        ({"group": "fc", "tensor": "fc.out", "remove": [0]}, "hands its channels out"),
+        ({"group": "fc", "tensor": "fc.out", "remove": [0]}, "exposes its channels"),
         ({"group": "conv0", "tensor": "conv0.out", "remove": list(range(8))}, "without any channel"),
     ],
 )

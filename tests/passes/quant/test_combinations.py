@@ -22,8 +22,8 @@ from tests.passes.quant.small import PLAIN, quantized
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"mode": "weights", "max_drop": 1.0}, "max_drop=1.0 says nothing with mode=weights"),
-        ({"mode": "dynamic", "ranges": "file"}, "ranges=file says nothing with mode=dynamic"),
+        ({"mode": "weights", "max_drop": 1.0}, "max_drop=1.0 has no effect with mode=weights"),
+        ({"mode": "dynamic", "ranges": "file"}, "ranges=file has no effect with mode=dynamic"),
         ({"mode": "dynamic", "tensorrt_cache": "file"}, "tensorrt_cache"),
         ({"mode": "dynamic", "calibrator": "mse"}, "calibrator=mse"),
         ({"mode": "weights", "weight_bits": 4}, "weight_bits=4"),
@@ -32,10 +32,10 @@ from tests.passes.quant.small import PLAIN, quantized
         ({"mode": "weights", "activations": "uint8"}, "activations=uint8"),
         ({"mode": "weights", "per_channel": False}, "per_channel=false"),
         ({"mode": "weights", "reduce_range": "all"}, "reduce_range=all"),
-        ({"mode": "dynamic", "bits": 4}, "bits=4 says nothing with mode=dynamic"),
-        ({"bits": 4}, "bits=4 says nothing with mode=static"),
+        ({"mode": "dynamic", "bits": 4}, "bits=4 has no effect with mode=dynamic"),
+        ({"bits": 4}, "bits=4 has no effect with mode=static"),
         ({"block": 64}, "block=64"),
-        ({"percentile": 99.0}, "percentile=99 says nothing with calibrator=minmax"),
+        ({"percentile": 99.0}, "percentile=99 has no effect with calibrator=minmax"),
     ],
     ids=str,
 )

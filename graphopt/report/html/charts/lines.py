@@ -75,4 +75,4 @@ def _legend(names: Sequence[str]) -> list[Markup]:
     return rows
 
 
-CHART = Chart("What was tried", thin, draw)
+CHART = Chart("Trials", thin, draw)

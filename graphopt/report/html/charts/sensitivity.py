@@ -26,7 +26,7 @@ LABELS = {
     "metric_drop": "points of the metric lost",
     "top1_drop": "points of top-1 lost",
     "disagreement": "answers that changed (%)",
-    "snr_db": "signal to noise (dB)",
+    "snr_db": "SQNR (dB)",
 }
 _COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
 _STYLE = (

@@ -85,5 +85,5 @@ def signals(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
     )
     return svg(
         width, height, *parts, path(points, "line s0"), tag("g", *dots, class_="dots s0"),
-        label="signal to noise after each layer", class_="plot wide", fixed=True,
+        label="SQNR after each layer", class_="plot wide", fixed=True,
     )  # fmt: skip

@@ -128,7 +128,7 @@ def pool(walk: CouplingBuilder, node: ir.Node) -> Settled:
     if found.axis != 1:
         return walk.pin_operands(node, f"pools over axis {found.axis}, which carries channels")
     if len(node.outputs) > 1 and node.outputs[1].name:
-        walk.pin_operands(node, "hands out positions, which count channels")
+        walk.pin_operands(node, "also outputs positions, which count channels")
     walk.carry(node.output, 1, found.ids)
     return DATA
 

@@ -66,7 +66,7 @@ def layer_norm(walk: CouplingBuilder, node: ir.Node) -> Settled:
     if any(_is_computed(walk, node.input(index), len(shape) - found.axis) for index in (1, 2)):
         walk.pin(found.ids, f"{describe(node)} computes its parameters in the graph")
     if any(tensor.name for tensor in node.outputs[1:]):
-        walk.pin(found.ids, f"{describe(node)} hands out its statistics")
+        walk.pin(found.ids, f"{describe(node)} also outputs its statistics")
     _affine(walk, node, found.ids, None, found.axis - len(shape))
     walk.carry(node.output, found.axis, found.ids)
     return DATA

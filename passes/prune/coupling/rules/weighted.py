@@ -67,7 +67,7 @@ def matmul(walk: CouplingBuilder, node: ir.Node) -> Settled:
         return _refuse(walk, node, _why_unknown(node))
     shape = walk.shape(node.input(0))
     if weights.ndim != 2:
-        return _refuse(walk, node, "has weights that are no matrix")
+        return _refuse(walk, node, "has weights that are not a matrix")
     if shape is None:
         return _refuse(walk, node, "has an input of unknown size")
     source = _entering(walk, node, len(shape) - 1, weights.shape[0])

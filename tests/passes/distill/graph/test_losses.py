@@ -111,7 +111,7 @@ def test_hints_pair_by_name_and_shape() -> None:
     assert found == {"b": "attention", "c": "mse"}
     (named,) = hint_pairs(ours, theirs, ("only=other@mse*2",), 0.5)
     assert named.term == Term("only", "other", "mse", 1.0)
-    with pytest.raises(UsageError, match="no tensor of the teacher"):
+    with pytest.raises(UsageError, match="not a tensor of the teacher"):
         hint_pairs(ours, theirs, ("only",), 1.0)
     with pytest.raises(UsageError, match="cannot compare"):
         hint_pairs(ours, theirs, ("a=c",), 1.0)

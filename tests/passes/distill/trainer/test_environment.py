@@ -101,7 +101,7 @@ def test_a_trainer_that_is_there_is_kept(tmp_path: Path) -> None:
 
 def test_nothing_but_a_trainer_is_replaced_or_removed(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match="is no trainer, so it is not replaced"):
+    with pytest.raises(UsageError, match="is not a trainer, so it is not replaced"):
         trainer.install(tmp_path, force=True)
     with pytest.raises(UsageError, match="no trainer at"):
         trainer.remove(tmp_path)

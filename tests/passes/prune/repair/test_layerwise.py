@@ -77,7 +77,7 @@ def test_repair_lowers_the_error_on_fresh_samples(seed: int) -> None:
     raw, _, plan = applied(model, Prune(ratio=0.3, round_to=1, repair=False))
     repaired, ctx, _ = applied(model, Prune(ratio=0.3, round_to=1), plan)
     assert error(repaired, model) < 0.5 * error(raw, model)
-    said = [change.what for change in ctx.changes if "fitted anew" in change.what]
+    said = [change.what for change in ctx.changes if "refitted" in change.what]
     assert len(said) >= 3
 
 
@@ -198,7 +198,7 @@ def test_half_precision_stays_half() -> None:
     model = load(net.model(net.conv(hidden, (4, 6, 1, 1), bias=True, name="two")))
     after, ctx, _ = applied(model, Prune(ratio=0.4, round_to=1))
     assert all(t.dtype == np.float16 for node in after.graph.find("Conv") for t in node.inputs[1:])
-    assert any("fitted anew" in change.what for change in ctx.changes)
+    assert any("refitted" in change.what for change in ctx.changes)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -310,7 +310,7 @@ def test_fewer_than_eight_samples_are_fitted_to_and_one_judges() -> None:
     after = copy(model)
     ctx = calibrated(after, count=7)
     Prune().apply(after, plan, ctx)
-    assert any("fitted anew" in change.what for change in ctx.changes)
+    assert any("refitted" in change.what for change in ctx.changes)
     assert not any("fits no weights" in text for text in ctx.warnings)
 
 
@@ -342,5 +342,5 @@ def test_a_sum_that_broadcasts_is_no_target(gated: bool) -> None:
     model = broadcast(gated)
     cut, _, plan = applied(model, Prune(ratio=0.4, round_to=1, repair=False))
     after, ctx, _ = applied(model, Prune(ratio=0.4, round_to=1), plan)
-    assert any("fitted anew" in change.what for change in ctx.changes)
+    assert any("refitted" in change.what for change in ctx.changes)
     assert error(after, model) < error(cut, model)

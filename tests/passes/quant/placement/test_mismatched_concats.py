@@ -35,7 +35,7 @@ def test_a_join_of_unlike_ranges_stays_float(scale: float, is_mixed: bool) -> No
     model, ctx = quantized(proto, "qnn")
     reasons = [s.reason for s in ctx.skips if s.node == "join"]
     assert bool(reasons) is is_mixed
-    assert all("one scale fits not both" in reason for reason in reasons)
+    assert all("one scale does not fit both" in reason for reason in reasons)
     (before,) = runtime.Session(proto.SerializeToString()).run(feeds(ctx)).values()
     (after,) = runtime.Session(model).run(feeds(ctx)).values()
     assert snr(before[..., 4:], after[..., 4:]) > 25
