@@ -13,16 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from graphopt.calibration import ChannelMoments, ChannelRange, CompensatedSum, Histogram, Range, Statistic
-from graphopt.errors import DataError
+from graphopt.calibration import ChannelMoments, CompensatedSum, Histogram, Range, Statistic
+from graphopt.calibration.statistics.table import STATISTICS, make_statistic, statistics
+from graphopt.errors import DataError, UsageError
 
 FACTORIES: dict[str, Callable[[], Any]] = {
-    "range": Range,
-    "histogram": Histogram,
+    **{name: statistics().load(name) for name in STATISTICS if name != "sample-ranges"},  # keeps an order
     "few bins": lambda: Histogram(bins=4),
     "subsampled": lambda: Histogram(bins=64, most=3),
-    "moments": ChannelMoments,
-    "channel range": ChannelRange,
 }
 
 _floats = st.one_of(
@@ -231,3 +229,9 @@ def test_a_compensated_sum_survives_cancellation(terms: list[float]) -> None:
     for term in terms:
         total.add(np.array([term]))
     assert total.value[0] == pytest.approx(math.fsum(terms), rel=1e-12)
+
+
+def test_a_statistic_is_made_from_its_name_or_from_what_makes_it() -> None:
+    assert isinstance(make_statistic("range"), Range) and make_statistic(Histogram).key == Histogram().key
+    with pytest.raises(UsageError, match="no statistic 'rnage'; did you mean 'range'"):
+        make_statistic("rnage")

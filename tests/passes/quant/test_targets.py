@@ -19,7 +19,7 @@ from tests.corpus import case
 from tests.corpus._net import Net
 from tests.passes.quant.small import PLAIN, corpus_model, feeds, prepared, quantized, snr
 
-NAMES = ("generic", "openvino", "ort-cpu", "qnn", "tensorrt")
+NAMES = targets.names()
 
 
 def residual(channels: int = 32, shape: tuple[Any, ...] = (1, 3, 12, 12)) -> onnx.ModelProto:
