@@ -250,8 +250,8 @@ def test_a_layer_too_large_for_its_gram_matrix_keeps_nearest_integers_and_says_s
 
     monkeypatch.setattr(tuning, "Gram", spy)
     model, plain = network(), network()
-    ctx, _ = run(model, spare=False, absorb=False)
-    run(plain, spare=False, absorb=False, **PLAIN)
+    ctx, _ = run(model, keep_noisy_float=False, absorb=False)
+    run(plain, keep_noisy_float=False, absorb=False, **PLAIN)
     integers = [
         {node.name: node.inputs[1].producer.inputs[0].constant for node in one.graph.find("Conv")}
         for one in (model, plain)
