@@ -118,6 +118,7 @@ def optimize(
     cache: str | Path | None = None,
     custom_ops: Sequence[str] | None = None,
     force: bool | None = None,
+    dump: str | Path | None = None,
     report: str | Path | Sequence[str | Path] | None = None,
     progress: Progress | None = None,
 ) -> Result:
@@ -142,6 +143,7 @@ def optimize(
             ``Result.missed``, an error with ``strict``; UsageError when it cannot be judged.
         require_speedup: goal: the result runs faster than the input here; missed like ``max_drop``.
         tolerance: relative difference max|d| / max|reference| that exact passes may make.
+        dump: a folder to write the model to after each pass that changed it.
         report: files to write the report to as well: ``.json`` for scripts, ``.html`` for people.
 
     Raises:

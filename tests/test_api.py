@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,3 +90,14 @@ def test_the_package_exports_lazily() -> None:
     assert set(graphopt.__all__) <= set(dir(graphopt))
     with pytest.raises(AttributeError, match="no attribute 'optimise'"):
         graphopt.optimise  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_arguments_recipe_keys_and_flags_are_the_same() -> None:
+    from graphopt.cli.optimize import command
+    from graphopt.pipeline.spec.request import TALK, recipe_flags
+
+    keys = {key.replace("-", "_") for key in recipe_flags()} - set(TALK)
+    arguments = set(inspect.signature(graphopt.optimize).parameters) - {"model", "recipe", "progress"}
+    shown_only = {"model", "recipe", "help", "json", "debug", *TALK}
+    assert arguments == keys
+    assert {str(parameter.name) for parameter in command.params} - shown_only == keys
