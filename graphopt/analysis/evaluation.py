@@ -80,7 +80,7 @@ def evaluate(
     samples = opened.samples
     assert samples is not None
     truth = spec.truth(samples)
-    classifies = chosen is None or isinstance(chosen, Classification)
+    classifies = chosen is None or chosen.takes_class_labels
     has_truth = truth is not None or (samples.labelled and classifies) or isinstance(chosen, UserFunction)
     if not has_truth and reference is None:
         raise DataError(_nothing_to_judge_by(chosen, samples), hint="give --reference MODEL to compare with")

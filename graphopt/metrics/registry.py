@@ -10,13 +10,14 @@ import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import UsageError
 from graphopt.metrics.base import Metric
 from graphopt.metrics.user_function import UserFunction
+from graphopt.util.registry import added
 from graphopt.util.text import meant_or_known
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def find(task: str) -> type[Metric]:
 
 @functools.cache
 def _points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return {point.name: point for point in added(GROUP)}
 
 
 def _options() -> dict[str, tuple[str, ...]]:

@@ -163,3 +163,13 @@ def test_a_folder_is_given_on_the_command_line(tiny: Path, tmp_path: Path) -> No
     assert onnx.load(tmp_path / "out.onnx").graph.node[0].name == "CONV!"
     done = graphopt({}, "--plugin", tmp_path, "optimize", tiny, *flags, "--force", code=2)
     assert "has no pyproject.toml that can be read" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_metric_judges(environment: dict[str, str], gelu: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    x = np.random.default_rng(0).normal(size=(16, 6)).astype(np.float32)
+    np.savez(data, x=x, labels=np.zeros(16, np.int64))
+    done = graphopt(
+        environment, "evaluate", gelu, "--data", f"{data}#x,labels", "--task", "first-class", "--json"
+    )
+    assert 0 <= json.loads(done.stdout)["metrics"]["first"] <= 1
