@@ -47,9 +47,9 @@ def test_only_what_inference_leaves_open_is_run(monkeypatch: pytest.MonkeyPatch)
     opened: list[Any] = []
     session = runtime.Session.__init__
 
-    def spy(self: Any, model: Any, **options: Any) -> None:
-        opened.append(options["outputs"])
-        session(self, model, **options)
+    def spy(self: Any, *args: Any, outputs: Any = None, **options: Any) -> None:
+        opened.append(outputs)
+        session(self, *args, outputs=outputs, **options)
 
     model = filtered()
     feeds = first_feeds(model)
