@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +13,7 @@ from graphopt.data.ground_truth.truth import load_rows
 from graphopt.errors import UsageError
 from graphopt.metrics.base import Metric, Outcome, Outputs
 from graphopt.metrics.significance import paired_means
+from graphopt.util.user_module import execute
 
 if TYPE_CHECKING:
     from graphopt.data import Sample, Samples
@@ -108,11 +108,8 @@ class UserFunction(Metric):
 @functools.cache
 def _function(text: str, file: str, name: str, changed: int) -> Function:
     """The function of a file as it was at the time ``changed``; the file is executed once."""
-    spec = importlib.util.spec_from_file_location(f"graphopt_metric_{Path(file).stem}", file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        module = execute(Path(file))
     except Exception as error:  # whatever the user's file does
         raise UsageError(f"--metric {text}: {file} cannot be loaded: {_reason(error)}") from error
     function = getattr(module, name, None)

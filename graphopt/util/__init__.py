@@ -4,4 +4,5 @@
 - ``progress``: How work that takes long is shown: what every part that loops accepts, and what shows nothing.
 - ``registry``: What other packages add to graphopt, found by name and imported when it is used.
 - ``text``: Sentences that many parts of the engine say alike.
+- ``user_module``: A Python file that the user named, executed as a module.
 """

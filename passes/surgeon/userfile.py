@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from graphopt.errors import PassError, UsageError
+from graphopt.util.user_module import execute
 
 NAME = "surgeon"
 HOW = 'write surgeon:function="edit.py:fix"'
@@ -43,7 +41,7 @@ class UserFunction:
     def load(self) -> Callable[[Any], Any]:
         """Execute the file under a private module name and return the function; raises PassError."""
         with self._guarded("cannot be loaded"):
-            module = _execute(self.path)
+            module = execute(self.path)
         function = getattr(module, self.name, None)
         if not callable(function):
             own = [n for n, v in vars(module).items() if callable(v) and _is_own(v, module) and n[0] != "_"]
@@ -78,27 +76,6 @@ class UserFunction:
             return f" in line {error.lineno}"
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(self.path)]
         return f" in line {frames[-1].lineno} ({frames[-1].line})" if frames else ""
-
-
-class _FreshLoader(SourceFileLoader):
-    """Compiles the file as it is now: no cached bytecode is read or left beside it."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)  # type: ignore[no-any-return]
-
-
-def _execute(path: Path) -> ModuleType:
-    name = f"_graphopt_surgeon_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_loader(name, _FreshLoader(name, str(path)))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look it up
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _is_own(value: Any, module: ModuleType) -> bool:

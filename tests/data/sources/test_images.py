@@ -188,7 +188,7 @@ def test_places_without_images(tmp_path: Path, port: MakePort) -> None:
     with pytest.raises(DataError, match="no file or folder"):
         load(tmp_path / "nothing::4", [port("N", 3, 8, 8)])
     (tmp_path / "a.h5").write_bytes(b"")
-    with pytest.raises(DataError, match="no kind of samples"):
+    with pytest.raises(DataError, match="not a kind of samples"):
         load(tmp_path / "a.h5", [port("N", 3, 8, 8)])
 
 

@@ -109,7 +109,7 @@ def test_takes_are_the_first_ones_and_the_source_is_told(port: MakePort) -> None
 
 def test_inputs_that_cannot_be_made_up(port: MakePort) -> None:
     for bad in (port("N", 3, dtype=None), port("N", dtype="complex64"), Port("x", np.dtype("float32"), None)):
-        with pytest.raises(DataError, match="no samples can be made up"):
+        with pytest.raises(DataError, match="no synthetic samples can be generated"):
             synthetic([bad])
 
 
