@@ -10,6 +10,7 @@ from markupsafe import Markup
 from graphopt.report.html.charts.axes import Scale, frame, number, scale
 from graphopt.report.html.markup import path, svg, tag
 
+POINTED_AT = 1000  # memory: layers with words and a link of their own, 100 KB of page
 _PAIR = ("was", "is")  # classes of what was there and of what is left, in front
 
 
@@ -63,7 +64,10 @@ def _column(at: float, pitch: float, y: Scale, value: float, class_: str) -> Mar
 
 
 def signals(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """The signal-to-noise ratio after each layer, in the order they compute; None when it is not known."""
+    """The SQNR after each layer, in the order they compute; None when it is not known.
+
+    Of more than ``POINTED_AT`` layers those with the lowest SQNR have dots that name them, and lead to them.
+    """
     shown = [row for row in rows if row["snr"] is not None and row["snr"] < 120]
     if len(shown) < 2:
         return None
@@ -72,6 +76,7 @@ def signals(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
     y = scale([row["snr"] for row in shown], height - 14, 24.0, margin=0.06)
     points = [(48.0 + (i + 0.5) * pitch, y(row["snr"])) for i, row in enumerate(shown)]
     parts = frame(Scale(0, 1, 44.0, width - 4), y, "", "dB", counts=False)
+    highest = sorted(row["snr"] for row in shown)[:POINTED_AT][-1]
     dots = (
         tag(
             "circle",
@@ -82,6 +87,7 @@ def signals(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
             data_go=row["number"],
         )
         for p, row in zip(points, shown, strict=True)
+        if row["snr"] <= highest
     )
     return svg(
         width, height, *parts, path(points, "line s0"), tag("g", *dots, class_="dots s0"),
