@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.campaign import campaign, summary
+from tests.fuzz.campaign import FAILURES, campaign, summary
 from tests.fuzz.graphs.recipe import draw, settle
 from tests.fuzz.oracle import judge
 from tests.fuzz.specs import SPECS, by_seed
 
 QUICK = len(SPECS)  # seeds of the default suite: each spec once
-MANY = 250  # of the 2,000 from seed 10000 on one batch fails and waits to be mended
+MANY = 2000
+OPEN = {(10_928, "quant@openvino")}  # loses too much energy; a known fault, to be mended and taken out here
 
 
 @pytest.mark.parametrize("seed", range(QUICK))
@@ -25,6 +26,7 @@ def test_a_random_graph(seed: int, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_many_random_graphs() -> None:
-    results = campaign(20_000, 20_000 + MANY, [])
-    text = summary(results)
-    assert text.endswith(f"{MANY} runs, 0 failed"), text
+    results = campaign(10_000, 10_000 + MANY, [])
+    assert len(results) == MANY
+    failed = {(result.seed, result.spec) for result in results if result.kind in FAILURES}
+    assert failed == OPEN, summary(results)
