@@ -20,6 +20,11 @@ class Spec:
     noise: float = 2**-7
     keeps_signature: bool = True
 
+    @property
+    def ranges(self) -> bool:
+        """Whether the result depends on ranges that are measured on the calibration samples."""
+        return any(name == "quant" for name in self.text.split(","))
+
     def __str__(self) -> str:
         return f"{self.text}@{self.target}" if self.target else self.text
 

@@ -13,7 +13,6 @@ from tests.fuzz.specs import SPECS, by_seed
 
 QUICK = len(SPECS)  # seeds of the default suite: each spec once
 MANY = 2000
-OPEN = {(10_928, "quant@openvino")}  # loses too much energy; a known fault, to be mended and taken out here
 
 
 @pytest.mark.parametrize("seed", range(QUICK))
@@ -28,5 +27,4 @@ def test_a_random_graph(seed: int, tmp_path: Path) -> None:
 def test_many_random_graphs() -> None:
     results = campaign(10_000, 10_000 + MANY, [])
     assert len(results) == MANY
-    failed = {(result.seed, result.spec) for result in results if result.kind in FAILURES}
-    assert failed == OPEN, summary(results)
+    assert not any(result.kind in FAILURES for result in results), summary(results)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from graphopt.errors import ModelError, PassError, VerificationError
+from tests.fuzz import yardstick
 from tests.fuzz.graphs.recipe import Graph, Recipe, build
 from tests.fuzz.minimise import minimise
 from tests.fuzz.oracle import Verdict, judge
@@ -119,6 +120,7 @@ def fold_wrong_batch(model: onnx.ModelProto) -> None:
         (scale_weight, EXACT, "wrong"),
         (forget_weights, EXACT, "wrong"),
         (forget_weights, CLOSE, "wrong"),
+        (forget_weights, Spec("quant", bound=0.1), "wrong"),
         (divide_by_nothing, LOOSE, "wrong"),
         (rename_input, LOOSE, "signature"),
         (fix_batch, EXACT, "signature"),
@@ -188,6 +190,15 @@ def test_rounding_is_not_blamed(tmp_path: Path) -> None:
 
 def test_a_small_loss_is_allowed_where_the_spec_allows_it(graph: Graph, tmp_path: Path) -> None:
     assert judge(graph, CLOSE, tmp_path, optimize=writing(scale_weight)).kind == "ok"
+
+
+def test_a_feed_outside_of_the_ranges_is_not_blamed() -> None:
+    samples, far = [{"x": np.full((1, 4), 1.0, np.float32)}], [{"x": np.full((1, 4), 4.0, np.float32)}]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in ("x", "y")]
+    node = helper.make_node("Relu", ["x"], ["y"])
+    model = helper.make_model(helper.make_graph([node], "g", values[:1], values[1:]), ir_version=8)
+    assert yardstick.shares_of_clipping(model, samples, far, [[far[0]["x"]]]) == [pytest.approx(0.75**2)]
+    assert yardstick.shares_of_clipping(model, samples, samples, [[samples[0]["x"]]]) == [0.0]
 
 
 def test_the_smallest_failing_recipe_is_found(graph: Graph, tmp_path: Path) -> None:
