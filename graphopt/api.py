@@ -7,14 +7,17 @@ cannot be read, PassError, VerificationError, GoalError and OutputError for a ru
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from graphopt.pipeline.run.output import default_output as output_beside
+from graphopt.pipeline.spec.flag import flags_of, signature_of
 from graphopt.pipeline.spec.recipe import Recipe, read, turns_of
 from graphopt.pipeline.spec.request import make_request, recipe_flags
+from graphopt.pipeline.spec.run_flags import RunFlags
 from graphopt.util.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     from graphopt.analysis.evaluation import Evaluation, evaluate
     from graphopt.analysis.inspection import Inspection, inspect
     from graphopt.analysis.sensitivity.study import sensitivity
-    from graphopt.data import Samples
     from graphopt.ir import Model
     from graphopt.record.record import Record
     from graphopt.record.sensitivity import Sensitivity
@@ -43,6 +45,8 @@ __all__ = [
     "sensitivity",
 ]
 
+
+Flags = ParamSpec("Flags")
 
 _ELSEWHERE = {
     "Comparison": "analysis.comparison",
@@ -84,75 +88,58 @@ class Result:
         return self.model.save(Path(path), force=force)
 
 
-def optimize(
-    model: str | Path | Model,
-    passes: str | None = None,
-    *,
-    recipe: str | Path | None = None,
-    output: str | Path | None = None,
-    calibration: str | Path | Samples | None = None,
-    evaluation: str | Path | Samples | None = None,
-    task: str | None = None,
-    metric: str | Callable[..., Any] | None = None,
-    labels: str | Path | None = None,
-    decode: str | None = None,
-    confidence: float | None = None,
-    threshold: float | None = None,
-    preprocess: str | Path | None = None,
-    shape: Mapping[str, Sequence[int]] | None = None,
-    fix_shape: bool | None = None,
-    target: str | None = None,
-    plan: str | Path | None = None,
-    plan_out: str | Path | None = None,
-    dry_run: bool | None = None,
-    max_drop: float | None = None,
-    require_speedup: bool | None = None,
-    strict: bool | None = None,
-    verify: str | None = None,
-    tolerance: float | None = None,
-    latency: bool | None = None,
-    as_written: bool | None = None,
-    seed: int | None = None,
-    threads: int | None = None,
-    provider: str | None = None,
-    cache: str | Path | None = None,
-    custom_ops: Sequence[str] | None = None,
-    force: bool | None = None,
-    dump: str | Path | None = None,
-    report: str | Path | Sequence[str | Path] | None = None,
-    progress: Progress | None = None,
-) -> Result:
+def _takes_run_flags(
+    arguments: Callable[Flags, Arguments],
+) -> Callable[[Callable[..., Result]], Callable[Concatenate[str | Path | Model, Flags], Result]]:
+    """Give a function the parameters of ``arguments`` behind the model, and name them in its docstring."""
+
+    def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
+        model = Parameter("model", Parameter.POSITIONAL_OR_KEYWORD, annotation="str | Path | Model")
+        described = "\n".join(
+            f"        {name}: {flag.explained}" for name, flag in flags_of(RunFlags).items()
+        )
+        function.__signature__ = signature_of(Arguments, [model], "Result")  # type: ignore[attr-defined]
+        function.__doc__ = (function.__doc__ or "").replace("        FLAGS", described)
+        return function
+
+    return decorate
+
+
+@dataclass
+class Arguments(RunFlags):
+    """What ``optimize`` takes besides the model."""
+
+    _: KW_ONLY
+    progress: Progress = silent
+
+
+@_takes_run_flags(Arguments)
+def optimize(model: str | Path | Model, passes: str | None = None, **flags: Any) -> Result:
     """Run passes over a model and measure what they did.
 
-    Arguments are the flags of ``graphopt optimize``; None takes the value of ``recipe``, else the default.
-    Without ``output`` nothing is written: use ``Result.save``. A model given as an object is left as it is.
+    Arguments are the flags of ``graphopt optimize``; one that is not given, or None, takes the value of
+    ``recipe``, else the default. Without ``output`` nothing is written: use ``Result.save``. A model given as
+    an object is left as it is.
 
     Args:
         model: an ONNX file, or a Model.
-        passes: a spec such as ``"fold-bn,prune:macs=0.7"``.
-        calibration: samples passes may look at: DATA text, or Samples; synthetic when None.
-        evaluation: samples to measure accuracy on, before and after.
-        shape: sizes to run dynamic inputs at, by input name.
-        task: what the model is for: classification, detection, segmentation, text or generic; by default
-            classification where it has class scores.
-        metric: instead of a task a function of outputs and labels, or ``FILE.py:FUNCTION``, that returns one
-            value for each sample, higher is better (``graphopt.metrics.UserFunction``).
-        labels, decode, confidence, threshold: as in ``evaluate``.
-        max_drop: goal in points, hundredths of the metric (top-1, mAP, mIoU, lines, or what ``metric``
-            returns), or of the share of equal answers where there are no labels; a missed goal is in
-            ``Result.missed``, an error with ``strict``; UsageError when it cannot be judged.
-        require_speedup: goal: the result runs faster than the input here; missed like ``max_drop``.
-        tolerance: relative difference max|d| / max|reference| that exact passes may make.
-        dump: a folder to write the model to after each pass that changed it.
-        report: files to write the report to as well: ``.json`` for scripts, ``.html`` for people.
+        FLAGS
+        progress: what shows work that takes long: a function of a description, what is looped over and its
+            length that gives back what to loop over.
+
+    Data is DATA text or Samples; ``shape`` is a mapping from input names to sizes. A goal (``max_drop``,
+    ``require_speedup``) that was missed is in ``Result.missed``, an error with ``strict``; UsageError when it
+    cannot be judged.
 
     Raises:
         GraphoptError: one of its subclasses; nothing was written.
     """
-    arguments = dict(locals())
-    own = {"model", "progress"}
-    given = {name: value for name, value in arguments.items() if name not in own and value is not None}
-    return run(model, given, progress=progress or silent)
+    progress = flags.pop("progress", None) or silent
+    unknown = [name for name in flags if name not in flags_of(RunFlags)]
+    if unknown:
+        raise TypeError(f"optimize() got an unexpected keyword argument {unknown[0]!r}")
+    given = {name: value for name, value in {"passes": passes, **flags}.items() if value is not None}
+    return run(model, given, progress=progress)
 
 
 def read_recipe(recipe: str | Path | Recipe | None) -> Recipe:

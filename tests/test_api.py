@@ -101,3 +101,18 @@ def test_arguments_recipe_keys_and_flags_are_the_same() -> None:
     shown_only = {"model", "recipe", "help", "json", "debug", *TALK}
     assert arguments == keys
     assert {str(parameter.name) for parameter in command.params} - shown_only == keys
+
+
+def test_every_argument_is_explained_with_the_default_that_counts(tiny: Path) -> None:
+    parameters = inspect.signature(graphopt.optimize).parameters
+    explained = inspect.getdoc(graphopt.optimize) or ""
+    assert all(f"    {name}: " in explained for name in parameters)
+    assert parameters["target"].default == "ort-cpu"
+    assert parameters["output"].annotation == "str | Path | None"
+    assert "seed: Seed of everything random. [default: 0]" in explained
+    assert graphopt.optimize(tiny, "clean", latency=False, seed=None).report.seed == 0
+
+
+def test_an_unknown_argument_is_refused_by_name(tiny: Path) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'max_dorp'"):
+        graphopt.optimize(tiny, "clean", max_dorp=1)  # type: ignore[call-arg]

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import click
 
 from graphopt.errors import ModelError, UsageError
+from graphopt.pipeline.spec.flag import Flag, Kind, flags_of
+from graphopt.pipeline.spec.run_flags import JUDGED_BY, RunFlags
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +39,29 @@ class _Once(click.Option):
 def value(*names: str, **settings: Any) -> Callable[[F], F]:
     """A flag with a value; None when absent, an error when it is given twice."""
     return click.option(*names, cls=_Once, **settings)
+
+
+def of_run(*names: str) -> Callable[[F], F]:
+    """Flags of a run by their names, as ``RunFlags`` declares them."""
+    declared = flags_of(RunFlags)
+    return together(*(_declared(declared[name]) for name in names))
+
+
+def _declared(flag: Flag[Any, Any]) -> Callable[[F], F]:
+    names = [flag.short, flag.spelled] if flag.short else [flag.spelled]
+    if flag.kind.scalar is bool:
+        spelled = f"{flag.spelled}/--no-{flag.key}" if flag.negative else flag.spelled
+        return click.option(spelled, is_flag=True, default=None, help=flag.explained)
+    shown: dict[str, Any] = {"metavar": flag.metavar or None, "help": flag.explained}
+    if flag.kind.repeated:
+        return click.option(*names, multiple=True, **shown)
+    return value(*names, type=_click_type(flag.kind), **shown)
+
+
+def _click_type(kind: Kind[Any, Any]) -> Any:
+    if kind.choices:
+        return click.Choice(kind.choices)
+    return click.IntRange(kind.least, kind.most) if kind.scalar is int else kind.scalar
 
 
 def together(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -68,61 +93,10 @@ def model_path(name: str) -> Callable[[F], F]:
 
 
 model_argument = model_path("model")
-preprocess = value(
-    "--preprocess",
-    metavar="TEXT|FILE.toml",
-    help='How images become inputs: "size=224;mean=127;std=128", or a preset such as imagenet.',
-)
-judged_by = together(
-    value(
-        "--task",
-        metavar="NAME",
-        help="What the model is for: classification, detection, segmentation, text or generic. "
-        "[default: classification where there are class scores, else generic]",
-    ),
-    value(
-        "--metric",
-        metavar="FILE.py:FUNCTION",
-        help="Instead of a task: a function of outputs and labels that returns one value for each sample, "
-        "higher is better.",
-    ),
-    value(
-        "--labels",
-        metavar="LABELS",
-        help="Boxes (COCO .json, folder of YOLO .txt, .npz#array), masks (folder of .png, .npz#array), lines "
-        "of text or rows for --metric (.npz#array).",
-    ),
-    value(
-        "--decode",
-        metavar="NAME",
-        help="How a detector writes boxes: yolov8, yolov5, ssd, corners, torchvision. [default: by shape]",
-    ),
-    value(
-        "--confidence", type=float, help="Least score of boxes compared with the original's. [default: 0.25]"
-    ),
-    value("--threshold", type=float, help="Value above which a pixel of a map of one class belongs to it."),
-)
-shape = click.option(
-    "--shape",
-    multiple=True,
-    metavar="NAME=1x3x640x640",
-    help="Size to run an input at, when the file leaves it open; repeat for several inputs.",
-)
-session = together(
-    value(
-        "--threads",
-        metavar="N",
-        type=click.IntRange(1, 1024),
-        help="Threads of onnxruntime. [default: all processors]",
-    ),
-    value("--provider", type=click.Choice(["cpu", "cuda"]), help="Where models run. [default: cpu]"),
-    click.option(
-        "--custom-ops",
-        multiple=True,
-        metavar="LIB",
-        help="Library of custom operators; loaded only when named.",
-    ),
-)
+judged_by = of_run(*JUDGED_BY)
+preprocess = of_run("preprocess")
+shape = of_run("shape")
+session = of_run("threads", "provider", "custom_ops")
 talk = together(
     switch("--quiet", "No messages and no progress bar."),
     switch("--debug", "Show the traceback of an error."),
@@ -142,7 +116,8 @@ def texts(values: Sequence[str] | None) -> tuple[str, ...]:
 
 def looking(options: dict[str, Any]) -> dict[str, Any]:
     """The flags of inspect, compare and evaluate as their Python functions take them."""
-    from graphopt.pipeline.spec.request import parse_shapes, usable_processors
+    from graphopt.pipeline.spec.run_flags import usable_processors
+    from graphopt.pipeline.spec.shapes import parse_shapes
     from graphopt.runtime import SessionOptions
 
     found = given({name: value for name, value in options.items() if name != "debug"})

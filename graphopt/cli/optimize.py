@@ -10,82 +10,8 @@ import click
 from graphopt.cli import flags
 from graphopt.cli.console import Console
 from graphopt.errors import GoalError, UsageError
-
-_what = flags.together(
-    flags.value(
-        "-o", "--output", metavar="OUT", help="Where to write. [default: MODEL.opt.onnx beside MODEL]"
-    ),
-    flags.value(
-        "--passes",
-        metavar="SPEC",
-        help="Passes in order, such as prune:macs=0.7,quant; graphopt passes lists them.",
-    ),
-    flags.value("--recipe", metavar="FILE.toml", help="A file with the passes and any of these flags."),
-    flags.switch("--as-written", "Run exactly the passes given; add none that they need."),
-    flags.value(
-        "--target", metavar="NAME|FILE.toml", help="The backend the result is for. [default: ort-cpu]"
-    ),
-)
-_data = flags.together(
-    flags.value(
-        "--calibration", metavar="DATA", help="Samples for the passes to calibrate with (.npz, .npy, images)."
-    ),
-    flags.value("--evaluation", metavar="DATA", help="Samples to evaluate on, before and after."),
-    flags.judged_by,
-    flags.preprocess,
-    flags.shape,
-    flags.switch("--fix-shape", "Declare the sizes used for running as the model's only ones."),
-)
-_checks = flags.together(
-    flags.value(
-        "--verify",
-        type=click.Choice(["auto", "full", "structure", "off"]),
-        help="What to check: numbers after exact passes (auto), also at every optimisation level of ORT "
-        "(full), graph and signature only (structure), nothing (off). [default: auto]",
-    ),
-    flags.value(
-        "--tolerance",
-        type=float,
-        metavar="X",
-        help="Relative difference allowed to exact passes. [default: 1e-4; 2e-2 for float16]",
-    ),
-    flags.value(
-        "--max-drop",
-        type=float,
-        metavar="POINTS",
-        help="Goal: lose at most this many points, hundredths of the metric; needs --evaluation.",
-    ),
-    flags.switch("--require-speedup", "Goal: the result runs faster than the input here."),
-    flags.switch("--strict", "Write nothing and exit with 6 when a goal is missed or nothing changed."),
-)
-_results = flags.together(
-    click.option(
-        "--report",
-        multiple=True,
-        metavar="FILE.json|.html",
-        help="Also write the report: .json for scripts, .html for people; repeat for both.",
-    ),
-    flags.value("--plan", metavar="FILE.json", help="Replay the plans in this file."),
-    flags.value("--plan-out", metavar="FILE.json", help="Write what the passes planned."),
-    flags.switch("--dry-run", "Plan and predict; write no model."),
-    click.option("--latency/--no-latency", default=None, help="Time both models. [default: --latency]"),
-    flags.value("--dump", metavar="DIR", help="Write the model after each pass that changed it."),
-    flags.switch("--force", "Overwrite an existing OUT."),
-)
-_run = flags.together(
-    flags.value(
-        "--seed", metavar="N", type=click.IntRange(0), help="Seed of everything random. [default: 0]"
-    ),
-    flags.session,
-    flags.value(
-        "--cache",
-        metavar="DIR|off",
-        help="Folder that keeps calibration results. [default: off; times of layers: the user's cache]",
-    ),
-    flags.switch("--verbose", "List every change and every skip."),
-    flags.talk,
-)
-
+from graphopt.pipeline.spec.flag import flags_of
+from graphopt.pipeline.spec.run_flags import RunFlags
 
 _EXAMPLES = """\b
 Examples:
@@ -98,11 +24,9 @@ Examples:
 
 @click.command("optimize", short_help="Make a model smaller and faster.", epilog=_EXAMPLES)
 @flags.model_argument
-@_what
-@_data
-@_checks
-@_results
-@_run
+@flags.of_run(*flags_of(RunFlags))
+@flags.switch("--verbose", "List every change and every skip.")
+@flags.talk
 def command(model: str, **options: Any) -> int:
     """Make MODEL smaller and faster with a sequence of passes, and measure what that did."""
     from graphopt import api

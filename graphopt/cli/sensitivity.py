@@ -40,7 +40,7 @@ Examples:
 @flags.judged_by
 @flags.preprocess
 @flags.shape
-@flags.value("--target", metavar="NAME|FILE.toml", help="The backend the result is for. [default: ort-cpu]")
+@flags.of_run("target")
 @flags.switch("--latency", "Also predict the latency, from layers timed on this machine.")
 @flags.value("--csv", metavar="FILE", help="Write all numbers to this file.")
 @flags.value("--plot", metavar="FILE.svg|.html", help="Draw the curves into this file.")
@@ -52,7 +52,7 @@ Examples:
 @flags.value(
     "--jobs", metavar="N", type=click.IntRange(1, 1024), help="Processes. [default: one a processor]"
 )
-@flags.value("--seed", metavar="N", type=click.IntRange(0), help="Seed of everything random. [default: 0]")
+@flags.of_run("seed")
 @flags.session
 @flags.value(
     "--cache",
@@ -64,7 +64,7 @@ Examples:
 def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -> None:
     """Carry out each thing a pass can do to MODEL alone, and show what it does to the outputs."""
     from graphopt import api
-    from graphopt.pipeline.spec.request import usable_processors
+    from graphopt.pipeline.spec.run_flags import usable_processors
     from graphopt.report.html.charts.sensitivity import write_plot
 
     csv, plot, overlay = (_file(options.pop(name)) for name in ("csv", "plot", "overlay"))

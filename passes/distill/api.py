@@ -55,10 +55,10 @@ def train(
     for name, value in (("teacher", teacher), ("student", student)):
         if not str(value):
             raise UsageError(f"the {name} is not named: its path is empty")
-    known = own | {field.name for field in dataclasses.fields(Request)}
+    of_run = {field.name for field in dataclasses.fields(Request)} - {"model", "turns", "passes", "recipe"}
     for name in options:
-        if name not in known:
-            raise UsageError(f"distill has no option {name!r}{meant_or_known(name, known)}")
+        if name not in own | of_run:
+            raise UsageError(f"distill has no option {name!r}{meant_or_known(name, own | of_run)}")
     training = {name: options.pop(name) for name in list(options) if name in own}
     training["teacher"] = str(teacher)
     step = PassSpec("distill", tuple((name, to_text(value)) for name, value in training.items()))

@@ -30,7 +30,8 @@ from graphopt.pipeline.run.manager import Manager
 from graphopt.pipeline.spec.arrange import PipelineEntry, arrange, as_step
 from graphopt.pipeline.spec.recipe import turns_of
 from graphopt.pipeline.spec.registry import passes
-from graphopt.pipeline.spec.request import parse_shapes, usable_processors
+from graphopt.pipeline.spec.run_flags import usable_processors
+from graphopt.pipeline.spec.shapes import parse_shapes
 from graphopt.record.sensitivity import Point, Sensitivity
 from graphopt.runtime import SessionOptions, machine
 from graphopt.util.files import cache_folder

@@ -76,7 +76,7 @@ class Run:
         self._stages = arrange(request.turns, registry or passes(), as_written=request.as_written)
         self._target: Target = targets.load(request.target)
         self._source, self._model = _open(request)
-        self._ask = request.sparing(self._model.weight_bytes)
+        self._ask = request.within_memory(self._model.weight_bytes)
         self._is_spared = self._ask != request
         check_session(request.session)
         _check_writable(request, self._source.path)

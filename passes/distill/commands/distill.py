@@ -55,14 +55,11 @@ def _flag(option: Option) -> Callable[[F], F]:
 @flags.value(
     "-o", "--output", metavar="OUT", help="Where to write. [default: STUDENT.distilled.onnx beside it]"
 )
-@flags.value("--evaluation", metavar="DATA", help="Samples to evaluate on, before and after.")
-@flags.preprocess
-@flags.shape
+@flags.of_run("evaluation", "preprocess", "shape")
 @_training
-@click.option("--report", multiple=True, metavar="FILE", help="Also write the report to this file.")
-@flags.value("--seed", metavar="N", type=click.IntRange(0), help="Seed of everything random. [default: 0]")
+@flags.of_run("report", "seed")
 @flags.value("--cache", metavar="DIR|off", help="Folder to continue an interrupted run from. [default: off]")
-@flags.switch("--force", "Overwrite an existing OUT.")
+@flags.of_run("force")
 @flags.switch("--strict", "Write nothing and exit with 6 when the student did not improve.")
 @flags.session
 @flags.switch("--verbose", "List every change and every skip.")

@@ -34,11 +34,13 @@ def found(before: float | None, after: float | None) -> Assessment:
 def test_a_result_that_is_not_faster_misses_the_goal(
     before: float, after: float | None, text: str | None
 ) -> None:
-    missed = missed_goals(Request("m.onnx", turns(), require_speedup=True), [], found(before, after))
+    missed = missed_goals(
+        Request(model="m.onnx", turns=turns(), require_speedup=True), [], found(before, after)
+    )
     assert (missed == []) if text is None else text in missed[0]
-    assert missed_goals(Request("m.onnx", turns()), [], found(before, after)) == []
+    assert missed_goals(Request(model="m.onnx", turns=turns()), [], found(before, after)) == []
 
 
 def test_it_cannot_be_judged_without_latency() -> None:
     with pytest.raises(UsageError, match="--require-speedup needs the latency"):
-        Request("m.onnx", turns(), require_speedup=True, latency=False)
+        Request(model="m.onnx", turns=turns(), require_speedup=True, latency=False)
