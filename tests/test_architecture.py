@@ -32,6 +32,7 @@ ORDER = (
     "runtime",
     "metrics",
     "calibration",
+    "backends",
     "cost",
     "solve",
     "targets",
@@ -43,10 +44,14 @@ ORDER = (
 )
 OWNERS = {"onnx": "ir", "onnx_graphsurgeon": "ir", "onnxruntime": "runtime"}
 
-# Run by another interpreter, in an environment that has no graphopt; nothing of ours imports it.
-WORKER = ROOMS / "distill" / "worker"
+# Run by another interpreter, in an environment that has no graphopt; nothing of ours imports them.
+WORKERS = (ROOMS / "distill" / "worker", ENGINE / "backends" / "workers")
 
 pytestmark = pytest.mark.skipif(not ENGINE.is_dir(), reason="needs the checkout")
+
+
+def is_worker(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in WORKERS)
 
 
 def sources(folder: Path) -> Iterator[Path]:
@@ -120,7 +125,7 @@ def test_the_engine_imports_no_room_by_name(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*sources(ENGINE), *sources(ROOMS)], ids=name_of)
 def test_only_their_owners_import_onnx_and_onnxruntime(path: Path) -> None:
-    if path.is_relative_to(WORKER):
+    if is_worker(path):
         pytest.skip("runs in an environment of its own")
     own = path.relative_to(ROOT).parts[1] if path.is_relative_to(ENGINE) else "passes"
     foreign = {m.split(".")[0] for m in imports(path)} & OWNERS.keys()
@@ -170,7 +175,7 @@ def test_everything_that_is_imported_is_declared() -> None:
     used = {
         module.split(".")[0]
         for path in (*sources(ENGINE), *sources(ROOMS))
-        if not path.is_relative_to(WORKER)
+        if not is_worker(path)
         for module in set(absolute_imports(path)) - typing_only(path)
     }
     foreign = used - set(sys.stdlib_module_names) - {"graphopt"} - OPTIONAL
