@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphopt.ir.graph import Node
+from graphopt.ir.tensor import Tensor
 
 ACTIVATIONS = frozenset(("Clip", "Elu", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Tanh"))
 CHANNELS = 1  # fixed: the axis of channels of what convolutions make
@@ -19,3 +20,23 @@ def concatenated_in(node: Node) -> Node | None:
             return None
         output = reader.output
     return None
+
+
+def concatenation_share(node: Node) -> float:
+    """Return the share that a convolution has in the channels of the Concat behind it; 1 where unknown."""
+    concatenation = concatenated_in(node)
+    parts = [] if concatenation is None else [_filters(tensor) for tensor in concatenation.inputs]
+    own = _filters(node.output)
+    known = [part for part in parts if part is not None]
+    return own / sum(known) if own is not None and known and len(known) == len(parts) else 1.0
+
+
+def _filters(tensor: Tensor) -> int | None:
+    """The filters of the convolution that makes a tensor, by way of activations or at once."""
+    producer = tensor.producer
+    while producer is not None and producer.op in ACTIVATIONS and producer.is_standard:
+        producer = producer.inputs[0].producer
+    if producer is None or producer.op != "Conv" or not producer.is_standard:
+        return None
+    weight = producer.inputs[1].constant
+    return None if weight is None else weight.shape[0]

@@ -11,6 +11,7 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.calibration import ChannelMoments, Gram, Patches
+from graphopt.ir.transform.concatenation import concatenation_share
 from graphopt.ir.transform.residual import goes_into
 from graphopt.passes.lowrank.solve.whitening import Inputs, Responses
 from graphopt.solve import SAMPLES, gram_bytes
@@ -32,7 +33,8 @@ Makers = dict[str, list[Callable[[], Any]]]
 class Studied:
     """One layer: what it reads, and the scale that turns its error into a share of what the error goes into.
 
-    That is the variance of the residual sum right behind the layer where there is one, else of its output.
+    That is the variance of the residual sum right behind the layer where there is one, else of its output;
+    layers whose outputs are concatenated count as the parts of one, each by its share of the channels.
     """
 
     layer: Layer
@@ -64,7 +66,7 @@ def blind(layers: Sequence[Layer]) -> Iterator[Studied]:
     for layer in layers:
         inputs, weights = Inputs.unknown(layer.stage.group, layer.rows), weights_of(layer)
         energy = inputs.energy(weights)
-        yield Studied(layer, inputs, weights, energy, 1.0 / (energy + TINY))
+        yield Studied(layer, inputs, weights, energy, concatenation_share(layer.node) / (energy + TINY))
 
 
 def weights_of(layer: Layer) -> np.ndarray:
@@ -116,7 +118,8 @@ def _studied(layer: Layer, sums: Gram, *moments: ChannelMoments) -> Studied:
         mean = np.repeat(moments[0].mean, layer.rows // layer.inputs)
         inputs = Responses(mean.reshape(layer.stage.group, -1), outputs.covariance)
     variance = float(moments[-1].variance.sum())
-    return Studied(layer, inputs, weights, inputs.energy(weights), 1.0 / (variance + TINY))
+    scale = concatenation_share(layer.node) / (variance + TINY)
+    return Studied(layer, inputs, weights, inputs.energy(weights), scale)
 
 
 def _points(layer: Layer) -> Patches:
