@@ -27,6 +27,13 @@ FAILURES = (
     TypeError,
     ValueError,
 )
+FATAL_WITHOUT_TYPES = frozenset(  # the process ends in onnx when the type of what these read is not known
+    (
+        ("", "EyeLike"),
+        ("", "RegexFullMatch"),
+        *(("ai.onnx.ml", name) for name in ("DictVectorizer", "LabelEncoder", "TreeEnsemble")),
+    )
+)
 RESIZES = ("Resize", "Upsample")
 FLOATS_TELL_SIZES = (*RESIZES, "Range")
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
@@ -73,6 +80,8 @@ class NodeInference:
     def _from_a_model(self, node: Node, types: Types, data: Data) -> Mapping[str, TypeProto]:
         """Infer through subgraphs or a local function: as a model of this one node."""
         header = self._model.header
+        if any(is_fatal_without_types(inner) for inner in self._nodes_inside(node)):
+            return {}  # what these read is known to onnx alone, once it has followed the nodes before them
         proto = ModelProto(ir_version=header.ir_version, opset_import=header.opset_import)
         proto.functions.extend(header.functions)
         proto.graph.node.append(self._exporter.node(node))
@@ -83,6 +92,12 @@ class NodeInference:
         inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
         return {info.name: info.type for info in inferred.graph.output if info.type.WhichOneof("value")}
 
+    def _nodes_inside(self, node: Node) -> Iterator[Node | onnx.NodeProto]:
+        for graph in node.subgraphs(recursive=True):
+            yield from graph.nodes
+        for function in self._model.header.functions:
+            yield from function.node
+
     def _schema(self, domain: str, op: str) -> Any:
         """The operator's definition at the model's opset; None when there is none."""
         if (domain, op) not in self._schemas:
@@ -92,6 +107,13 @@ class NodeInference:
                 schema = None
             self._schemas[domain, op] = schema
         return self._schemas[domain, op]
+
+
+def is_fatal_without_types(node: Node | onnx.NodeProto) -> bool:
+    """Whether onnx may end the process on this node when the type of what it reads is not known."""
+    op = node.op_type if isinstance(node, onnx.NodeProto) else node.op
+    domain = node.domain or ""
+    return ("" if domain == "ai.onnx" else domain, op) in FATAL_WITHOUT_TYPES
 
 
 def _leave_open(

@@ -13,6 +13,8 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
 from graphopt.errors import ModelError
+from graphopt.ir.analysis.facts import gather_facts
+from graphopt.ir.analysis.node_inference import is_fatal_without_types
 from graphopt.ir.io.importer import OVERRIDABLE_SINCE
 from graphopt.ir.node import STANDARD_DOMAINS
 
@@ -32,6 +34,10 @@ def convert_opset(model: Model, version: int) -> None:
     for field, title in (("functions", "local functions"), ("training_info", "training graphs")):
         if getattr(model.header, field):
             raise _refusal(model, version, f"ONNX's converter does not convert its {title}")
+    if untyped := _fatal_node(model):
+        raise _refusal(
+            model, version, f"'{untyped}' reads a tensor of unknown type, which ends the converter"
+        )
     before = model.proto()
     try:
         converted = onnx.version_converter.convert_version(before, version)
@@ -43,6 +49,19 @@ def convert_opset(model: Model, version: int) -> None:
     except ModelError as error:
         model.replace(before)
         raise _refusal(model, version, str(error)) from error
+
+
+def _fatal_node(model: Model) -> str | None:
+    """The first node at which onnx would end the process, since the type of what it reads is not known."""
+    suspects = [node for node in model.graph.nodes if is_fatal_without_types(node)]
+    facts = gather_facts(model) if suspects else None
+    for node in suspects:
+        assert facts is not None
+        if any(tensor.name and facts.type_proto(tensor) is None for tensor in node.inputs):
+            return str(node.name or node.op)
+    bodies = (graph for node in model.graph.nodes for graph in node.subgraphs(recursive=True))
+    inside = (node for graph in bodies for node in graph.nodes if is_fatal_without_types(node))
+    return next((str(node.name or node.op) for node in inside), None)  # types in bodies are not followed here
 
 
 def _refusal(model: Model, version: int, reason: str) -> ModelError:

@@ -76,8 +76,11 @@ def awkward_tensor_names(model: onnx.ModelProto) -> None:
 
 
 def infer_shapes(model: onnx.ModelProto) -> None:
-    """Store what shape inference finds."""
-    inferred = onnx.shape_inference.infer_shapes(model)
+    """Store what shape inference finds; as of IR 4, since the initializers are not among the inputs yet."""
+    modern = onnx.ModelProto()
+    modern.CopyFrom(model)
+    modern.ir_version = max(model.ir_version, 4)
+    inferred = onnx.shape_inference.infer_shapes(modern)
     model.graph.value_info.extend(inferred.graph.value_info)
 
 

@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from graphopt import ir
+from graphopt.errors import ModelError
 from graphopt.runtime import Session
 
 SIZES = (1, 1, 6, 7)
@@ -42,3 +43,32 @@ def test_a_size_that_depends_on_the_precision_is_left_open(
     assert tuple(size if isinstance(size, int) else None for size in shape) == known
     made = Session(proto.SerializeToString()).run({"x": np.zeros(SIZES, np.float32)})["y"]
     assert all(size in (None, real) for size, real in zip(known, made.shape, strict=True))
+
+
+def foreign_identity(inside: str = "") -> onnx.ModelProto:
+    """An EyeLike of what an unknown operator makes, at once or in the branches of an If."""
+    eye = helper.make_node("EyeLike", ["c"], ["e"], dtype=TensorProto.FLOAT)
+    made = [helper.make_node("Custom", ["x"], ["c"], domain="com.example")]
+    if inside:
+        branches = {
+            name: helper.make_graph([eye], name, [], [helper.make_empty_tensor_value_info("e")])
+            for name in ("then_branch", "else_branch")
+        }
+        eye = helper.make_node(inside, ["condition"], ["e"], **branches)
+    made += [eye, helper.make_node("MatMul", ["x", "e"], ["y"])]
+    ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, (4, 4))]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph(
+        made, "g", ports, outputs, [numpy_helper.from_array(np.array(True), "condition")]
+    )
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("com.example", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+@pytest.mark.parametrize("inside", ["", "If"])
+def test_operators_that_onnx_cannot_follow_without_types(inside: str) -> None:
+    """Without care onnx 1.23 ends the process here."""
+    model = ir.from_bytes(foreign_identity(inside).SerializeToString())
+    assert "y" not in ir.infer_shapes(model)
+    with pytest.raises(ModelError, match="'EyeLike' reads a tensor of unknown type"):
+        ir.convert_opset(model, 21)
