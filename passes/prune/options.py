@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 GOALS = ("ratio", "macs", "params", "bytes", "latency")
 IMPORTANCE = ("auto", "obs", *criteria().names)
 RANKINGS = ("global", "layer")
+UNITS = ("ranks", "heads", "none")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class Options(PlannedPass):
         1, "reach the goal in this many steps; each scores, prunes and repairs", minimum=1, maximum=100
     )
     repair: bool = option(True, "fit the remaining weights to the calibration samples, layer by layer")
+    attention: str = option(
+        "ranks",
+        "what attention may lose: ranks, dimensions of its heads, after a change of basis that sorts them; "
+        "heads, whole heads; none",
+        choices=UNITS,
+    )
     exclude: tuple[str, ...] = option((), "layers to leave alone: names with * and ?, or operator types")
     include: tuple[str, ...] = option((), "the only layers to prune: names with * and ?, or operator types")
     skip_first: int = option(0, "leave this many layers at the beginning alone", minimum=0)

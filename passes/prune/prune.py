@@ -49,6 +49,7 @@ LEVELS = (0.125, 0.25, 0.375, 0.5, 0.75)  # shown: fractions of one group that s
 # share of its variance that what reads a group may lose when there is nothing to judge by
 HARMLESS = TOLERANCE**2
 NO_DATA = "no goal and no data: only channels that are constant or never read"
+UNREAD = "no layer reads queries and keys, so nothing says what they cost"
 # time: of the points allowed; each further trial of the careful search would win less than it takes
 CLOSE = 0.8
 
@@ -96,7 +97,7 @@ class Prune(Options):
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
         """Remove the channels that ``plan`` names with all that is coupled to them, and repair the rest."""
         state = fingerprint(model, ctx)
-        facts = with_bundles(model, gather_facts(model, ctx, self.allow_inexact))
+        facts = with_bundles(model, gather_facts(model, ctx, self.allow_inexact, self.attention))
         if any(item.get("remove") for item in plan.items):
             absorb_constants(model, facts, ctx)
         coupling = couple(model, facts)
@@ -131,7 +132,7 @@ class Prune(Options):
 
     def _without_constants(self, model: ir.Model, ctx: Context) -> tuple[ir.Model, Facts]:
         """The model with constant channels read by nobody, and what is known of it."""
-        facts = with_bundles(model, gather_facts(model, ctx, self.allow_inexact))
+        facts = with_bundles(model, gather_facts(model, ctx, self.allow_inexact, self.attention))
         absorbed = without_constants(model, facts, ctx)
         return absorbed, facts if absorbed is model else with_bundles(absorbed, facts)
 
@@ -152,13 +153,19 @@ class Prune(Options):
     def _choice(self, model: ir.Model, facts: Facts, ctx: Context) -> Choice:
         """Rank the channels of a model in every cell."""
         coupling = self.scope.walled(couple(model, facts))
+        samples = self._samples(facts, ctx)
+        notes = self._notes(coupling, facts, ctx)
+        if (
+            notes is not None
+            or self.importance == "obs"
+            or (self.importance == "auto" and samples is not None)
+        ):
+            coupling = coupling.keeping(coupling.summed, UNREAD)
         cells, dead = find_cells(coupling, self._block(ctx)), dead_classes(coupling)
         allowed = self.scope.widths(coupling, cells, self.min_channels)
-        samples = self._samples(facts, ctx)
         if samples is not None and not self.goal:
             samples = trial_samples(samples)
         name, alike = self.importance, self.ranking == "layer"
-        notes = self._notes(coupling, facts, ctx)
         if notes is not None:
             rankings = foretold_rankings(model, coupling, cells, dead, notes)
             return Choice(coupling, rankings, dead, allowed, True, alike)

@@ -24,6 +24,9 @@ class Schedule:
     learning_rate: float = 0.2
     weight_decay: float = 5e-4
     label_smoothing: float = 0.05
+    shift: int = 2  # pixels
+    erased: float = 0.25  # share of the images that lose a rectangle
+    adaptive: bool = False  # AdamW in place of SGD with momentum: attention does not learn with the latter
 
 
 def train(network: nn.Module, split: Split, schedule: Schedule, seed: int) -> None:
@@ -38,7 +41,7 @@ def train(network: nn.Module, split: Split, schedule: Schedule, seed: int) -> No
     for epoch in range(schedule.epochs):
         started, total = time.perf_counter(), 0.0
         for chosen in _batches(len(images), schedule.batch, randomness):
-            loss = loss_of(network(augment(images[chosen], randomness)), labels[chosen])
+            loss = loss_of(network(augment(images[chosen], randomness, schedule)), labels[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -49,14 +52,14 @@ def train(network: nn.Module, split: Split, schedule: Schedule, seed: int) -> No
     network.eval()
 
 
-def augment(images: Tensor, randomness: torch.Generator) -> Tensor:
-    """Mirror, shift by up to two pixels and erase a rectangle, at random per image; then normalise.
+def augment(images: Tensor, randomness: torch.Generator, schedule: Schedule) -> Tensor:
+    """Mirror, shift by a few pixels and erase a rectangle, at random per image; then normalise.
 
     `images` is uint8 of shape (N, 1, 28, 28); the result is float32 of the same shape. Padding is black.
     """
-    shifted = _shift_and_mirror(images[:, 0], randomness)
+    shifted = _shift_and_mirror(images[:, 0], randomness, schedule.shift)
     x = (shifted.float() / 255 - MEAN) / STD
-    return x.masked_fill(_rectangles(len(x), randomness), 0.0).unsqueeze(1)
+    return x.masked_fill(_rectangles(len(x), randomness, schedule.erased), 0.0).unsqueeze(1)
 
 
 def report(epoch: int, loss: float, seconds: float) -> None:
@@ -67,10 +70,14 @@ def report(epoch: int, loss: float, seconds: float) -> None:
 def optimizer_of(
     network: nn.Module, schedule: Schedule, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Stochastic gradient descent with one cycle of the learning rate over all steps."""
-    optimizer = torch.optim.SGD(
-        network.parameters(), momentum=0.9, nesterov=True, weight_decay=schedule.weight_decay
-    )
+    """Gradient descent with one cycle of the learning rate over all steps."""
+    optimizer: torch.optim.Optimizer
+    if schedule.adaptive:
+        optimizer = torch.optim.AdamW(network.parameters(), weight_decay=schedule.weight_decay)
+    else:
+        optimizer = torch.optim.SGD(
+            network.parameters(), momentum=0.9, nesterov=True, weight_decay=schedule.weight_decay
+        )
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, schedule.learning_rate, total_steps=schedule.epochs * steps, pct_start=0.25
     )
@@ -83,7 +90,7 @@ def _batches(count: int, size: int, randomness: torch.Generator) -> Iterator[Ten
     return iter(torch.split(order[: count - count % size], size))
 
 
-def _shift_and_mirror(images: Tensor, randomness: torch.Generator, reach: int = 2) -> Tensor:
+def _shift_and_mirror(images: Tensor, randomness: torch.Generator, reach: int) -> Tensor:
     count = len(images)
     padded = nn.functional.pad(images, (reach,) * 4)
     offsets = torch.randint(0, 2 * reach + 1, (2, count, 1), generator=randomness)
@@ -94,7 +101,7 @@ def _shift_and_mirror(images: Tensor, randomness: torch.Generator, reach: int = 
     return padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def _rectangles(count: int, randomness: torch.Generator, probability: float = 0.25) -> Tensor:
+def _rectangles(count: int, randomness: torch.Generator, probability: float) -> Tensor:
     """True inside one rectangle of 4 to 12 pixels a side for a share of the images: (N, 28, 28)."""
     line = torch.arange(SIZE)
     sides = torch.randint(4, 13, (2, count, 1), generator=randomness)

@@ -6,6 +6,8 @@
 - ``facts``: What the coupling has to know about tensors: sizes, and the values of small integer tensors.
 - ``group_balance``: Which channels of different blocks go together, where blocks must stay equally wide.
 - ``groups``: Cells: channels of equal standing, among which importance alone decides.
+- ``heads``: What the walk knows of attention: which product is which, and which axes count heads and their
+  channels.
 - ``ids``: Channel identities: who is coupled with whom, and who may not go, with the reason.
 - ``operators``: Every operator that channels can be followed through: its rule, and how zeros travel.
 - ``parameter_axes``: The axes of constants that follow channels, and how they are cut.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from graphopt import ir
 from graphopt.passes.prune.coupling.ids import Balance
 
 from .facts import Facts
+from .heads import Heads
 from .ids import FIXED, ChannelIds, Ids
 from .parameter_axes import ParameterAxis as ParameterAxis
 from .parameter_axes import Role as Role
@@ -83,6 +85,7 @@ class Layer:
     own: bool = True
     refusal: str = ""
     fixed: int = 0
+    follows: Ids | None = None  # what ``fixed`` shrinks in proportion to
 
 
 @dataclass
@@ -107,7 +110,13 @@ class CouplingBuilder:
     references: dict[ir.Tensor, ir.Array] = field(default_factory=dict)  # see shape_arithmetic.py
     counted: list[Channels] = field(default_factory=list)  # what the references refer to
     checked: set[int] = field(default_factory=set)  # size inputs of this node that agree with the channels
+    summed: list[Ids] = field(default_factory=list)  # channels of queries and keys, which no weight reads
     handled: list[Ids] = field(default_factory=list)  # ids that the rule of this node did something about
+
+    @cached_property
+    def heads(self) -> Heads:
+        """What is known of attention."""
+        return Heads(self.graph, self.facts)
 
     def enter(self) -> None:
         """Begin with another node."""

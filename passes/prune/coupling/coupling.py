@@ -10,7 +10,7 @@ tied ids is one removable unit (the method is DepGraph's and SPA's grouping, wit
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -38,6 +38,7 @@ class Coupling:
     axes: tuple[Ids, ...]  # the classes along every distinct axis that carries channels
     inexact: frozenset[int] = frozenset()  # classes that are normalised together with others
     carried: Mapping[ir.Tensor, Channels] = field(default_factory=dict)  # what each tensor carries
+    summed: frozenset[int] = frozenset()  # classes of queries and keys, which no weight reads
     mixing: frozenset[ir.Node] = frozenset()  # nodes behind which a channel depends on others
     bundles: Mapping[bytes, Sequence[Decision]] = field(default_factory=dict)  # by what had to be balanced
 
@@ -48,6 +49,13 @@ class Coupling:
     def keep_all(self) -> np.ndarray:
         """Return a mask over classes that removes nothing."""
         return np.ones(len(self.classes), bool)
+
+    def keeping(self, classes: Iterable[int], reason: str) -> Coupling:
+        """Return the same with these classes kept whole too."""
+        walls = dict(self.walls)
+        for one in classes:
+            walls.setdefault(one, reason)
+        return replace(self, walls=walls)
 
     def kept(self, ids: Ids, keep: np.ndarray) -> np.ndarray:
         """Return which entries of an axis stay, as a mask."""
@@ -70,11 +78,16 @@ def couple(model: ir.Model, facts: Facts) -> Coupling:
         tuple(walk.edits),
         tuple(walk.layers),
         _distinct_axes(walk, classes),
-        frozenset(classes[np.concatenate(walk.parted)].tolist()) if walk.parted else frozenset(),
+        _classes_of(walk.parted, classes),
         walk.carried,
+        _classes_of(walk.summed, classes),
         frozenset(walk.mixing),
         bundles,
     )
+
+
+def _classes_of(parts: Sequence[Ids], classes: Ids) -> frozenset[int]:
+    return frozenset(classes[np.concatenate(parts)].tolist()) if parts else frozenset()
 
 
 def with_bundles(model: ir.Model, facts: Facts) -> Facts:

@@ -49,6 +49,7 @@ class Facts:
     runs: bool = True  # whether the model can be run at all
     allow_inexact: bool = False  # whether channels that are normalised together may be parted
     bundles: Mapping[bytes, Sequence[Decision]] = field(default_factory=dict)  # see coupling.with_bundles
+    unit: str = "ranks"  # what attention may lose: ranks, heads or none
 
     def shape(self, tensor: ir.Tensor) -> tuple[int, ...] | None:
         """Return the shape of a tensor, or None when nobody knows it."""
@@ -65,12 +66,12 @@ class Facts:
         return self.values.get(tensor.name) if constant is None else constant
 
 
-def gather_facts(model: ir.Model, ctx: Context, allow_inexact: bool = False) -> Facts:
+def gather_facts(model: ir.Model, ctx: Context, allow_inexact: bool = False, unit: str = "ranks") -> Facts:
     """Infer all shapes, and look at one run for what inference cannot tell.
 
     A model that does not run costs facts, which become walls, never the call.
     """
-    facts = Facts({}, {}, allow_inexact=allow_inexact)
+    facts = Facts({}, {}, allow_inexact=allow_inexact, unit=unit)
     feeds: dict[str, np.ndarray] = {}
     try:
         feeds = next(iter(ctx.inputs.check)).feeds

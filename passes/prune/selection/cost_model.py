@@ -13,6 +13,7 @@ from graphopt import ir
 from ..coupling.builder import ParameterAxis
 from ..coupling.coupling import Coupling
 from ..coupling.groups import Group, cell_numbers
+from ..coupling.ids import Ids
 
 AXES = 2  # fixed: axes of a constant that can follow channels; more do not occur
 
@@ -21,7 +22,8 @@ class CostModel:
     """Multiply-accumulates, parameters or bytes of constants for any widths, as a fraction of what is there.
 
     Each constant that follows channels is a term: a factor times, for each such axis, the number of
-    channels left on it, which is linear in the widths of the cells.  ``fixed`` is what never changes.
+    channels left on it, which is linear in the widths of the cells; so is each product of two activations.
+    ``fixed`` is what never changes.
     """
 
     def __init__(self, coupling: Coupling, cells: Sequence[Group], goal: str, total: float) -> None:
@@ -31,17 +33,19 @@ class CostModel:
         for layer in coupling.layers:
             positions[layer.node, layer.weight] += layer.positions
         terms = [
-            (slots, factor)
+            ([slot.ids for slot in slots], factor)
             for slots in _constants(coupling).values()
             if (factor := _factor(slots, positions, goal))
         ]
+        if goal == "macs":
+            terms += _products(coupling)
         self._factors = np.asarray([factor for _, factor in terms], np.float64)  # (terms,)
         self._counts = np.ones((len(terms), AXES))
         parts: list[tuple[int, int, int, int]] = []  # term, axis, cell, how many of its channels
-        for term, (slots, _) in enumerate(terms):
-            for axis, slot in enumerate(slots):
-                self._counts[term, axis] = len(slot.ids)
-                own = cell_of[coupling.on(slot.ids)]
+        for term, (axes, _) in enumerate(terms):
+            for axis, ids in enumerate(axes):
+                self._counts[term, axis] = len(ids)
+                own = cell_of[coupling.on(ids)]
                 found = np.unique(own[own >= 0], return_counts=True)
                 parts += [
                     (term, axis, *pair) for pair in zip(*(part.tolist() for part in found), strict=True)
@@ -113,6 +117,15 @@ def _constants(coupling: Coupling) -> dict[tuple[ir.Node, int], list[ParameterAx
     for slot in coupling.slots:
         found[slot.node, slot.index].append(slot)
     return found
+
+
+def _products(coupling: Coupling) -> list[tuple[list[Ids], float]]:
+    """The channels that products of two activations follow, and what one of them takes up."""
+    return [
+        ([layer.follows], layer.fixed / len(layer.follows))
+        for layer in coupling.layers
+        if layer.follows is not None and layer.fixed
+    ]
 
 
 def _factor(slots: Sequence[ParameterAxis], positions: Mapping[tuple[ir.Node, int], int], goal: str) -> float:

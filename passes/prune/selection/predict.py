@@ -27,7 +27,8 @@ class Size:
 class Predictor:
     """Computes the cost of any choice of channels without touching the model.
 
-    ``macs`` covers Conv, ConvTranspose, Gemm and MatMul, also those that cannot be pruned; ``params`` and
+    ``macs`` covers Conv, ConvTranspose, Gemm and MatMul, also those that cannot be pruned and products of two
+    activations; ``params`` and
     ``bytes`` cover floating point constants, each once.
     """
 
@@ -55,7 +56,10 @@ class Predictor:
             sizes[id(tensor), copy] = (factors[key], factors[key] * values.itemsize)
         for layer in self._coupling.layers:
             key = (layer.node, layer.weight)
-            macs += layer.fixed + layer.positions * (
+            fixed = layer.fixed
+            if layer.follows is not None:
+                fixed = fixed * int(self._coupling.kept(layer.follows, keep).sum()) // len(layer.follows)
+            macs += fixed + layer.positions * (
                 factors[key] if key in factors else _weight_size(layer.node, layer.weight)
             )
         return Size(macs, sum(size for size, _ in sizes.values()), sum(size for _, size in sizes.values()))

@@ -67,7 +67,7 @@ def prune(
     after = copy(model)
     ctx = context(after, shapes=sizes, **inputs)
     plan = step.plan(after, ctx)
-    facts = with_bundles(after, gather_facts(after, ctx, step.allow_inexact))
+    facts = with_bundles(after, gather_facts(after, ctx, step.allow_inexact, step.attention))
     coupling = couple(after, facts)
     keep = read_items(coupling, plan.items)
     step.apply(after, plan, ctx)
@@ -79,14 +79,18 @@ def prune(
 def masked_twin(pruned: Pruned) -> ir.Model:
     """The original with zeros wherever a weight reads a removed channel: exact, whatever lies in between.
 
-    What a constant channel gave is in the biases first, as it is in the pruned model.
+    No weight reads queries and keys: there what makes removed channels is zero.  What a constant channel gave
+    is in the biases first, as it is in the pruned model.
     """
     twin = copy(pruned.before)
     if not pruned.keep.all():
         absorb_constants(twin, pruned.facts, pruned.ctx)
+    summed = list(pruned.coupling.summed)
     for slot in couple(twin, pruned.facts).slots:
         removed = ~pruned.coupling.kept(slot.ids, pruned.keep)
-        if slot.role == "in" and removed.any():
+        if slot.role in ("out", "shift"):
+            removed &= np.isin(pruned.coupling.on(slot.ids), summed)
+        if slot.role != "scale" and removed.any():
             values = slot.zeroed(slot.values, removed)
             slot.node.inputs[slot.index] = twin.graph.add_constant("masked", values)
     return twin

@@ -1,5 +1,6 @@
 """How channel ids travel through each operator.
 
+- ``attention``: Products of two computed tensors: the scores of attention, and what they make of the values.
 - ``elementwise``: Operators that work entry by entry or on space only: channels pass, and operands are
   coupled.
 - ``layout``: Operators that only move data along axes: they are carried out on the ids.

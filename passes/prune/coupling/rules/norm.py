@@ -110,15 +110,20 @@ def over_an_axis(walk: CouplingBuilder, node: ir.Node) -> Settled:
     found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     if found is None:
         return NONE
-    axis = node.attr("axis", -1)
+    axis = node.attr("axis", -1 if walk.graph.opset >= 13 or node.op == "LpNormalization" else 1)
     if node.op == "CumSum":
         given = walk.facts.value(node.input(1))
         axis = None if given is None else given.reshape(-1)[0]
-    flattens = node.op != "LpNormalization" and walk.graph.opset < 13 and node.op != "CumSum"
-    if shape is None or axis is None or flattens or int(axis) % len(shape) == found.axis:
+    if shape is None or axis is None or _spans(walk, node, int(axis) % len(shape), found.axis):
         return walk.pin_operands(node, "mixes them with each other")
     walk.carry(node.output, found.axis, found.ids)
     return DATA
+
+
+def _spans(walk: CouplingBuilder, node: ir.Node, axis: int, channels: int) -> bool:
+    """Whether a Softmax or its like spans the axis of the channels: before opset 13 all from its axis on."""
+    flattens = node.op not in ("LpNormalization", "CumSum") and walk.graph.opset < 13
+    return channels >= axis if flattens else channels == axis
 
 
 def _parameters_are_constant(node: ir.Node) -> bool:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.analysis.movement import moved
 
-from ..builder import ChannelPermutation, Channels, CouplingBuilder, axis_of
-from .shape_arithmetic import slice_of
+from ..builder import ChannelPermutation, Channels, CouplingBuilder
 
 LARGEST = 2**24  # memory: elements of a tensor whose entries are followed one by one
 
@@ -84,26 +84,9 @@ def _carried_out(walk: CouplingBuilder, node: ir.Node, numbers: ir.Array | None)
     """The outputs of a node that moves entries, given its input; None for any other node."""
     if numbers is None or not node.is_standard:
         return None
-    if node.op in ("Slice", "Split") and not sizes_are_constant(node):
+    if node.op == "Split" and not sizes_are_constant(node):
         return None
-    shapes = [walk.shape(tensor) for tensor in node.outputs]
-    if node.op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"):
-        fits = shapes[0] is not None and np.prod(shapes[0], dtype=np.int64) == numbers.size
-        return [numbers.reshape(shapes[0])] if fits else None
-    if node.op == "Transpose":
-        return [numbers.transpose(node.attr("perm"))]
-    if node.op == "Gather":
-        indices = node.inputs[1].constant
-        return None if indices is None else [numbers.take(indices, axis_of(node, numbers.ndim, 0))]
-    if node.op == "Slice":
-        windows = [slice_of(walk, node, numbers.ndim, axis) for axis in range(numbers.ndim)]
-        known = [window[0] for window in windows if window is not None]
-        return [numbers[tuple(known)]] if len(known) == len(windows) else None
-    if node.op == "Split":
-        axis = axis_of(node, numbers.ndim, 0)
-        widths = [shape[axis] for shape in shapes if shape is not None]
-        return np.split(numbers, np.cumsum(widths)[:-1], axis) if len(widths) == len(shapes) else None
-    return None
+    return moved(node, numbers, walk.shape, lambda tensor: tensor.constant)
 
 
 def sizes_are_constant(node: ir.Node) -> bool:

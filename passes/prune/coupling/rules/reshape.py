@@ -115,14 +115,18 @@ def settle(walk: CouplingBuilder, node: ir.Node, table: Table) -> Channels | Non
 
     Where several axes do (a channel split into groups x C/groups), one stays and the others are tied: one
     place goes in all groups.  It is the widest, but in front of an InstanceNormalization it is the axis that
-    normalises each of its entries alone, as a decomposed GroupNormalization wants it.
+    normalises each of its entries alone, as a decomposed GroupNormalization wants it, and in attention the
+    axis of what it may lose.
     """
     varying = table.varying
     if not varying:
         walk.pin(table.ids.reshape(-1)[:1], f"{describe(node)} leaves no axis that carries channels alone")
         return None
     kept = max(varying, key=table.width)
-    if 1 in varying and {reader.op for reader in node.output.consumers} == {"InstanceNormalization"}:
+    unit = walk.heads.axis(node.output) if len(varying) > 1 else None
+    if unit in varying:
+        kept = unit
+    elif 1 in varying and {reader.op for reader in node.output.consumers} == {"InstanceNormalization"}:
         kept = 1
     rows = table.rows(kept)
     for row in rows[1:]:

@@ -8,11 +8,11 @@ of ``walk.counted[k - 1]``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.analysis.movement import window_of
 
 from ..builder import DATA, NONE, Channels, CouplingBuilder, Settled, axis_of, describe
 from ..ids import FIXED
@@ -128,25 +128,7 @@ def _reshape(walk: CouplingBuilder, node: ir.Node, arrays: list[ir.Array]) -> ir
 
 def slice_of(walk: CouplingBuilder, node: ir.Node, rank: int, axis: int) -> tuple[slice, int] | None:
     """Return what a Slice node takes along one axis and where its lists say so; None when that is unknown."""
-    names = ("starts", "ends", "axes", "steps")
-    if node.attr("starts") is not None:
-        given: list[Any] = [node.attr(name) for name in names]
-    else:
-        given = [walk.facts.value(node.input(index)) for index in (1, 2, 3, 4)]
-        if any(node.input(i) is not None and given[i - 1] is None for i in (1, 2, 3, 4)):
-            return None
-    starts, ends = list(given[0]), list(given[1])
-    axes = range(len(starts)) if given[2] is None else [int(a) % rank for a in given[2]]
-    steps = [1] * len(starts) if given[3] is None else list(given[3])
-    for place, at in enumerate(axes):
-        if at == axis:
-            return _python_slice(int(starts[place]), int(ends[place]), int(steps[place])), place
-    return slice(None), -1
-
-
-def _python_slice(start: int, end: int, step: int) -> slice:
-    # ONNX lets a backward slice end below -dim to include entry 0; Python wants None there.
-    return slice(start, None if step < 0 and end < -(2**31) + 1 else end, step)
+    return window_of(node, rank, axis, walk.facts.value)
 
 
 Mover = Callable[[CouplingBuilder, ir.Node, "list[ir.Array]"], "ir.Array | None"]

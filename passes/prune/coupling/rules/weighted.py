@@ -8,9 +8,11 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.cost.static.macs import macs
+from graphopt.ir.analysis.attention import is_product
 
-from ..builder import Channels, CouplingBuilder, Layer, Settled, describe
+from ..builder import Channels, CouplingBuilder, Layer, Settled, Travel, describe
 from ..ids import FIXED, Ids
+from . import attention
 
 
 def conv(walk: CouplingBuilder, node: ir.Node) -> Settled:
@@ -61,8 +63,10 @@ def gemm(walk: CouplingBuilder, node: ir.Node) -> Settled:
 
 
 def matmul(walk: CouplingBuilder, node: ir.Node) -> Settled:
-    """MatMul of an activation (..., K) with constant weights (K, N)."""
+    """MatMul of an activation (..., K) with constant weights (K, N), or of two activations."""
     weights = _weights(node)
+    if is_product(node):
+        return attention.product(walk, node)
     if weights is None:
         return _refuse(walk, node, _why_unknown(node))
     shape = walk.shape(node.input(0))
@@ -75,6 +79,11 @@ def matmul(walk: CouplingBuilder, node: ir.Node) -> Settled:
     walk.slot(node, 1, 1, made, "out")
     walk.slot(node, 1, 0, source, "in")
     return _bias_and_output(walk, node, made, len(shape) - 1)  # a matrix leaves the rank as it is
+
+
+def matmul_travel(walk: CouplingBuilder, node: ir.Node) -> Travel:
+    """A product of two activations mixes what they carry."""
+    return Travel.MIXES if is_product(node) else Travel.KEEPS
 
 
 def _weights(node: ir.Node) -> ir.Array | None:
