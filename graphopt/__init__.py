@@ -1,11 +1,26 @@
-"""graphopt: make ONNX files smaller and faster as the last step before deployment.
+"""Make ONNX files smaller and faster as the last step before deployment.
 
-``graphopt.optimize("in.onnx", passes="clean,fold-bn")`` runs passes and measures the result; ``inspect``,
-``compare``, ``evaluate`` and ``sensitivity`` look at models. Everything is imported when first used.
+    optimize     run passes over a model, measure what they did: the Result has .model, .report and .save()
+    inspect      what is in a model: operators, shapes, parameters, MACs, the time of each layer
+    compare      two models: differences in numbers, size and speed
+    evaluate     how well a model does on samples, beside a reference
+    sensitivity  what each layer or group costs to compress
+    distill      train a model towards its original, without labels
+
+    result = graphopt.optimize("model.onnx", "quant", calibration=loader, evaluation=test_loader)
+    print(result)
+    result.save("small.onnx")
+
+Models are paths, bytes, onnx.ModelProto, graphsurgeon graphs or graphopt's own; samples are DATA text,
+arrays, dicts of arrays, data loaders of torch and paddle, or onnxruntime's CalibrationDataReader; passes are
+SPEC text, Pass objects or functions of the graph. What goes wrong on purpose is a GraphoptError: one sentence
+and a hint.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,30 +36,43 @@ if TYPE_CHECKING:
         optimize,
         sensitivity,
     )
+    from graphopt.data import Samples
+    from graphopt.errors import GraphoptError
+    from graphopt.pipeline import Pass
 
+    distill: Callable[..., Result]
     __version__: str
 
-_API = (
-    "Comparison",
-    "Evaluation",
-    "Inspection",
-    "Result",
-    "Sensitivity",
-    "compare",
-    "evaluate",
-    "inspect",
-    "optimize",
-    "sensitivity",
-)
+# Everything is imported when first used: the command line and ``import graphopt`` answer at once.
+_HOMES = {
+    "optimize": "graphopt.api",
+    "inspect": "graphopt.analysis.inspection",
+    "compare": "graphopt.analysis.comparison",
+    "evaluate": "graphopt.analysis.evaluation",
+    "sensitivity": "graphopt.analysis.sensitivity.study",
+    "distill": "graphopt.passes.distill",
+    "Comparison": "graphopt.analysis.comparison",
+    "Evaluation": "graphopt.analysis.evaluation",
+    "GraphoptError": "graphopt.errors",
+    "Inspection": "graphopt.analysis.inspection",
+    "Pass": "graphopt.pipeline",
+    "Result": "graphopt.api",
+    "Samples": "graphopt.data",
+    "Sensitivity": "graphopt.record.sensitivity",
+}
 
 __all__ = [
     "Comparison",
     "Evaluation",
+    "GraphoptError",
     "Inspection",
+    "Pass",
     "Result",
+    "Samples",
     "Sensitivity",
     "__version__",
     "compare",
+    "distill",
     "evaluate",
     "inspect",
     "optimize",
@@ -57,10 +85,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("graphopt")
-    if name in _API:
-        from graphopt import api
-
-        return getattr(api, name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'graphopt' has no attribute {name!r}")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 
 import graphopt
@@ -60,8 +62,8 @@ def test_goals_are_told_or_raised(tiny: Path) -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_wrong_arguments_are_usage_errors(tiny: Path) -> None:
-    with pytest.raises(UsageError, match="no passes"):
-        graphopt.optimize(tiny)
+    with pytest.raises(UsageError, match="passes are an empty list"):
+        graphopt.optimize(tiny, [])
     with pytest.raises(UsageError, match="--verify is one of") as caught:
         graphopt.optimize(tiny, "nothing", verify="ful")
     assert caught.value.hint == "did you mean 'full'?"
@@ -97,7 +99,12 @@ def test_arguments_recipe_keys_and_flags_are_the_same() -> None:
     from graphopt.pipeline.spec.request import TALK, recipe_flags
 
     keys = {key.replace("-", "_") for key in recipe_flags()} - set(TALK)
-    arguments = set(inspect.signature(graphopt.optimize).parameters) - {"model", "recipe", "progress"}
+    arguments = set(inspect.signature(graphopt.optimize).parameters) - {
+        "model",
+        "recipe",
+        "progress",
+        "transform",
+    }
     shown_only = {"model", "recipe", "help", "json", "debug", *TALK}
     assert arguments == keys
     assert {str(parameter.name) for parameter in command.params} - shown_only == keys
@@ -116,3 +123,101 @@ def test_every_argument_is_explained_with_the_default_that_counts(tiny: Path) ->
 def test_an_unknown_argument_is_refused_by_name(tiny: Path) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'max_dorp'"):
         graphopt.optimize(tiny, "clean", max_dorp=1)  # type: ignore[call-arg]
+
+
+def test_without_passes_the_exact_ones_run(tiny: Path) -> None:
+    result = graphopt.optimize(tiny, latency=False)
+    assert [entry.name for entry in result.report.passes] == ["clean", "fold-bn"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_models_of_every_kind_give_the_same_file(tiny: Path) -> None:
+    proto = onnx.load(tiny)
+    expected = graphopt.optimize(tiny, "scale", latency=False).model.to_bytes()
+    exported = SimpleNamespace(model_proto=proto)  # as torch.onnx.export returns it
+    for model in (str(tiny), tiny.read_bytes(), proto, exported, ir.load(tiny)):
+        assert graphopt.optimize(model, "scale", latency=False).model.to_bytes() == expected
+    graph = graphopt.optimize(gs.import_onnx(proto), "scale", latency=False)
+    assert graph.report.input == "a model in memory"
+    assert graphopt.compare(graph.model, expected, latency=False).outputs["y"]["max_abs"] == 0
+    assert graphopt.inspect(proto).ops == graphopt.inspect(tiny).ops
+
+
+def test_passes_of_every_kind(tiny: Path, fakes: SimpleNamespace) -> None:
+    def double(graph: gs.Graph) -> None:
+        next(node for node in graph.nodes if node.op == "Gemm").inputs[1].values *= 2
+
+    result = graphopt.optimize(
+        tiny, ["clean", fakes.Scale(factor=2.0), double], latency=False, as_written=True, verify="structure"
+    )
+    assert [entry.name for entry in result.report.passes] == ["clean", "scale", "surgeon"]
+    assert result.report.passes[1].options["factor"] == 2
+    assert result.report.passes[2].options["function"] == "test_api.py:double"
+    assert "values changed" in {change.what for change in result.report.passes[2].changes}
+    assert (
+        graphopt.optimize(tiny, fakes.Scale, latency=False, as_written=True).report.passes[0].name == "scale"
+    )
+
+
+def test_a_function_that_fails_is_said_with_its_line(tiny: Path) -> None:
+    def wrong(graph: gs.Graph) -> None:
+        graph.nodes[99].op = "Relu"
+
+    with pytest.raises(graphopt.GraphoptError, match=r"test_api.py:wrong failed in line \d+ .*IndexError"):
+        graphopt.optimize(tiny, wrong, latency=False)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_loader_and_a_metric_function_judge_as_files_do(tiny: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.standard_normal((12, 2, 4, 4)).astype(np.float32), rng.integers(0, 7, 12)
+    np.savez(tmp_path / "data.npz", x=x, labels=y)
+
+    def hit(outputs: dict[str, np.ndarray], labels: np.ndarray) -> np.ndarray:
+        return (outputs["y"].argmax(-1) == labels).astype(float)
+
+    loader = [[x[:5], y[:5]], [x[5:], y[5:]]]
+    ours = graphopt.optimize(tiny, "scale", evaluation=loader, metric=hit, latency=False).report
+    files = graphopt.optimize(
+        tiny, "scale", evaluation=tmp_path / "data.npz", metric=hit, latency=False
+    ).report
+    assert ours.before.metrics == files.before.metrics and ours.after.metrics == files.after.metrics
+    assert set(ours.before.metrics) == {"hit"}
+    assert graphopt.evaluate(tiny, (x, y)).metrics == graphopt.evaluate(tiny, tmp_path / "data.npz").metrics
+
+
+@pytest.mark.usefixtures("installed")
+def test_labels_may_be_an_array(tiny: Path) -> None:
+    x = np.random.default_rng(4).standard_normal((6, 2, 4, 4)).astype(np.float32)
+    rows = np.random.default_rng(5).standard_normal((6, 7))
+
+    def close(outputs: dict[str, np.ndarray], labels: np.ndarray) -> np.ndarray:
+        assert labels.shape == (len(outputs["y"]), 7)
+        return -np.abs(outputs["y"] - labels).mean(-1)
+
+    found = graphopt.evaluate(tiny, x, metric=close, labels=rows)
+    assert found.metrics["close"] < 0
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_result_prints_in_one_line_and_shows_cards(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = graphopt.optimize(tiny, "drop-identity", latency=False)
+    assert "\n" not in str(result) and str(result).startswith("tiny.onnx after drop-identity: ")
+    assert len(repr(result)) < 200
+    page = result._repr_html_()
+    assert page.count("<div") == page.count("</div>") and "File size" in page and "<script" not in page
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    path = result.show()
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>") and opened == [path.as_uri()]
+
+
+def test_help_begins_with_the_functions() -> None:
+    text = pydoc.plain(pydoc.render_doc(graphopt))
+    places = [
+        text.index(f"    {name} ") for name in ("optimize", "inspect", "compare", "evaluate", "distill")
+    ]
+    assert places == sorted(places) and places[-1] < text.index("__init__")
+    assert graphopt.distill.__module__ == "graphopt.passes.distill.api"
+    assert issubclass(graphopt.errors.DataError, graphopt.GraphoptError)
+    assert graphopt.Samples is data.Samples and graphopt.Pass.__name__ == "Pass"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt import runtime
@@ -47,11 +46,12 @@ class Comparison:
 
 
 def compare(
-    a: str | Path,
-    b: str | Path,
+    a: Any,
+    b: Any,
     *,
-    data: str | None = None,
+    data: Any = None,
     preprocess: str | None = None,
+    transform: Callable[[Any], Any] | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     latency: bool = True,
     layers: bool = False,
@@ -62,21 +62,23 @@ def compare(
     """Compare model B with model A: outputs on samples (synthetic without ``data``), size, MACs, speed.
 
     Where outputs differ by more than rounding, or with ``layers``, inner tensors are compared as well, on a
-    few of the samples.
+    few of the samples.  Models and ``data`` are given as in ``optimize``.
     Raises ModelError when one of them does not run, or when they have no output in common.
     """
 
-    first = LoadedModel(a, data, preprocess, shape, session, announce)
+    first = LoadedModel(a, data, preprocess, shape, session, announce, transform)
     second = LoadedModel(b, None, None, shape, session)
     samples = first.samples if first.samples is not None else first.synthetic()
     sessions = first.open(), second.open()
     if set(sessions[0].input_names) != set(sessions[1].input_names):
-        raise ModelError(f"{a} and {b} have different inputs and cannot be run on the same samples")
+        raise ModelError(
+            f"{first.name} and {second.name} have different inputs and cannot be run on the same samples"
+        )
     if not set(sessions[0].output_names) & set(sessions[1].output_names):
-        raise ModelError(f"{a} and {b} have no output in common")
+        raise ModelError(f"{first.name} and {second.name} have no output in common")
     watched = samples if progress is None else progress("comparing", samples, len(samples))
     verdict = Judge(samples, labelled=False).judge(sessions[1], sessions[0], watched=watched)
-    if text := verdict.count.left_out(str(a)):
+    if text := verdict.count.left_out(first.name):
         first.warn(text)
     differs = any(found.verdict() is Verdict.DIFFERENT for found in verdict.differences.values())
     inner = _inner(first, second, samples) if layers or differs else None

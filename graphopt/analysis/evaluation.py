@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt.analysis.loaded_model import LoadedModel
-from graphopt.errors import DataError, ModelError
+from graphopt.errors import DataError, ModelError, UsageError
 from graphopt.metrics import Classification, Judge, Metric, MetricSpec, Paired, UserFunction
 from graphopt.util.files import plain
 
@@ -43,17 +42,18 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | Path,
-    data: str,
+    model: Any,
+    data: Any,
     *,
-    reference: str | Path | None = None,
+    reference: Any = None,
     task: str | None = None,
     metric: str | Callable[..., Any] | None = None,
-    labels: str | None = None,
+    labels: Any = None,
     decode: str | None = None,
     confidence: float | None = None,
     threshold: float | None = None,
     preprocess: str | None = None,
+    transform: Callable[[Any], Any] | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     session: SessionOptions | None = None,
     announce: Callable[[str], None] | None = None,
@@ -63,12 +63,13 @@ def evaluate(
     """Measure a model on samples by what it is for, and against ``reference`` on the same samples.
 
     Without a ``task`` a model with one output of class scores is a classifier, any other is compared output
-    by output. ``metric`` is a function of outputs and labels, or ``FILE.py:FUNCTION``, that returns one value
-    for each sample, higher is better (``graphopt.metrics.UserFunction``). ``labels`` are the boxes of a
-    detector, the masks of a segmenter, the lines of a reader of text, or an array with a row for each sample
-    for a ``metric`` (``graphopt.data.ground_truth.truth``). ``decode`` says how a detector writes boxes
-    (guessed from the shapes of its outputs by default), ``confidence`` is the score of boxes compared with
-    the reference, ``threshold`` the value above which a map of one class has it.
+    by output. ``model``, ``reference`` and ``data`` are given as in ``optimize``. ``metric`` is a function of
+    outputs and labels, or ``FILE.py:FUNCTION``, that returns one value for each sample, higher is better
+    (``graphopt.metrics.UserFunction``). ``labels`` are the boxes of a detector, the masks of a segmenter, the
+    lines of a reader of text, or an array with a row for each sample for a ``metric``
+    (``graphopt.data.ground_truth.truth``). ``decode`` says how a detector writes boxes (guessed from the
+    shapes of its outputs by default), ``confidence`` is the score of boxes compared with the reference,
+    ``threshold`` the value above which a map of one class has it.
 
     Raises UsageError for an unknown task, options that do not belong to it and a function that fails,
     DataError when there is neither truth nor a reference, ModelError when the outputs are not those of the
@@ -76,21 +77,24 @@ def evaluate(
     """
     spec = MetricSpec(task, metric, labels, decode, confidence, threshold)
     chosen = spec.make()
-    opened = LoadedModel(model, data, preprocess, shape, session, announce)
+    opened = LoadedModel(model, data, preprocess, shape, session, announce, transform)
     samples = opened.samples
-    assert samples is not None
+    if samples is None:
+        raise UsageError("evaluate needs data: there are no samples to measure on")
     truth = spec.truth(samples)
     classifies = chosen is None or chosen.takes_class_labels
     has_truth = truth is not None or (samples.labelled and classifies) or isinstance(chosen, UserFunction)
     if not has_truth and reference is None:
         raise DataError(_nothing_to_judge_by(chosen, samples), hint="give --reference MODEL to compare with")
-    other = None if reference is None else LoadedModel(reference, None, None, shape, session).open()
+    other = None if reference is None else LoadedModel(reference, None, None, shape, session)
     watched = samples if progress is None else progress("evaluating", samples, len(samples))
-    verdict = Judge(samples, chosen, truth).judge(opened.open(), other, watched=watched, seed=seed)
+    verdict = Judge(samples, chosen, truth).judge(
+        opened.open(), None if other is None else other.open(), watched=watched, seed=seed
+    )
     outcome = verdict.outcome
     if not outcome.metrics and has_truth and isinstance(verdict.metric, Classification):
-        raise ModelError(f"{model} has no output of class scores to compare labels with")
-    if text := verdict.count.left_out(str(reference)):
+        raise ModelError(f"{opened.name} has no output of class scores to compare labels with")
+    if text := verdict.count.left_out("" if other is None else other.name):
         opened.warn(text)
     return Evaluation(
         samples=verdict.count.samples,

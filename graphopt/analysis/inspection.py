@@ -77,12 +77,13 @@ class Inspection:
 
 
 def inspect(
-    model: str | Path,
+    model: Any,
     *,
     layers: bool = False,
     latency: bool = False,
-    data: str | None = None,
+    data: Any = None,
     preprocess: str | None = None,
+    transform: Callable[[Any], Any] | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     session: SessionOptions | None = None,
     cache: str | Path | None = None,
@@ -94,9 +95,10 @@ def inspect(
     With ``latency`` the layers are timed one by one as well: those that take time are listed even without
     ``layers``.  ``cache`` is the folder that keeps what this machine can do at best; the user's cache folder
     when None, nothing is kept for ``"off"``.
-    MACs are None when sizes are not known. Raises ModelError, and DataError for ``data``.
+    ``model`` and ``data`` are given as in ``optimize``.  MACs are None when sizes are not known. Raises
+    ModelError, and DataError for ``data``.
     """
-    opened = LoadedModel(model, data, preprocess, shape, session, announce)
+    opened = LoadedModel(model, data, preprocess, shape, session, announce, transform)
     loaded = opened.model
     ranges, count = _ranges(opened.samples) if opened.samples is not None else ({}, 0)
     time = opened.latency() if latency else None
@@ -107,7 +109,7 @@ def inspect(
     elif layers:
         listed = layer_costs(_layers(loaded, opened.shapes), tensors=_tensors(loaded))
     return Inspection(
-        path=str(model),
+        path=opened.name,
         ir_version=loaded.ir_version,
         opsets=dict(loaded.opsets),
         inputs=loaded.signature.inputs,

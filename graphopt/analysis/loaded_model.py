@@ -22,25 +22,28 @@ SYNTHETIC_SAMPLES = 8  # for looking at a model without data
 
 
 class LoadedModel:
-    """A model with the samples and sizes to look at it with."""
+    """A model, given as ``ir.accept`` takes it, with the samples and sizes to look at it with."""
 
     def __init__(
         self,
-        path: str | Path,
-        spec: str | None,
+        given: Any,
+        spec: Any,
         preprocess: str | None,
         shape: Mapping[str, Sequence[int]] | None,
         session: SessionOptions | None,
         announce: Callable[[str], None] | None = None,
+        transform: Callable[[Any], Any] | None = None,
     ) -> None:
         self._announce = announce or (lambda text: None)
         self.session = session or SessionOptions()
         self._overrides = {name: tuple(sizes) for name, sizes in (shape or {}).items()}
-        self.path = Path(path)
         runtime.check_session(self.session)
-        self.model = ir.load(self.path)
+        accepted = ir.accept(given)
+        self.content: Path | bytes = accepted if isinstance(accepted, Path) else accepted.to_bytes()
+        self.name = str(accepted) if isinstance(accepted, Path) else str(accepted.path or "a model in memory")
+        self.model = ir.load(self.content) if isinstance(self.content, Path) else ir.from_bytes(self.content)
         self.warnings: list[str] = []
-        self.samples: Samples | None = None if spec is None else self._load(spec, preprocess)
+        self.samples: Samples | None = None if spec is None else self._load(spec, preprocess, transform)
         self.source = "synthetic" if self.samples is None else self.samples.source
         self.shapes = self._find_shapes()
 
@@ -65,7 +68,7 @@ class LoadedModel:
 
     def open(self) -> Session:
         """A session of the file."""
-        return runtime.Session(self.path, self.session)
+        return runtime.Session(self.content, self.session)
 
     def latency(self) -> float:
         """Milliseconds one run takes."""
@@ -76,9 +79,10 @@ class LoadedModel:
         found = measure.contents(self.model, self.shapes, measure.input_bytes(self.model), self.warn)
         return dataclasses.replace(found, latency_ms=latency_ms)
 
-    def _load(self, spec: str, preprocess: str | None) -> Samples:
+    def _load(self, spec: Any, preprocess: str | None, transform: Callable[[Any], Any] | None) -> Samples:
         recipe = None if preprocess is None else data.parse_preprocess(preprocess)
-        samples = data.load(spec, self.model.signature.inputs, recipe, shapes=self._overrides)
+        ports = self.model.signature.inputs
+        samples = data.open_samples(spec, ports, recipe, shapes=self._overrides, transform=transform)
         for text in (*samples.warnings, *data.pixel_warnings(self.model, samples)):
             self.warn(text)
         return samples

@@ -51,6 +51,8 @@ def command(model: str, **options: Any) -> int:
     print_record(result.report, verbose=verbose)
     if result.report.output is not None:
         _print_usage(result)
+    if options["passes"] is None and not recipe.turns and "passes" not in recipe.flags:
+        click.echo("\nOnly the exact passes ran: --passes prune,quant --calibration DATA makes more of it.")
     return _exit_code(result)
 
 

@@ -9,6 +9,7 @@ Samples.
   float8 and int4.
 - ``feeder``: What stands behind Samples: a numbered set of raw rows that can be read, hashed and turned into
   feeds.
+- ``given``: Samples from whatever a caller has: DATA text, arrays, data loaders, calibration readers.
 - ``ground_truth``: What is right for each sample of a detector or a segmenter.
 - ``labels``: Class labels: integer arrays, a ``labels.csv`` beside images, or the names of class folders.
 - ``load``: The entry: from a DATA text, or arrays in memory, to Samples that fit a model's inputs.
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 from graphopt.data.draws import STYLES, Style
 from graphopt.data.element_types import is_float, is_integer, is_text
+from graphopt.data.given import open_samples
 from graphopt.data.load import from_arrays, load
 from graphopt.data.pixel_range import pixel_warnings
 from graphopt.data.preprocess.config import Preprocess
@@ -51,6 +53,7 @@ __all__ = [
     "is_text",
     "load",
     "looks_unnormalised",
+    "open_samples",
     "parse_preprocess",
     "parse_spec",
     "pixel_warnings",

@@ -43,7 +43,7 @@ def load(
     dims = {port.name: known_dims(port, shapes or {}) for port in inputs}
     batches = batching(dims)
     feeder = _open(parsed, inputs, dims, batches, preprocess)
-    return _samples(str(spec), feeder, parsed, batches, preprocess)
+    return make_samples(str(spec), feeder, parsed, batches, preprocess)
 
 
 def from_arrays(
@@ -61,7 +61,7 @@ def from_arrays(
         name: ArrayRows(f"array '{name}' of {source}", np.asarray(array)) for name, array in arrays.items()
     }
     feeder = array_feeder(rows, (), inputs, dims, batches, preprocess, source)
-    return _samples(source, feeder, DataSpec(Path(source)), batches, preprocess)
+    return make_samples(source, feeder, DataSpec(Path(source)), batches, preprocess)
 
 
 def _open(
@@ -91,9 +91,10 @@ def _open(
     )
 
 
-def _samples(
+def make_samples(
     source: str, feeder: Feeder, spec: DataSpec, batches: Batching, recipe: Preprocess | None
 ) -> Samples:
+    """Samples of the rows of ``feeder`` that ``spec`` takes, the first of them tried."""
     order = shuffled(feeder.names)
     rows = order[spec.start : spec.stop]
     used, warnings = _recipe_used(feeder, recipe, source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -73,6 +73,10 @@ class Samples:
             if len(pending) == self.group:
                 yield self._sample(pending)
                 pending = []
+
+    def with_warnings(self, texts: Iterable[str]) -> Samples:
+        """The same samples with more to say about them."""
+        return replace(self, warnings=(*self.warnings, *texts))
 
     def content_keys(self) -> Iterator[str]:
         """The hashes of the raw content of all rows, without decoding or preprocessing anything."""

@@ -29,6 +29,7 @@ from graphopt.ir.blank import blank
 from graphopt.ir.declared import Shape, static_shape
 from graphopt.ir.graph import Graph, Node
 from graphopt.ir.input_roles import InputRole, input_roles
+from graphopt.ir.io.accept import ModelLike, accept
 from graphopt.ir.io.load import from_bytes, load
 from graphopt.ir.io.weights import Array
 from graphopt.ir.model import Model, Port, Signature, Snapshot
@@ -43,6 +44,7 @@ __all__ = [
     "Graph",
     "InputRole",
     "Model",
+    "ModelLike",
     "Node",
     "Port",
     "Shape",
@@ -50,6 +52,7 @@ __all__ = [
     "Snapshot",
     "Tensor",
     "Variable",
+    "accept",
     "blank",
     "convert_opset",
     "from_bytes",

@@ -68,7 +68,7 @@ class Metric(ABC):
         """Whether the answers seen so far have a score in points."""
         return bool(self.main)
 
-    def truth(self, spec: str, samples: Samples) -> Truth:
+    def truth(self, spec: Any, samples: Samples) -> Truth:
         """Open the labels that ``spec`` names for ``samples``.
 
         Raises UsageError when labels come with the data, DataError for what cannot be read or does not fit.

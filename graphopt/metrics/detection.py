@@ -72,7 +72,7 @@ class Detection(Metric):
             paired = {} if seed is None else self._paired(seed)
         return Outcome(after, before, agreement, paired, {"decode": self.preset})
 
-    def truth(self, spec: str, samples: Samples) -> Truth:
+    def truth(self, spec: Any, samples: Samples) -> Truth:
         """Boxes: COCO annotations, a folder of YOLO text files, or an array."""
         return load_boxes(spec, samples)
 

@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphopt.data.feeder import content_key
 from graphopt.errors import UsageError
 from graphopt.metrics.base import Metric
 from graphopt.metrics.user_function import UserFunction
@@ -39,14 +40,15 @@ class MetricSpec:
     """How a model is judged, as a user says it; the fields are flags of the same name.
 
     ``metric`` is ``FILE.py:FUNCTION`` or, in Python, a function (``UserFunction``); ``labels`` is where the
-    labels of a task are, ``decode``, ``confidence`` and ``threshold`` are options of tasks.
+    labels of a task are, or an array of them, ``decode``, ``confidence`` and ``threshold`` are options of
+    tasks.
 
     Raises UsageError for an unknown task and for options that do not belong to it.
     """
 
     task: str | None = None
     metric: str | Callable[..., Any] | None = None
-    labels: str | None = None
+    labels: Any = None
     decode: str | None = None
     confidence: float | None = None
     threshold: float | None = None
@@ -87,9 +89,12 @@ class MetricSpec:
 
     def identity(self) -> dict[str, Any]:
         """What results depend on, as plain values: the fields, and when the files that they name changed."""
-        files = (str(self.labels).partition("#")[0], str(self.metric).rpartition(":")[0])
+        given = self.labels
+        if given is not None and not isinstance(given, str):
+            given = content_key(given)
+        files = (str(given).partition("#")[0], str(self.metric).rpartition(":")[0])
         changed = [Path(file).stat().st_mtime_ns if Path(file).exists() else 0 for file in files]
-        return {**vars(self), "changed": changed}
+        return {**vars(self), "labels": given, "changed": changed}
 
     def truth(self, samples: Samples) -> Truth | None:
         """The labels of ``samples``; None where they come with the data or there are none."""

@@ -64,7 +64,7 @@ class Segmentation(Metric):
         details = {"classes": self._after.by_class()} if self._after.images else {}
         return Outcome(self._after.metrics(), self._before.metrics(), agreement, paired, details)
 
-    def truth(self, spec: str, samples: Samples) -> Truth:
+    def truth(self, spec: Any, samples: Samples) -> Truth:
         """Masks: a folder of images, or an array."""
         return load_masks(spec, samples)
 

@@ -57,7 +57,7 @@ class Text(Metric):
         paired = {"lines": paired_rates(before, after, seed)} if len(before) and seed is not None else {}
         return Outcome(_rate(self._after), _rate(self._before), _rate(self._same), paired)
 
-    def truth(self, spec: str, samples: Samples) -> Truth:
+    def truth(self, spec: Any, samples: Samples) -> Truth:
         """The characters of each line: an array (samples, characters) of whole numbers."""
         return load_rows(spec, samples)
 

@@ -80,7 +80,7 @@ class UserFunction(Metric):
             paired[self.main] = paired_means(before, after, seed)
         return Outcome({self.main: float(after.mean())}, {self.main: float(before.mean())}, paired=paired)
 
-    def truth(self, spec: str, samples: Samples) -> Truth:
+    def truth(self, spec: Any, samples: Samples) -> Truth:
         """An array with a row for each sample, of any shape."""
         return load_rows(spec, samples)
 

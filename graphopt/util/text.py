@@ -22,3 +22,14 @@ def meant_or_known(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     listed = f"known: {', '.join(names)}" if names else "there are none"
     return f"; {did_you_mean(name, names, listed)}"
+
+
+def described(value: object) -> str:
+    """What kind of thing a value is, short enough for a sentence: ``an int``, ``a torch Tensor``."""
+    kind = type(value)
+    if value is None:
+        return "None"
+    if kind.__module__ in ("builtins", "__main__"):
+        return f"{'an' if kind.__name__[0] in 'aeiou' else 'a'} {kind.__name__}"
+    owner = kind.__module__.partition(".")[0]
+    return f"{'an' if owner[0] in 'aeiou' else 'a'} {owner} {kind.__name__}"

@@ -16,8 +16,9 @@ of whoever runs graphopt.  Never name a file whose author is not trusted.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from graphopt.errors import ModelError, PassError
 from graphopt.ir import Model
@@ -47,11 +48,19 @@ class Surgeon(Pass):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        UserFunction.parse(self.function)
+        self._user()
+
+    @classmethod
+    def of(cls, function: Callable[[Any], Any]) -> Surgeon:
+        """The pass that calls a function of the caller's own program."""
+        return _Given(UserFunction.of(function))
+
+    def _user(self) -> UserFunction:
+        return UserFunction.parse(self.function)
 
     def run(self, model: Model, ctx: Context) -> None:
         """Call the function on the live graph, take the result in and say what is different."""
-        user = UserFunction.parse(self.function)
+        user = self._user()
         function = user.load()
         state, before = State.of(model), Before.of(model)
         result = user.call(function, open_graph(model))
@@ -67,6 +76,18 @@ class Surgeon(Pass):
             ctx.changed(where, what)
         if not found:
             ctx.skipped("graph", f"{user.title} left everything as it was")
+
+
+class _Given(Surgeon):
+    """The pass with a function that is at hand."""
+
+    def __init__(self, user: UserFunction) -> None:
+        object.__setattr__(self, "_given", user)
+        super().__init__(user.title)
+
+    def _user(self) -> UserFunction:
+        given: UserFunction = self.__dict__["_given"]
+        return given
 
 
 def _take_in(model: Model, before: Before, result: object, user: UserFunction) -> None:

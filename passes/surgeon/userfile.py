@@ -25,6 +25,15 @@ class UserFunction:
     title: str
     path: Path
     name: str
+    given: Callable[[Any], Any] | None = None  # the function itself, where it is at hand
+
+    @classmethod
+    def of(cls, function: Callable[[Any], Any]) -> UserFunction:
+        """A function of the caller's own program, called after its file where it has one."""
+        name = getattr(function, "__name__", type(function).__name__)
+        code = getattr(function, "__code__", None)
+        path = Path(code.co_filename if code is not None else "python")
+        return cls(f"{path.name}:{name}", path, name, function)
 
     @classmethod
     def parse(cls, text: str) -> UserFunction:
@@ -40,6 +49,8 @@ class UserFunction:
 
     def load(self) -> Callable[[Any], Any]:
         """Execute the file under a private module name and return the function; raises PassError."""
+        if self.given is not None:
+            return self.given
         with self._guarded("cannot be loaded"):
             module = execute(self.path)
         function = getattr(module, self.name, None)

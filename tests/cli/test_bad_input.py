@@ -91,7 +91,6 @@ def test_a_folder_without_write_permission_is_told_before_the_work(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ([], "no passes are given"),
         (["--passes", "skale"], "did you mean 'scale'"),
         (["--passes", "scale:faktor=1"], "did you mean 'factor'"),
         (["--passes", "scale:factor=3"], "from 0 to 2"),

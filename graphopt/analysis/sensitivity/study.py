@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphopt import cost, runtime
+from graphopt import cost, ir, runtime
 from graphopt.analysis.sensitivity.trial_evaluator import (
     Layers,
     TrialResult,
@@ -18,7 +18,7 @@ from graphopt.analysis.sensitivity.trial_evaluator import (
 )
 from graphopt.analysis.sensitivity.trial_latency import with_latency
 from graphopt.analysis.sensitivity.trial_log import TrialLog
-from graphopt.analysis.sensitivity.workers import Source, Task, by_item, carry_out, split
+from graphopt.analysis.sensitivity.workers import Given, Task, by_item, carry_out, split
 from graphopt.cost import LatencyTable
 from graphopt.errors import UsageError
 from graphopt.metrics import MetricSpec, Verdict
@@ -28,17 +28,16 @@ from graphopt.pipeline.results import measure
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.run.manager import Manager
 from graphopt.pipeline.spec.arrange import PipelineEntry, arrange, as_step
-from graphopt.pipeline.spec.recipe import turns_of
 from graphopt.pipeline.spec.registry import passes
 from graphopt.pipeline.spec.run_flags import usable_processors
 from graphopt.pipeline.spec.shapes import parse_shapes
+from graphopt.pipeline.spec.written import scheduled
 from graphopt.record.sensitivity import Point, Sensitivity
 from graphopt.runtime import SessionOptions, machine
 from graphopt.util.files import cache_folder
 from graphopt.util.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from graphopt.data import Samples
     from graphopt.ir import Model
     from graphopt.runtime.session import Provider
 
@@ -46,18 +45,19 @@ SAMPLES = 128  # measured on, when there are twice as many
 
 
 def sensitivity(
-    model: str | Path,
-    step: str,
-    calibration: str | Samples,
+    model: Any,
+    step: Any,
+    calibration: Any,
     *,
-    evaluation: str | Samples | None = None,
+    evaluation: Any = None,
     task: str | None = None,
     metric: str | Callable[..., Any] | None = None,
-    labels: str | None = None,
+    labels: Any = None,
     decode: str | None = None,
     confidence: float | None = None,
     threshold: float | None = None,
     preprocess: str | None = None,
+    transform: Callable[[Any], Any] | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     samples: int = SAMPLES,
     target: str = "ort-cpu",
@@ -74,10 +74,11 @@ def sensitivity(
     """Carry out each thing a pass can do alone, at several levels, and measure what it does to the outputs.
 
     Args:
-        model: an ONNX file.
-        step: a pass that plans, with options if need be, such as ``"prune:round_to=1"``; passes before it,
-            separated by commas, and those it needs are applied first.
-        calibration: samples to plan with; unless there is ``evaluation``, the last ``samples`` of them (at
+        model: a model, given as in ``optimize``.
+        step: a pass that plans, with options if need be, such as ``"prune:round_to=1"``, or a Pass; passes
+            before it, separated by commas, and those it needs are applied first.
+        calibration: samples to plan with, given as in ``optimize``; unless there is ``evaluation``, the last
+        ``samples`` of them (at
             most half) are held out and measured on.
         task, metric, labels, decode, confidence, threshold: how the outputs are judged, as in ``evaluate``;
             ``labels`` are those of the samples to measure on.
@@ -93,9 +94,9 @@ def sensitivity(
         GraphoptError: the model or the data cannot be read, or a pass before ``step`` failed.
     """
     request = _Request(
-        Path(model),
+        ir.accept(model),
         _stages(step),
-        step,
+        str(step),
         samples,
         jobs,
         cache_folder(cache),
@@ -107,12 +108,13 @@ def sensitivity(
         raise UsageError("sensitivity takes at least one sample and one process")
     options = SessionOptions(threads or usable_processors(), provider, tuple(custom_ops))
     settings = RunSettings(seed, options, request.cache, progress, times=request.cache)
-    return _Study(request, settings, calibration, evaluation, preprocess, shape, announce).carry_out()
+    given = Given(calibration, evaluation, preprocess, transform)
+    return _Study(request, settings, given, shape, announce).carry_out()
 
 
 @dataclass(frozen=True)
 class _Request:
-    model: Path
+    model: Path | Model
     stages: tuple[PipelineEntry, ...]
     text: str
     samples: int
@@ -130,8 +132,8 @@ class _Request:
         return step
 
 
-def _stages(step: str) -> tuple[PipelineEntry, ...]:
-    stages = arrange(turns_of(step), passes())
+def _stages(step: Any) -> tuple[PipelineEntry, ...]:
+    stages = arrange(scheduled(step), passes())
     if not stages:
         raise UsageError("no pass is named", hint="graphopt passes lists them all")
     last = stages[-1].step
@@ -154,23 +156,24 @@ class _Study:
         self,
         request: _Request,
         settings: RunSettings,
-        calibration: str | Samples,
-        evaluation: str | Samples | None,
-        preprocess: str | None,
+        samples: Given,
         shape: Mapping[str, Sequence[int]] | None,
         announce: Callable[[str], None],
     ) -> None:
-        from graphopt import ir, targets
+        from graphopt import targets
 
         self._ask, self._settings, self._announce = request, settings, announce
         self._target = targets.load(request.target)
         runtime.check_session(settings.session)
-        self._model: Model = ir.load(request.model)
+        self._model: Model = (
+            ir.load(request.model) if isinstance(request.model, Path) else request.model.copy()
+        )
         given = Inputs(
             self._model,
-            calibration=calibration,
-            evaluation=evaluation,
-            preprocess=preprocess,
+            calibration=samples.calibration,
+            evaluation=samples.evaluation,
+            preprocess=samples.preprocess,
+            transform=samples.transform,
             shapes=parse_shapes(shape or {}),
             seed=settings.seed,
             session=settings.session,
@@ -179,7 +182,7 @@ class _Study:
         for text in given.warnings:
             self._warn(text)
         self._planning, self._held_out = split(given, request.samples)
-        self._texts = calibration, calibration if evaluation is None else evaluation, preprocess
+        self._given = samples
         self._recipe = given.preprocess
         self._inputs = Inputs(
             self._model,
@@ -210,7 +213,7 @@ class _Study:
             original = self._original(task)
         found = cost.measure(model, self._inputs.shapes, custom_ops=self._settings.session.custom_ops)
         return Sensitivity(
-            model=str(ask.model),
+            model=str(ask.model if isinstance(ask.model, Path) else ask.model.path or "a model in memory"),
             step=str(as_step(ask.step)),
             samples=len(self._held_out),
             source=self._held_out.source,
@@ -240,13 +243,11 @@ class _Study:
         session = dataclasses.replace(self._settings.session, threads=threads)
         settings = dataclasses.replace(self._settings, session=session, progress=silent)
         shapes = dict(self._inputs.shapes)
-        planning, held_out, preprocess = self._texts
-        seed = self._settings.seed
+        sources = self._given.sources(self._planning, self._held_out, self._settings.seed)
         return Task(
             path,
             self._ask.step,
-            Source(planning, self._planning.rows, preprocess, seed),
-            Source(held_out, self._held_out.rows, preprocess, seed),
+            *sources,
             shapes,
             settings,
             self._ask.target,
@@ -256,8 +257,7 @@ class _Study:
     @property
     def _jobs(self) -> int:
         """Processes; samples and metrics that are objects stay in this one."""
-        texts = all(isinstance(given, str) for given in self._texts[:2])
-        return self._ask.jobs if texts and not callable(self._ask.judged_by.metric) else 1
+        return self._ask.jobs if self._given.is_text and not callable(self._ask.judged_by.metric) else 1
 
     def _try(self, trials: Sequence[Trial], task: Task) -> list[TrialResult]:
         """The results of all trials, in their order; those of an earlier run are read back."""

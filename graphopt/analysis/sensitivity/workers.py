@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,35 @@ class Source:
             model, calibration=self.given, preprocess=self.preprocess, shapes=shapes, seed=self.seed
         ).calibration
         return dataclasses.replace(found, rows=self.rows)
+
+
+@dataclass(frozen=True)
+class Given:
+    """The samples of a study as they were given, each as ``data.open_samples`` takes it."""
+
+    calibration: Any
+    evaluation: Any
+    preprocess: str | None
+    transform: Callable[[Any], Any] | None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether other processes can read the samples."""
+        return all(isinstance(given, (str, Path)) for given in self._both)
+
+    def sources(self, planning: Samples, held_out: Samples, seed: int) -> tuple[Source, Source]:
+        """What to plan with and what to measure on: text, else the samples themselves."""
+        first, second = (
+            Source(
+                str(given) if isinstance(given, (str, Path)) else samples, samples.rows, self.preprocess, seed
+            )
+            for given, samples in zip(self._both, (planning, held_out), strict=True)
+        )
+        return first, second
+
+    @property
+    def _both(self) -> tuple[Any, Any]:
+        return self.calibration, self.calibration if self.evaluation is None else self.evaluation
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +17,14 @@ from graphopt.data.ground_truth.annotations import IGNORED, coco_boxes, mask_fil
 from graphopt.data.ground_truth.boxes import Boxes, Truth
 from graphopt.data.preprocess.geometry import Placement
 from graphopt.data.samples import Samples
-from graphopt.data.sources.rows import Rows, open_npy, open_npz, read_all
+from graphopt.data.sources.rows import ArrayRows, Rows, open_npy, open_npz, read_all
 from graphopt.data.spec import exists, parse_spec
 from graphopt.errors import DataError
 
 __all__ = ["IGNORED", "Boxes", "Truth", "load_boxes", "load_masks", "load_rows"]
 
 
-def load_boxes(spec: str, samples: Samples) -> Truth:
+def load_boxes(spec: Any, samples: Samples) -> Truth:
     """Open the boxes that belong to ``samples``; raises DataError for what cannot be read or does not fit."""
     path, rows = _open(spec, samples)
     if rows is not None:
@@ -33,17 +34,17 @@ def load_boxes(spec: str, samples: Samples) -> Truth:
                 hint="a row is class, left, top, right, bottom in pixels; class -1 where there is none",
             )
         table = read_all(rows)
-        return Truth(str(spec), lambda row, place: _from_table(table[row]).placed(place))
+        return Truth(_title(spec), lambda row, place: _from_table(table[row]).placed(place))
     if path.suffix.lower() == ".json":
         return coco_boxes(path, samples)
     if path.is_dir():
-        return Truth(str(spec), yolo_boxes(path, samples))
+        return Truth(_title(spec), yolo_boxes(path, samples))
     raise DataError(
         f"{path} holds no boxes", hint="give a COCO .json, a folder of YOLO .txt files, or an .npz#array"
     )
 
 
-def load_masks(spec: str, samples: Samples) -> Truth:
+def load_masks(spec: Any, samples: Samples) -> Truth:
     """Open the masks that belong to ``samples``; raises DataError for what cannot be read or does not fit."""
     path, rows = _open(spec, samples)
     if rows is not None:
@@ -52,29 +53,35 @@ def load_masks(spec: str, samples: Samples) -> Truth:
                 f"{rows.where} has shape {rows.shape} and type {rows.dtype}, but masks are (samples, H, W)",
                 hint="give whole numbers: the class of each pixel, 255 for pixels that do not count",
             )
-        return Truth(str(spec), _Ordered(rows, samples).find)
+        return Truth(_title(spec), _Ordered(rows, samples).find)
     if path.is_dir():
-        return Truth(str(spec), mask_files(path, samples))
+        return Truth(_title(spec), mask_files(path, samples))
     raise DataError(f"{path} holds no masks", hint="give a folder of .png files or an .npz#array")
 
 
-def load_rows(spec: str, samples: Samples) -> Truth:
+def load_rows(spec: Any, samples: Samples) -> Truth:
     """Open an array with a row of any shape for each of ``samples``; raises DataError when there is none."""
     path, rows = _open(spec, samples)
     if rows is None:
         raise DataError(f"{path} holds no array", hint="give an .npz#array or .npy, a row for each sample")
     table = read_all(rows)
-    return Truth(str(spec), lambda row, place: table[row])
+    return Truth(_title(spec), lambda row, place: table[row])
 
 
-def _open(spec: str, samples: Samples) -> tuple[Path, Rows | None]:
+def _title(spec: Any) -> str:
+    return spec if isinstance(spec, str) else "the labels"
+
+
+def _open(spec: Any, samples: Samples) -> tuple[Path, Rows | None]:
     """The path of the truth and, where it is an array, its rows: one for each row of the samples."""
+    if not isinstance(spec, str):
+        return Path("labels"), _checked(ArrayRows("the array of labels", np.asarray(spec)), samples)
     parsed = parse_spec(spec)
     path = parsed.path
     if not exists(path):
         raise DataError(f"there is no file or folder {path}", hint="check the path of the labels")
     if path.suffix.lower() == ".npy":
-        rows: Rows | None = open_npy(path)
+        rows = open_npy(path)
     elif path.suffix.lower() == ".npz":
         arrays = open_npz(path)
         name = parsed.names[0] if parsed.names else next(iter(arrays)) if len(arrays) == 1 else ""
@@ -83,13 +90,17 @@ def _open(spec: str, samples: Samples) -> tuple[Path, Rows | None]:
         rows = arrays[name]
     else:
         return path, None
+    return path, _checked(rows, samples)
+
+
+def _checked(rows: Rows, samples: Samples) -> Rows:
     count = len(samples.feeder.names)
-    if rows is not None and rows.shape[:1] != (count,):
+    if rows.shape[:1] != (count,):
         raise DataError(
             f"{rows.where} has {rows.shape[0] if rows.shape else 1} rows, but {samples.source} has {count}",
             hint="give the labels of the same data, all of them: slices apply to both",
         )
-    return path, rows
+    return rows
 
 
 def _from_table(table: np.ndarray) -> Boxes:

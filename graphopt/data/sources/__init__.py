@@ -10,6 +10,8 @@
   read.
 - ``spool``: Prepared images are kept in a temporary file: many passes over the samples decode and resize them
   once.
+- ``stream``: Rows from what Python code iterates: data loaders, data sets, generators, lists, calibration
+  readers.
 - ``synthetic``: Seeded synthetic samples for runs without data: natural-like images, plausible numbers for
   other inputs.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +20,21 @@ SYNTHETIC_SAMPLES = 64  # time: made where none are given
 class Inputs:
     """What a model is fed with during a run.
 
-    ``calibration`` and ``evaluation`` are DATA texts or ready ``Samples``; without calibration, seeded
-    synthetic samples stand in. ``session`` is what sessions are opened
-    with. Without ``try_sizes`` the first sizes that come into question are taken untried.
-    Reading ``calibration`` or ``evaluation`` raises DataError when the data cannot be read or does not fit.
+    ``calibration`` and ``evaluation`` are whatever ``data.open_samples`` takes, read when first asked for;
+    without calibration, seeded synthetic samples stand in. ``transform`` is called with each item of what is
+    iterated. ``session`` is what sessions are opened with. Without ``try_sizes`` the first sizes that come
+    into question are taken untried. Reading ``calibration`` or ``evaluation`` raises DataError when the data
+    cannot be read or does not fit.
     """
 
     def __init__(
         self,
         model: Model,
         *,
-        calibration: str | Samples | None = None,
-        evaluation: str | Samples | None = None,
+        calibration: Any = None,
+        evaluation: Any = None,
         preprocess: str | None = None,
+        transform: Callable[[Any], Any] | None = None,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         seed: int = 0,
         session: SessionOptions | None = None,
@@ -45,6 +47,7 @@ class Inputs:
         self._calibration = calibration
         self._evaluation = evaluation
         self._preprocess = preprocess
+        self._transform = transform
         self._overrides = dict(shapes or {})
         self._session = session or SessionOptions()
         self._try_sizes = try_sizes
@@ -217,11 +220,18 @@ class Inputs:
             self._model, self._overrides, samples, run=self._try_sizes, options=self._session
         )
 
-    def _load(self, given: str | Samples | None) -> Samples | None:
-        if not isinstance(given, str):
-            return given
+    def _load(self, given: Any) -> Samples | None:
         from graphopt import data
 
+        if given is None:
+            return None
         preprocess = None if self._preprocess is None else data.parse_preprocess(self._preprocess)
-        found = data.load(given, self.ports, preprocess, shapes=self._overrides, seed=self.seed)
-        return data.spooled(found)
+        iterates = not isinstance(given, (str, data.Samples, Mapping))
+        return data.open_samples(
+            given,
+            self.ports,
+            preprocess,
+            shapes=self._overrides,
+            transform=self._transform if iterates else None,  # the other data may need it
+            seed=self.seed,
+        )

@@ -85,6 +85,7 @@ class Run:
             calibration=request.calibration,
             evaluation=request.evaluation,
             preprocess=request.preprocess,
+            transform=request.transform,
             shapes=request.shape,
             seed=request.seed,
             session=request.session,
@@ -325,8 +326,8 @@ def _open(request: Request) -> tuple[_Source, Model]:
     """Read the model; a Model given by a caller is copied, so that the caller's stays as it is."""
     from graphopt import ir
 
-    if isinstance(request.model, (str, Path)):
-        path = Path(request.model)
+    if isinstance(request.model, Path):
+        path = request.model
         model = ir.load(path)
         return _Source(str(path), path, path, sha256(path)), model
     content = request.model.to_bytes()

@@ -10,4 +10,6 @@
   follow.
 - ``shapes``: Sizes that models are run at, as they are given: ``NAME=1x3x640x640``.
 - ``spec``: The SPEC text ``fold-bn,prune:macs=0.7:round_to=16,quant:exclude=a|b``, both ways.
+- ``written``: Passes as Python callers write them: SPEC text, Pass objects, functions of the graph, lists of
+  these.
 """

@@ -35,7 +35,8 @@ def arrange(
     """
     stages: list[PipelineEntry] = []
     for turn in turns:
-        step = registry.make(turn.step).at_step(turn.index, turn.count)
+        made = registry.make(turn.step) if turn.made is None else turn.made
+        step = made.at_step(turn.index, turn.count)
         if not as_written:
             _add_needed(step, stages, registry, ())
         stages.append(PipelineEntry(step, turn.step))

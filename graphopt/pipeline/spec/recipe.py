@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from graphopt.errors import UsageError
+from graphopt.pipeline.contract.base import Pass
 from graphopt.pipeline.contract.options import to_text
 from graphopt.pipeline.spec.spec import PassSpec, Spec, parse
 from graphopt.util.text import meant_or_known
@@ -31,11 +32,12 @@ _TABLE = re.compile(r"^\s*\[\[\s*(pass|loop)\s*\]\]", re.MULTILINE)
 
 @dataclass(frozen=True)
 class ScheduledPass:
-    """One pass of a run as written, and which step of a loop it is."""
+    """One pass of a run as written, and which step of a loop it is; ``made`` is a pass given as such."""
 
     step: PassSpec
     index: int = 0
     count: int = 1
+    made: Pass | None = None
 
 
 @dataclass(frozen=True)

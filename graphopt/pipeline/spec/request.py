@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.spec.flag import flags_of
-from graphopt.pipeline.spec.recipe import Recipe, ScheduledPass
+from graphopt.pipeline.spec.recipe import Recipe, ScheduledPass, turns_of
 from graphopt.pipeline.spec.run_flags import JUDGED_BY, RunFlags, cache_of
 from graphopt.util.files import user_cache
 from graphopt.util.progress import Busy, Progress, silent, unwatched
+from graphopt.util.text import described
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
     from graphopt.metrics import MetricSpec
     from graphopt.runtime import SessionOptions
 
+EXACT = "clean,fold-bn"  # what runs where no passes are named
 TALK = ("quiet", "verbose")  # they concern what the command line shows, and nothing else
 # memory: weight bytes up to which models are run for checks and latency without being asked to
 LARGEST_RUN = 2**31
@@ -29,20 +31,18 @@ LARGEST_RUN = 2**31
 class Request(RunFlags):
     """One optimize run as asked for: its flags, and what surrounds it."""
 
-    model: str | Path | Model
+    model: Path | Model
     turns: tuple[ScheduledPass, ...]
     times: Path | None = field(default_factory=user_cache)  # where the times of layers are kept
     command: tuple[str, ...] = ()
+    transform: Callable[[Any], Any] | None = None  # makes feeds of what data in Python yields
     progress: Progress = silent
     busy: Busy = unwatched
     announce: Callable[[str], None] = lambda text: None
 
     def __post_init__(self) -> None:
-        if not self.turns:
-            raise UsageError(
-                "no passes are given",
-                hint="--passes clean,fold-bn changes no numbers; graphopt passes lists all passes",
-            )
+        if self.transform is not None and not callable(self.transform):
+            raise UsageError(f"transform takes a function, not {described(self.transform)}")
         _check_together(self)
 
     @property
@@ -92,11 +92,11 @@ def make_request(
         raise UsageError("the passes are given twice, by --passes and in the recipe", hint="keep one of them")
     flags = {key.replace("-", "_"): value for key, value in recipe.flags.items() if key not in TALK}
     values = {**flags, **{key: value for key, value in given.items() if value is not None}}
-    if isinstance(model, str) and not model:
-        raise UsageError("no model is named: its path is empty")
+    from graphopt import ir
+
     if "cache" in values:
         values["times"] = cache_of(values["cache"])
-    return Request(**values, model=model, turns=turns or recipe.turns)
+    return Request(**values, model=ir.accept(model), turns=turns or recipe.turns or turns_of(EXACT))
 
 
 def recipe_flags() -> tuple[str, ...]:

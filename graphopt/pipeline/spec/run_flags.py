@@ -7,15 +7,20 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.spec import flag
 from graphopt.pipeline.spec.flag import Flag, Kind
 from graphopt.pipeline.spec.shapes import Shapes, parse_shapes
+from graphopt.util.text import described
 
 if TYPE_CHECKING:
-    from graphopt.data import Samples
+    from graphopt.pipeline.contract.base import Pass
+
+    OnePass: TypeAlias = str | Pass | type[Pass] | Callable[[Any], Any]
+    PassesLike: TypeAlias = OnePass | Sequence[OnePass]
+    DataLike: TypeAlias = Any  # what graphopt.data.open_samples takes
 
 JUDGED_BY = ("task", "metric", "labels", "decode", "confidence", "threshold")  # the fields of MetricSpec
 MOST_THREADS = 1024  # fixed: more than any machine that runs a model has cores: a typing error
@@ -30,9 +35,24 @@ def usable_processors() -> int:
 
 def _samples() -> Kind[Any, Any]:
     def convert(spelled: str, value: Any) -> Any:
-        if isinstance(value, (bool, int, float, list, dict)):
-            raise UsageError(f"{value!r} names no samples", hint="name a file or a folder")
+        from graphopt.data.given import check_given
+
+        check_given(value, spelled)
         return str(value) if isinstance(value, Path) else value
+
+    return Kind(convert)
+
+
+def _labels() -> Kind[Any, Any]:
+    def convert(spelled: str, value: Any) -> Any:
+        if value is None or isinstance(value, (str, Path)):
+            return value if value is None else str(value)
+        from graphopt.data.sources.stream import as_array
+
+        if isinstance(value, (bool, int, float, bytes)) or callable(value):
+            hint = "give LABELS text, or in Python an array with a row for each sample"
+            raise UsageError(f"{spelled} is {described(value)}", hint=hint)
+        return as_array(value, spelled)
 
     return Kind(convert)
 
@@ -78,11 +98,12 @@ class RunFlags:
     A flag that is added here is taken everywhere;
     """
 
-    passes: Flag[str | None, str | None] = Flag(
+    passes: Flag[PassesLike | None, Any] = Flag(
         None,
         flag.anything(),
         "Passes in order, such as prune:macs=0.7,quant; graphopt passes lists them.",
         metavar="SPEC",
+        shown="clean,fold-bn, which change no numbers",
     )
     _: KW_ONLY
     output: Flag[str | Path | None, Path | None] = Flag(
@@ -103,14 +124,14 @@ class RunFlags:
         "ort-cpu", flag.text(), "The backend the result is for.", metavar="NAME|FILE.toml"
     )
 
-    calibration: Flag[str | Path | Samples | None, str | Samples | None] = Flag(
+    calibration: Flag[DataLike | None, Any] = Flag(
         None,
         _samples(),
         "Samples for the passes to calibrate with (.npz, .npy, images).",
         metavar="DATA",
         shown="synthetic",
     )
-    evaluation: Flag[str | Path | Samples | None, str | Samples | None] = Flag(
+    evaluation: Flag[DataLike | None, Any] = Flag(
         None, _samples(), "Samples to evaluate on, before and after.", metavar="DATA"
     )
     task: Flag[str | None, str | None] = Flag(
@@ -127,9 +148,9 @@ class RunFlags:
         "higher is better.",
         metavar="FILE.py:FUNCTION",
     )
-    labels: Flag[str | Path | None, str | None] = Flag(
+    labels: Flag[Any, Any] = Flag(
         None,
-        flag.path_text(),
+        _labels(),
         "Boxes (COCO .json, folder of YOLO .txt, .npz#array), masks (folder of .png, .npz#array), lines "
         "of text or rows for --metric (.npz#array).",
         metavar="LABELS",

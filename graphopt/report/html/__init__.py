@@ -8,6 +8,8 @@
 - ``inspection_page``: What is in a model, as a page: its numbers, operators and layers, and where its work or
   time goes.
 - ``markup``: Elements of HTML and SVG as escaped text: names in a model are never trusted.
+- ``notebook``: A run as a few cards for a notebook: self-contained, with colours that fit a light and a dark
+  page.
 - ``rows``: The layers of a report file as rows of a table, each with what the passes decided about it.
 - ``run_page``: Report files become pages: one run with everything about it, or several runs side by side.
 - ``summary``: What a run won and what it cost: the cards at the head of a report, and the size after each
@@ -16,6 +18,7 @@
 """
 
 from graphopt.report.html.inspection_page import render_inspection
+from graphopt.report.html.notebook import notebook_cards
 from graphopt.report.html.run_page import read_report, render_comparison, render_report
 
-__all__ = ["read_report", "render_comparison", "render_inspection", "render_report"]
+__all__ = ["notebook_cards", "read_report", "render_comparison", "render_inspection", "render_report"]
