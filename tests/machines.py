@@ -16,7 +16,9 @@ MACHINES: dict[str, tuple[str, int]] = {
     "amx_int8": ("int32", 16),
     "neon_dotprod": ("int32", 8),
 }
-ELSEWHERE = ("generic", "openvino", "qnn", "tensorrt")  # targets whose results do not run in onnxruntime
+ELSEWHERE = (  # targets whose results do not run in onnxruntime
+    *("generic", "litert", "mnn", "ncnn", "opencv", "openvino", "ort-web", "qnn", "tensorrt"),
+)
 
 
 def pretend(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:

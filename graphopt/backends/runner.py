@@ -19,7 +19,7 @@ from graphopt.backends.environment import Installed
 
 WORKERS = Path(__file__).with_name("workers")
 TIMEOUT = 300.0  # time: seconds for converting and running one model once
-_LINES = 3  # shown of what a worker wrote before it died
+_LINES = 3  # shown: of what a worker wrote before it died
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def host_isa(target: Target) -> str:
 
 def host_sums(target: Target) -> str:
     """The integers in which products are added in pairs (``runtime.pair_sums``) where the result will run."""
-    return runtime.pair_sums(host_isa(target))
+    return runtime.pair_sums(host_isa(target)) if runs_here(target) else target.sums
 
 
 def channel_block(target: Target) -> int:

@@ -1,43 +1,14 @@
-"""What a backend can do with a quantized or pruned model: plain data, read from one TOML file each.
+"""What a backend can do with a quantized or pruned model: plain data.
 
-To add one, write its file beside the others; ``--target FILE.toml`` takes one from anywhere.  A package of
-its own names the path of its file in the entry-point group ``graphopt.targets``.
+``profile`` reads it from TOML files; to add a backend, write its file beside the others, or name one from
+anywhere with ``--target FILE.toml``.
 """
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, TypeVar
-
-from graphopt.errors import UsageError
-from graphopt.util.registry import Registry, added
-
-if sys.version_info >= (3, 11):
-    from importlib.resources.abc import Traversable
-
-    import tomllib
-else:
-    from importlib.abc import Traversable
-
-    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
-
-GROUP = "graphopt.targets"
-HINT = "begin with a copy of a target in graphopt/targets, and change what is different"
-CHOICES = {
-    "placement": ("inputs", "both"),
-    "bias": ("int32", "float32"),
-    "checked": ("rules", "run"),
-    "tails": ("integer", "float"),
-    "residual": ("both", "skip"),
-}
-T = TypeVar("T")
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -112,6 +83,19 @@ class Target:
     ``zero_point`` is the only one allowed.
     ``attributes`` and ``weight_rank`` are what operators need to be integer.  ``rewrites`` are tried on the
     graph first.
+
+    ``form`` is what is deployed: ``qdq``, a file with the pairs; ``float+table``, a float file with rounded
+    weights and the ``companions`` that the backend's converter reads; ``float``, a float file, which is all
+    that it runs.  ``converter`` are the commands from the file to the device, with ``{stem}`` for its name.
+    ``backends`` are those in which results are run when installed (``graphopt.backends``).
+
+    ``opset_min`` is of files with pairs; ``opset_floor``, ``opset_max``, ``ir_min`` and ``ir_max`` are of any
+    file.  ``avoid`` are operators that it does not run at all, ``stays_float`` those that it runs in float
+    alone, ``not_between_pairs`` those that it gets wrong between a DequantizeLinear and a QuantizeLinear;
+    ``half`` is whether it runs float16.  ``layout`` is how it keeps images, ``sums`` the integers in which it
+    adds products in pairs: those of this machine where results run here, else int32 or int16.
+    ``absorbed_nodes``: ``drop`` takes out a Relu or Clip whose work storing does.  ``provider`` is that of
+    onnxruntime by which it runs files.
     """
 
     name: str
@@ -138,86 +122,24 @@ class Target:
     zero_point: int | None = None
     attributes: Mapping[str, Mapping[str, tuple[Any, ...]]] | None = None
     weight_rank: Mapping[str, tuple[int, ...]] | None = None
+    form: str = "qdq"
+    companions: tuple[str, ...] = ()
+    converter: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+    opset_floor: int = 0
+    opset_max: int | None = None
+    ir_min: int = 0
+    ir_max: int | None = None
+    avoid: tuple[str, ...] = ()
+    stays_float: tuple[str, ...] = ()
+    not_between_pairs: tuple[str, ...] = ()
+    half: bool = True
+    layout: str = "nchw"
+    sums: str = "int32"
+    absorbed_nodes: str = "keep"
+    provider: str = "CPUExecutionProvider"
 
     def block(self, isa: str) -> int:
         """Channels per block on a machine; ``isa`` as ``runtime.machine()`` names it."""
         fitting = [name for name in self.channel_block if isa.startswith(name)]
         return self.channel_block[max(fitting, key=len) if fitting else "default"]
-
-
-def names() -> tuple[str, ...]:
-    """The targets there are, in alphabetical order: graphopt's own, and those that other packages add."""
-    return _registry().names
-
-
-def load(name: str) -> Target:
-    """The target of this name, or of a TOML file: every text that ends in ``.toml`` is a path.
-
-    Raises:
-        UsageError: there is no such target, or a file does not describe one; the key at fault is named.
-    """
-    if name.endswith(".toml"):
-        return _read(Path(name).stem, Path(name))
-    return _load(name)
-
-
-@lru_cache(maxsize=16)
-def _load(name: str) -> Target:
-    entry = _registry().load(name)
-    return entry if isinstance(entry, Target) else _read(name, entry)
-
-
-@lru_cache(maxsize=1)
-def _registry() -> Registry:
-    files = resources.files("graphopt.targets").iterdir()
-    own = {file.name.removesuffix(".toml"): file for file in files if file.name.endswith(".toml")}
-    return Registry(added(GROUP), kind="target", built_in=own, of=(Target, Traversable))
-
-
-def _read(name: str, file: Traversable) -> Target:
-    try:
-        return _target(name, _frozen(tomllib.loads(file.read_text(encoding="utf-8"))))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(
-            f"the target {file} cannot be read: {reason}", hint=f"known: {', '.join(names())}"
-        ) from error
-    except KeyError as error:
-        raise UsageError(f"the target {file} lacks {error.args[0]}", hint=HINT) from error
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"the target {file} is not valid: {error}", hint=HINT) from error
-
-
-def _target(name: str, table: Mapping[str, Any]) -> Target:
-    parts = {
-        "name": name,
-        "allowed": _strict(Allowed, table["allowed"]),
-        "activation": _strict(Grid, table["activation"]),
-        "weight": _strict(WeightGrid, table["weight"]),
-        "operators": _strict(Operators, table["operators"]),
-    }
-    for key, choices in CHOICES.items():
-        if table.get(key, choices[0]) not in choices:
-            raise ValueError(f"{key} is one of {', '.join(choices)}, not {table[key]!r}")
-    return _strict(Target, {**table, **parts})
-
-
-def _strict(kind: type[T], values: Any) -> T:
-    """Build a dataclass from a table; ValueError for keys that it does not have, or that are missing."""
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{kind.__name__} takes a table, not {values!r}")
-    parameters = inspect.signature(kind).parameters
-    unknown = set(values) - set(parameters)
-    if unknown:
-        raise ValueError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
-    missing = [key for key, one in parameters.items() if one.default is one.empty and key not in values]
-    if missing:
-        raise ValueError(f"{kind.__name__} lacks {', '.join(missing)}")
-    return kind(**values)
-
-
-def _frozen(value: Any) -> Any:
-    """A parsed TOML value without anything that can be changed: targets are shared."""
-    if isinstance(value, dict):
-        return MappingProxyType({key: _frozen(item) for key, item in value.items()})
-    return tuple(value) if isinstance(value, list) else value

@@ -12,7 +12,7 @@ from graphopt.ir import Model, Node
 from graphopt.pipeline import Context, Contract, Plan, PlannedPass, option
 from graphopt.pipeline.contract.selection import first_match, refuse_unmatched
 
-from .rules import KEPT, LARGEST, constant_refusal, model_refusal, node_key, type_refusal
+from .rules import KEPT, LARGEST, constant_refusal, model_refusal, node_key, target_refusal, type_refusal
 from .surgery import convert
 from .types import ElementTypes
 
@@ -53,7 +53,7 @@ class Cast(PlannedPass):
 
     def plan(self, model: Model, ctx: Context) -> Plan:
         """Decide which nodes stay float32, and why."""
-        if reason := model_refusal(model):
+        if reason := model_refusal(model) or target_refusal(ctx.target):
             ctx.skipped("model", reason)
             return Plan()
         refuse_unmatched("cast", {"keep": self.keep}, model.graph.nodes)

@@ -8,6 +8,7 @@ import numpy as np
 
 from graphopt.ir import Model, Node
 from graphopt.ir.signatures import signature
+from graphopt.targets import Target
 
 if TYPE_CHECKING:
     from .types import ElementTypes
@@ -45,6 +46,11 @@ def model_refusal(model: Model) -> str | None:
     if any(node.op in QUANTIZED and node.is_standard for node in model.graph.nodes):
         return "it is quantized, and its scales belong to float32"
     return None
+
+
+def target_refusal(target: Target) -> str | None:
+    """Why nothing is cast for a target, or None."""
+    return None if target.half else f"{target.runtime} does not run float16, or loses digits of it"
 
 
 def node_key(node: Node) -> str:

@@ -12,6 +12,7 @@ from graphopt.ir.transform.linear import LAYERS
 from graphopt.pipeline import Context, Plan, Trial
 
 from .channels.prepare import prepare
+from .insertion.absorbed_nodes import drop_absorbed
 from .insertion.dynamic_and_weight_only import apply_lighter, check_mode, opset_of_lighter, plan_lighter
 from .insertion.insertion import insert
 from .insertion.sizes import file_bytes, warn_of_growth
@@ -31,8 +32,8 @@ from .plots import show_rounding
 from .report import tell_fusion
 from .rewrites import carry_out
 from .rounding.refining import refine
-from .scheme import opset_of, raise_opset
-from .selection import refusal_of
+from .scheme import convert, opset_of, raise_opset
+from .selection import form_refusal, refusal_of
 from .sensitivity import trials
 from .static import StaticPlanner
 from .sums import keep_sums_apart
@@ -51,7 +52,7 @@ class Quant(Options):
 
     def plan(self, model: Model, ctx: Context) -> Plan:
         """Decide which tensors and weights to store, and measure the ranges of the tensors."""
-        if reason := refusal_of(model):
+        if reason := refusal_of(model) or form_refusal(ctx.target):
             ctx.skipped("model", reason)
             return Plan()
         self.selection.check("quant", model.graph.nodes)
@@ -78,7 +79,7 @@ class Quant(Options):
             apply_lighter(model, items, ctx)
             warn_of_growth(before, model, ctx)
             return
-        ir.convert_opset(model, opset_of(items))
+        convert(model, opset_of(items), ctx)
         if rescaled := prepare(model, items, ctx):
             ctx.details["rescaled"] = rescaled
         carry_out(model, items, ctx.target)
@@ -91,6 +92,8 @@ class Quant(Options):
         insert(model.graph, [item for item in items if not isinstance(item, others)])
         refined = refine(original, model, items, ctx)
         keep_sums_apart(model, items)
+        if ctx.target.absorbed_nodes == "drop":
+            drop_absorbed(model.graph)
         refuse_violations(model, ctx.target)
         tell_fusion(model, ctx)
         warn_of_growth(before, model, ctx)

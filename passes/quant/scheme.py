@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from graphopt import ir
 from graphopt.errors import ModelError, UsageError
@@ -12,6 +13,9 @@ from graphopt.targets import Grid, Target
 
 from .items import Item, PerChannelReadItem, TensorItem, WeightItem
 from .placement.rules import scale_axis
+
+if TYPE_CHECKING:
+    from graphopt.pipeline import Context
 
 FIRST_OPSET, OPSET, WIDE_OPSET = 10, 13, 21  # fixed: of pairs, of scales by channel, of 16-bit integers
 WIDE = ("uint16", "int16")
@@ -63,11 +67,26 @@ def raise_opset(model: Model, scheme: Scheme, warn: Callable[[str], None]) -> Sc
     try:
         ir.convert_opset(model, scheme.opset)
     except ModelError as error:
+        if scheme.opset > OPSET and scheme.activation.dtype not in WIDE:
+            return raise_opset(model, replace(scheme, opset=OPSET), warn)
         if model.opset < FIRST_OPSET or scheme.activation.dtype in WIDE:
             raise
         warn(f"quant: one scale for each whole weight, since those by channel need opset {OPSET}: {error}")
         return replace(scheme, per_channel=False, opset=model.opset)
     return scheme
+
+
+def convert(model: Model, least: int, ctx: Context) -> None:
+    """Convert the model to the opset that the target's files with pairs have, at least to ``least``.
+
+    Raises ModelError when it cannot become ``least``; where only the target asks for more, that is said.
+    """
+    if ctx.target.opset_min > max(least, OPSET):
+        try:
+            ir.convert_opset(model, ctx.target.opset_min)
+        except ModelError as error:
+            ctx.warn(f"quant: {ctx.target.name} means opset {ctx.target.opset_min}: {error}")
+    ir.convert_opset(model, least)
 
 
 def opset_of(items: Iterable[Item]) -> int:

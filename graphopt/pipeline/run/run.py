@@ -34,6 +34,7 @@ from graphopt.pipeline.spec.registry import Registry, passes
 from graphopt.pipeline.spec.request import Request
 from graphopt.record.record import Calibration, Record
 from graphopt.runtime import Session, check_session, machine
+from graphopt.targets import misfits
 from graphopt.util.files import sha256
 
 if TYPE_CHECKING:
@@ -220,6 +221,8 @@ class Run:
             self._warn("calibration used synthetic samples: give --calibration for reliable numbers")
         if not inputs.calibration_used and not inputs.is_synthetic:
             self._warn("no pass used the calibration samples")
+        for text in misfits(model, self._target):
+            self._warn(text)
         if self._ask.verify == "off":
             return
         try:

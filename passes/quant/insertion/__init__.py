@@ -1,5 +1,6 @@
 """A plan carried out: pairs put in, weights and biases stored.
 
+- ``absorbed_nodes``: Takes out the Relu and Clip nodes whose work storing does already.
 - ``dynamic``: Activations quantized while the model runs: no calibration, and a range for every input it
   sees.
 - ``dynamic_and_weight_only``: The smaller sisters of static quantization: dynamic, and weights alone. Both

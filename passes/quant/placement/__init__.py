@@ -8,4 +8,6 @@
 - ``placement``: Which layers run on integers, and which tensors are stored in uint8 for them.
 - ``rules``: Which nodes a target computes on integers: its profile, and the few conditions that data cannot
   say.
+- ``wrong_fusions``: Operators that a backend gets wrong between a DequantizeLinear and a QuantizeLinear, as
+  its profile says.
 """

@@ -80,15 +80,30 @@ class Placement:
 
 def place(model: Model, refused: Refusal, target: Target) -> Placement:
     """Decide what a target runs on integers; ``refused`` gives the user's reason against a node, or None."""
+    from .wrong_fusions import wrong_fusions
+
     model.graph.sort()
+    left: dict[Node, str] = {}
+
+    def refused_or_left(node: Node) -> str | None:
+        return refused(node) or left.get(node)
+
+    while True:  # ends, since each round leaves more nodes float
+        placement = _placed(model.graph, refused_or_left, target)
+        wrong = wrong_fusions(placement, target)
+        if not wrong.keys() - left.keys():
+            break
+        left |= wrong
+    placement.skips += [(n, "it is inside the body of an If, Loop or Scan") for n in _inner_layers(model)]
+    return placement
+
+
+def _placed(graph: Graph, refused: Refusal, target: Target) -> Placement:
     if target.placement == "inputs":
         from .input_placement import place_entries
 
-        placement = place_entries(model.graph, refused, target)
-    else:
-        placement = _place_regions(model.graph, refused, target)
-    placement.skips += [(n, "it is inside the body of an If, Loop or Scan") for n in _inner_layers(model)]
-    return placement
+        return place_entries(graph, refused, target)
+    return _place_regions(graph, refused, target)
 
 
 def _place_regions(graph: Graph, refused: Refusal, target: Target) -> Placement:

@@ -47,7 +47,10 @@ def prepared(model: ir.Model) -> ir.Model:
 
 
 def quantized(
-    proto: onnx.ModelProto | ir.Model, target: str = "ort-cpu", times: Path | None = None, **options: Any
+    proto: onnx.ModelProto | ir.Model,
+    target: str | targets.Target = "ort-cpu",
+    times: Path | None = None,
+    **options: Any,
 ) -> tuple[ir.Model, Context]:
     """Run quant on a model with synthetic samples; the result is valid and keeps its signature.
 
@@ -57,7 +60,8 @@ def quantized(
     model = proto if isinstance(proto, ir.Model) else ir.from_bytes(proto.SerializeToString())
     signature = model.signature
     few = data.synthetic(model.signature.inputs, Inputs(model).shapes, SAMPLES, 0)
-    ctx = Context(Inputs(model, calibration=few), RunSettings(times=times), targets.load(target))
+    profile = targets.load(target) if isinstance(target, str) else target
+    ctx = Context(Inputs(model, calibration=few), RunSettings(times=times), profile)
     Quant(**{**PLAIN, **options}).run(model, ctx)
     model.check()
     assert model.signature == signature

@@ -310,7 +310,7 @@ def test_float_islands_are_warned_about() -> None:
     assert [text for text in ctx.warnings if "2 operators" in text and "float" in text]
 
 
-@pytest.mark.parametrize("target", ["generic", "qnn", "tensorrt"])
+@pytest.mark.parametrize("target", ["qnn", "tensorrt"])
 def test_what_was_not_run_on_its_target_says_so(target: str) -> None:
     _, ctx = quantized(small(), target)
     assert [text for text in ctx.warnings if f"the rules of {target}, not run there" in text]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -130,7 +131,7 @@ def test_grids_can_be_chosen(target: str, options: dict[str, Any], dtype: str, f
     middle = (np.iinfo(dtype).min + np.iinfo(dtype).max + 1) // 2
     if options.get("symmetric"):
         assert {int(n.inputs[2].constant) for n in stores} == {middle}
-    assert model.opset == (21 if "16" in dtype else 17)
+    assert model.opset == (21 if "16" in dtype else 19 if target == "generic" else 17)
     if not options.get("per_channel", True):
         assert all(n.inputs[1].constant.size == 1 for n in model.graph.nodes if "Linear" in n.op)
     assert agreement(proto, model, ctx) > floor
@@ -219,3 +220,60 @@ def test_real_models_are_sound_for_every_target(target: str, name: str) -> None:
 def test_the_awkward_opset_7_model_still_says_why() -> None:
     _, ctx = quantized(case("bn_not_spatial").build(), "generic")
     assert any("cannot be converted" in s.reason for s in ctx.skips)
+
+
+def test_generic_leaves_no_node_whose_work_storing_does_and_changes_no_bit() -> None:
+    """OpenCV fuses a Conv with the QuantizeLinear right behind it alone, and crashes on some others."""
+    proto = residual()
+    model, ctx = quantized(proto, "generic")
+    for one in model.graph.nodes:
+        if one.op in ("Relu", "Clip"):
+            assert any(r.op != "QuantizeLinear" for r in one.output.consumers), one.name
+    before = [n for n in ir.from_bytes(proto.SerializeToString()).graph.nodes if n.op == "Relu"]
+    assert len(before) > len(list(model.graph.find("Relu")))
+    kept, _ = quantized(proto, dataclasses.replace(targets.load("generic"), absorbed_nodes="keep"))
+    feeds = next(iter(ctx.calibration)).feeds
+    outputs = [runtime.Session(m, optimization="disabled").run(feeds) for m in (model, kept)]
+    for name, value in outputs[0].items():
+        np.testing.assert_array_equal(value, outputs[1][name])
+
+
+def test_a_clip_that_the_integers_do_not_replace_stays() -> None:
+    net = Net(3)
+    y = net.conv(net.input(), (16, 3, 3, 3), pads=[1] * 4)
+    y = net.op("Clip", y, net.array(-1.0), net.array(0.5))  # storing clips at -1 and 0.5, or a little beyond
+    model, _ = quantized(net.model(net.op("GlobalAveragePool", net.conv(y, (16, 16, 1, 1)))), "generic")
+    for store in model.graph.find("QuantizeLinear"):
+        if store.inputs[0].producer is not None and store.inputs[0].producer.op == "Clip":
+            scale, zero = float(store.inputs[1].constant), int(store.inputs[2].constant)
+            ends = round(-1.0 / scale) + zero, round(0.5 / scale) + zero
+            assert ends[0] > 0 or ends[1] < 255
+
+
+@pytest.mark.parametrize("name", ["generic", "opencv"])
+@pytest.mark.parametrize("gate", ["swish", "squeeze", "plain", "dense"])
+def test_nothing_that_opencv_fuses_wrongly_stands_between_pairs(name: str, gate: str) -> None:
+    """Measured with OpenCV 5.0: DQ -> Sigmoid -> Q answers wrongly, DQ -> Gemm -> Q crashes."""
+    net = Net(4)
+    y = net.conv(net.input(), (16, 3, 3, 3), pads=[1] * 4)
+    if gate == "swish":
+        y = net.op("Mul", y, net.op("Sigmoid", y))
+    elif gate == "squeeze":
+        y = net.op("Mul", y, net.op("Sigmoid", net.conv(net.op("GlobalAveragePool", y), (16, 16, 1, 1))))
+    elif gate == "plain":
+        y = net.op("Sigmoid", y)
+    y = net.op("GlobalAveragePool", net.conv(y, (16, 16, 1, 1)))
+    if gate == "dense":
+        y = net.gemm(net.op("Relu", net.gemm(net.op("Flatten", y), (16, 16), bias=(16,))), (16, 8), bias=(8,))
+    proto = net.model(y)
+    model, ctx = quantized(proto, name)
+    for one in (*model.graph.find("Sigmoid"), *model.graph.find("Gemm")):
+        reads_alone = is_stored(one.inputs[0]) and len(one.inputs[0].consumers) == 1
+        assert not (reads_alone and any(r.op == "QuantizeLinear" for r in one.output.consumers)), one.name
+    assert list(model.graph.find("QuantizeLinear")) and agreement(proto, model, ctx) > 15
+
+
+def test_a_target_without_pairs_keeps_the_model_float_and_says_why() -> None:
+    model, ctx = quantized(residual(), "litert")
+    assert not list(model.graph.find("QuantizeLinear"))
+    assert "LiteRT answers wrongly to quantized ONNX files" in ctx.skips[0].reason
