@@ -77,12 +77,13 @@ def compare(
     if not set(sessions[0].output_names) & set(sessions[1].output_names):
         raise ModelError(f"{first.name} and {second.name} have no output in common")
     watched = samples if progress is None else progress("comparing", samples, len(samples))
-    verdict = Judge(samples, labelled=False).judge(sessions[1], sessions[0], watched=watched)
+    judge, at_once = Judge(samples, labelled=False), first.session.samples_at_once
+    verdict = judge.judge(sessions[1], sessions[0], watched=watched, at_once=at_once)
     if text := verdict.count.left_out(first.name):
         first.warn(text)
     differs = any(found.verdict() is Verdict.DIFFERENT for found in verdict.differences.values())
     inner = _inner(first, second, samples) if layers or differs else None
-    paired = runtime.paired_latency(*sessions, measure.first_feeds(samples)) if latency else None
+    paired = _timed(first, second, samples) if latency else None
     return Comparison(
         a=first.measures(paired.a.median_ms if paired else None),
         b=second.measures(paired.b.median_ms if paired else None),
@@ -94,6 +95,11 @@ def compare(
         inner=inner,
         warnings=tuple(dict.fromkeys([*first.warnings, *second.warnings])),
     )
+
+
+def _timed(first: LoadedModel, second: LoadedModel, samples: Samples) -> runtime.PairedLatency:
+    pair = first.open(timed=True), second.open(timed=True)
+    return runtime.paired_latency(*pair, measure.first_feeds(samples))
 
 
 def _inner(first: LoadedModel, second: LoadedModel, samples: Samples) -> Divergence | None:

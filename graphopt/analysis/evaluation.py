@@ -89,7 +89,11 @@ def evaluate(
     other = None if reference is None else LoadedModel(reference, None, None, shape, session)
     watched = samples if progress is None else progress("evaluating", samples, len(samples))
     verdict = Judge(samples, chosen, truth).judge(
-        opened.open(), None if other is None else other.open(), watched=watched, seed=seed
+        opened.open(),
+        None if other is None else other.open(),
+        watched=watched,
+        seed=seed,
+        at_once=opened.session.samples_at_once,
     )
     outcome = verdict.outcome
     if not outcome.metrics and has_truth and isinstance(verdict.metric, Classification):

@@ -66,13 +66,13 @@ class LoadedModel:
         """Inputs to time the model with."""
         return measure.first_feeds(self.samples if self.samples is not None else self.synthetic())
 
-    def open(self) -> Session:
+    def open(self, *, timed: bool = False) -> Session:
         """A session of the file."""
-        return runtime.Session(self.content, self.session)
+        return runtime.Session(self.content, self.session, timed=timed)
 
     def latency(self) -> float:
         """Milliseconds one run takes."""
-        return runtime.latency(self.open(), self.first_feeds()).median_ms
+        return runtime.latency(self.open(timed=True), self.first_feeds()).median_ms
 
     def measures(self, latency_ms: float | None) -> Measures:
         """Everything countable of the model."""

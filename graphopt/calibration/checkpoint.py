@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -87,10 +88,12 @@ class ActivationCheckpoint:
         session = (
             self._open(self._model.part(example, computed, self._tensors), computed) if computed else None
         )
-        for known in (example, *start):
-            made = {}
-            if session is not None:
-                made = session.run({name: known[name] for name in session.input_names})
+        every = chain((example,), start)
+        if session is None:
+            yield from ({name: known[name] for name in names} for known in every)
+            return
+        inputs = session.input_names
+        for known, made in session.answers(every, lambda known: {name: known[name] for name in inputs}):
             yield {name: made[name] if name in made else known[name] for name in names}
 
     def _start(self) -> Iterator[Arrays]:

@@ -16,6 +16,7 @@ from graphopt.calibration.statistics.range import Range
 from graphopt.calibration.statistics.table import make_statistic
 from graphopt.calibration.tensor_groups import tensor_groups
 from graphopt.errors import DataError, ModelError
+from graphopt.runtime.in_order import in_order
 from graphopt.runtime.session import DEFAULTS, Session, SessionOptions
 from graphopt.util.progress import Progress
 
@@ -87,6 +88,7 @@ class _Run:
         inputs = {port.name for port in model.signature.inputs}
         computed = [name for name in group if name not in inputs]
         self.session = self._open(model, computed, options) if computed else None
+        self._at_once = options.samples_at_once if computed else 1
         self.batch = batch if batch > 1 and self._can_stack(batch) else 1
 
     def _open(
@@ -104,12 +106,12 @@ class _Run:
         if progress is not None:
             total = -(-len(self.samples) // self.batch)
             batches = progress("calibrating", batches, total)
-        for stacked in batches:
-            self._update(stacked.feeds, stacked.samples)
+        answers = in_order(lambda stacked: self._values(stacked.feeds), batches, self._at_once)
+        for stacked, values in answers:
+            self._update(values, stacked.samples)
+            del values  # before the next ones are waited for
 
-    def _update(self, feeds: Mapping[str, np.ndarray], count: int) -> None:
-        # in a function of its own, so that activations are gone before the next ones are made
-        values = self._values(feeds)
+    def _update(self, values: Mapping[str, np.ndarray], count: int) -> None:
         for name, statistics in self.group.items():
             for sample in _split(values[name], count):
                 for statistic in statistics:

@@ -25,6 +25,9 @@ COMMANDS = {
     "sensitivity": "Show what each layer or group costs to compress.",
     "passes": "List the passes, or show one with its options.",
 }
+# fixed: each sample has a thread of its own. More threads inside of every product wait for each other most of
+# the time, and sums come out otherwise with each number of them: results would depend on the processors.
+LINEAR_ALGEBRA = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 INTERRUPTED = 130
 BUG = 1
 
@@ -119,6 +122,8 @@ def cli(ctx: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _terminated)
+    for library in LINEAR_ALGEBRA:
+        os.environ.setdefault(library, "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may hold what the stream cannot show

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from graphopt.metrics.base import Metric, Outcome, Outputs
 from graphopt.metrics.classification import Classification
 from graphopt.metrics.outputs import Generic, decibels
 from graphopt.runtime import Difference, classifier_output
+from graphopt.runtime.in_order import in_order
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -71,21 +73,28 @@ def look(
     *,
     truth: Callable[[Any], Any] = lambda sample: sample.labels,
     until: Callable[[], bool] = lambda: False,
+    at_once: int = 1,
 ) -> Count:
     """Let ``looks`` see what a model, and a reference, answer to each sample; nothing is kept but their sums.
 
     A sample that the reference fails on judges nothing: it is counted in ``skipped``. The loop ends early
-    when ``until`` says so.
+    when ``until`` says so. ``at_once`` samples are answered at a time, on threads of their own.
     """
-    count = Count()
-    for sample in samples:
+
+    def answers(sample: Any) -> tuple[Outputs, Outputs | None] | ModelError:
         try:
             others = None if reference is None else reference(sample)
         except ModelError as error:
+            return error
+        return candidate(sample), others
+
+    count = Count()
+    for sample, made in in_order(answers, samples, at_once):
+        if isinstance(made, ModelError):
             count.skipped += 1
-            count.failure = count.failure or str(error)
+            count.failure = count.failure or str(made)
             continue
-        outputs, right = candidate(sample), truth(sample)
+        (outputs, others), right = made, truth(sample)
         count.samples += 1
         for each in looks:
             each.update(outputs, others, sample, right)
@@ -114,6 +123,7 @@ class Remembered:
         self._model = model
         self._kept: dict[tuple[int, ...], Outputs] = {}  # by the rows of samples
         self._bytes = 0
+        self._lock = Lock()  # several samples may be answered at a time
 
     def __call__(self, sample: Any) -> Outputs:
         """The outputs for a sample."""
@@ -121,9 +131,10 @@ class Remembered:
         if kept is not None:
             return kept
         outputs = self._model.run(sample.feeds)
-        self._bytes += sum(value.nbytes for value in outputs.values() if isinstance(value, np.ndarray))
-        if sample.rows and self._bytes <= KEPT:
-            self._kept[sample.rows] = outputs
+        with self._lock:
+            self._bytes += sum(value.nbytes for value in outputs.values() if isinstance(value, np.ndarray))
+            if sample.rows and self._bytes <= KEPT:
+                self._kept[sample.rows] = outputs
         return outputs
 
 
@@ -182,11 +193,13 @@ class Judge:
         watched: Iterable[Any] | None = None,
         without: Collection[str] = (),
         seed: int | None = 0,
+        at_once: int = 1,
     ) -> Verdict:
         """Run the model, and the reference, on the samples; used once.
 
         ``watched`` are the samples to run on, such as those of a progress bar; outputs named in ``without``
-        are left out. ``seed`` is for the resampling of intervals, None leaves them out.
+        are left out. ``seed`` is for the resampling of intervals, None leaves them out. ``at_once`` samples
+        are answered at a time where models are sessions.
         """
         count = look(
             self._samples if watched is None else watched,
@@ -194,6 +207,7 @@ class Judge:
             reference if reference is None or callable(reference) else runs(reference, without),
             [self],
             truth=self._find,
+            at_once=at_once,
         )
         outcome = self.metric.outcome(seed)
         return Verdict(self.metric, outcome, self._outputs.differences, count, reference is not None)

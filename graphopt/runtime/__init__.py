@@ -5,6 +5,8 @@ The only room that touches onnxruntime, which is imported when something first r
 - ``agreement``: How often a classifier agrees with a reference or with labels, counted sample by sample.
 - ``difference``: How far the outputs of two models are apart, accumulated sample by sample.
 - ``failures``: Turn what onnxruntime raises into one sentence: what failed, in which model, what to do.
+- ``in_order``: Run a model on several samples at a time, and hand on what it answers in the order of the
+  samples.
 - ``inputs``: Sizes and samples that a model runs on, found by running it.
 - ``machine_info``: Name the machine that measures: processor, instruction set, threads, onnxruntime version.
 - ``model_source``: Give onnxruntime a model in a form it can open: bytes, or a file that lives as long as it

@@ -54,7 +54,7 @@ class ProfiledSession(Session):
 
     def __init__(self, model: ModelLike, options: SessionOptions = DEFAULTS) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="graphopt-")
-        super().__init__(model, options)
+        super().__init__(model, options, timed=True)
 
     def _settings(self, optimization: Optimization, options: SessionOptions) -> ort.SessionOptions:
         settings = super()._settings(optimization, options)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from graphopt.errors import UsageError
 from graphopt.runtime.failures import library_error, load_error, run_error, runtime_errors
+from graphopt.runtime.in_order import in_order
 from graphopt.runtime.model_source import Source
 from graphopt.runtime.ort_values import from_ort_value, is_narrow_type, to_ort_values
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 Optimization = Literal["all", "extended", "basic", "disabled"]
 Provider = Literal["cpu", "cuda"]
 Feeds = Mapping[str, np.ndarray]
+T = TypeVar("T")
 
 _LEVELS = {
     "all": "ORT_ENABLE_ALL",
@@ -36,12 +39,20 @@ _FATAL = 4  # fixed: errors reach the caller as exceptions, so onnxruntime's own
 class SessionOptions:
     """What every session of a run is opened with.
 
-    Threads of one operator, where models run, and the libraries of custom operators that may be loaded.
+    How many threads may be used, where models run, and the libraries of custom operators that may be loaded.
     """
 
     threads: int = 1
     provider: Provider = "cpu"
     custom_ops: tuple[str, ...] = ()
+
+    @property
+    def samples_at_once(self) -> int:
+        """How many samples a session answers at a time, one on each thread.
+
+        One where the threads work inside of operators: custom operators need not stand several runs.
+        """
+        return self.threads if self.provider == "cpu" and not self.custom_ops else 1
 
 
 DEFAULTS = SessionOptions()
@@ -51,6 +62,8 @@ class Session:
     """A loaded model that answers `run`, with deterministic settings and nothing on stderr.
 
     `outputs` names the tensors that `run` returns, inner ones included; by default the model's own outputs.
+    Several samples may be answered at a time (`answers`), each on one thread; a session that is `timed` uses
+    all threads for each of its runs, as a deployed model does.
     Raises ModelError when onnxruntime refuses the model, UsageError when it lacks the provider or a library.
     """
 
@@ -61,7 +74,10 @@ class Session:
         *,
         outputs: Sequence[str] | None = None,
         optimization: Optimization = "all",
+        timed: bool = False,
     ) -> None:
+        self._at_once = 1 if timed else options.samples_at_once
+        options = dataclasses.replace(options, threads=options.threads if self._at_once == 1 else 1)
         self._source = Source(model, outputs or ())  # keeps a temporary file alive as long as the session
         self._session = _open(self._source, self._settings(optimization, options), options)
         self.input_names: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
@@ -83,6 +99,10 @@ class Session:
         except runtime_errors() as error:
             raise run_error(error, self._source.label) from error
         return dict(zip(self.output_names, values, strict=True))
+
+    def answers(self, items: Iterable[T], feeds: Callable[[T], Feeds]) -> Iterator[tuple[T, dict[str, Any]]]:
+        """Yield each item with the outputs for its ``feeds``, in order; errors as in ``run``."""
+        return in_order(lambda item: self.run(feeds(item)), items, self._at_once)
 
     def _compute(self, feeds: Feeds) -> Sequence[Any]:
         if not self._has_narrow_ports:

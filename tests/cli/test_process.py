@@ -35,6 +35,21 @@ def test_version_and_help_answer() -> None:
     assert all(name in out for name in ("optimize", "inspect", "compare", "evaluate", "passes"))
 
 
+@pytest.mark.parametrize(("given", "used"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_linear_algebra_has_one_thread_unless_the_user_says_otherwise(
+    given: dict[str, str], used: str
+) -> None:
+    code = (
+        "import atexit, os; from graphopt.cli import app;"
+        "atexit.register(lambda: print('threads', os.environ['OPENBLAS_NUM_THREADS']));"
+        "app.main(['--version'])"
+    )
+    env = {name: text for name, text in os.environ.items() if name not in ("OPENBLAS_NUM_THREADS",)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**env, **given})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"threads {used}"
+
+
 def test_every_command_has_help_with_defaults() -> None:
     for name in ("optimize", "inspect", "compare", "evaluate", "passes"):
         done = run(name, "--help")

@@ -310,7 +310,7 @@ class _Study:
         return task.bench().original() if is_judged else None
 
     def _latency(self, path: Path) -> float:
-        session = runtime.Session(path, self._settings.session)
+        session = runtime.Session(path, self._settings.session, timed=True)
         return runtime.latency(session, measure.first_feeds(self._held_out)).minimum_ms
 
     def _points(self, tried: Sequence[TrialResult], before: Layers, whole: float | None) -> tuple[Point, ...]:

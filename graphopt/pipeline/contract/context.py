@@ -147,6 +147,11 @@ class Context:
         """How many threads a session may use."""
         return self.settings.session.threads
 
+    @property
+    def samples_at_once(self) -> int:
+        """How many samples sessions answer at a time."""
+        return self.settings.session.samples_at_once
+
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator that depends only on the run's seed and ``purpose``."""
         import numpy as np
@@ -158,12 +163,21 @@ class Context:
         return self.settings.progress(description, items, total)
 
     def session(
-        self, model: Model, outputs: Sequence[str] | None = None, *, optimization: Optimization = "all"
+        self,
+        model: Model,
+        outputs: Sequence[str] | None = None,
+        *,
+        optimization: Optimization = "all",
+        timed: bool = False,
     ) -> Session:
-        """Open ``model`` in onnxruntime with the run's threads, provider and custom ops."""
+        """Open ``model`` in onnxruntime with the run's threads, provider and custom ops.
+
+        The threads answer several samples at a time, unless the session is to be ``timed``.
+        """
         from graphopt.runtime import Session
 
-        return Session(model, self.settings.session, outputs=outputs, optimization=optimization)
+        settings = self.settings.session
+        return Session(model, settings, outputs=outputs, optimization=optimization, timed=timed)
 
     def collect(
         self,

@@ -99,7 +99,7 @@ class ResultMeasurer:
             self._warn(f"latency and agreement were not measured: {error}")
             self._check_loads(draft)
             return Assessment(before, after)
-        return self._run(model, reference, self._opened(draft), samples, before, after)
+        return self._run(model, reference, self._opened(draft), draft, samples, before, after)
 
     def _opened(self, draft: Path) -> Result:
         """The result in a session, whose failures are the passes' and not the samples'."""
@@ -121,6 +121,7 @@ class ResultMeasurer:
         model: Model,
         reference: Session,
         candidate: Result,
+        draft: Path,
         samples: Samples,
         before: Measures,
         after: Measures,
@@ -131,7 +132,7 @@ class ResultMeasurer:
         times: tuple[float, float] | tuple[None, None] = (None, None)
         if self._ask.times_models:
             with self._ask.busy("timing both models"):
-                times = self._times(reference, candidate, samples)
+                times = self._times(draft, samples, is_input=candidate.is_input)
             self._warn_if_slower(*times)
         outcome = verdict.outcome
         return Assessment(
@@ -149,14 +150,23 @@ class ResultMeasurer:
         """Judge the result; labels count on evaluation samples alone: passes have looked at the others."""
         watched = self._ask.progress("comparing with the original", samples, len(samples))
         judge = judge_of(self._ask, self._inputs, samples)
-        return judge.judge(candidate, reference, watched=watched, without=random, seed=self._ask.seed)
+        return judge.judge(
+            candidate,
+            reference,
+            watched=watched,
+            without=random,
+            seed=self._ask.seed,
+            at_once=self._ask.session.samples_at_once,
+        )
 
-    def _times(self, reference: Session, candidate: Result, samples: Samples) -> tuple[float, float]:
+    def _times(self, draft: Path, samples: Samples, *, is_input: bool) -> tuple[float, float]:
         """Milliseconds before and after; a result with the bytes of the input is as fast, and timed once."""
-        if candidate.is_input:
-            time = measure.latency(reference, samples)
+        before = Session(self._original, self._ask.session, timed=True)
+        if is_input:
+            time = measure.latency(before, samples)
             return time, time
-        return measure.paired_latency(reference, candidate.session, samples)
+        after = Session(draft, self._ask.session, timed=True)
+        return measure.paired_latency(before, after, samples)
 
     def _warn_if_slower(self, before: float, after: float) -> None:
         if after > SLOWER * before and after - before > NOTICEABLE:

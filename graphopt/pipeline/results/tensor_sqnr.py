@@ -82,8 +82,8 @@ def compared(
         a = Session(original, options, outputs=list(dict.fromkeys(t.original for t in group)))
         b = Session(result, options, outputs=list(dict.fromkeys(t.result for t in group)))
         sums = Comparison()
-        for sample in repeated:
-            reference, candidate = a.run(sample.feeds), b.run(sample.feeds)
+        originals, results = (session.answers(repeated, lambda sample: sample.feeds) for session in (a, b))
+        for (_, reference), (_, candidate) in zip(originals, results, strict=True):
             known = [
                 (str(i), t) for i, t in enumerate(group) if isinstance(reference[t.original], np.ndarray)
             ]

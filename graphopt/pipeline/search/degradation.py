@@ -11,7 +11,7 @@ import numpy as np
 
 from graphopt.errors import ModelError, UsageError
 from graphopt.metrics import Classification, Generic, Judge
-from graphopt.metrics.judge import Count, Remembered, look, runs
+from graphopt.metrics.judge import Answer, Count, Looks, Remembered, look, runs
 from graphopt.pipeline.search.expected_disagreement import ExpectedDisagreement
 from graphopt.pipeline.search.noise_share import UNKNOWN, NoiseShare
 from graphopt.pipeline.verify.judged import Judged
@@ -103,7 +103,13 @@ class Degradation:
         """Points lost by the run's own metric, and one standard error more."""
         judge = Judge(self._samples, self._ctx.settings.judged_by.make())
         candidate = self._open(model, None)
-        verdict = judge.judge(candidate, self._answers, watched=self._watched(), seed=self._ctx.seed)
+        verdict = judge.judge(
+            candidate,
+            self._answers,
+            watched=self._watched(),
+            seed=self._ctx.seed,
+            at_once=self._ctx.samples_at_once,
+        )
         self._said(verdict.count)
         paired = verdict.outcome.paired.get(judge.metric.main)
         error = 0.0 if paired is None or paired.error is None else 100.0 * paired.error
@@ -112,7 +118,7 @@ class Degradation:
     def _disagreement(self, scores: str, model: ir.Model) -> float:
         counts = _Scores(scores, self._labelled)
         candidate = runs(self._open(model, None))
-        self._said(look(self._watched(), candidate, self._answers, [counts], until=lambda: counts.is_broken))
+        self._said(self._look(candidate, counts, lambda: counts.is_broken))
         return counts.points
 
     def _noise(self, model: ir.Model) -> float:
@@ -122,7 +128,7 @@ class Degradation:
         if not names:
             return share.points
         candidate = runs(self._open(model, list(dict.fromkeys(names))))
-        self._said(look(self._watched(), candidate, self._answers, [share], until=lambda: share.is_settled))
+        self._said(self._look(candidate, share, lambda: share.is_settled))
         return share.points
 
     def _hardly_varies(self, scores: str) -> bool:
@@ -133,6 +139,10 @@ class Degradation:
             for answer in self._answers(sample)[scores].argmax(axis=1).ravel()  # of [N, K, 1, ...]
         )
         return max(answers.values()) > SAME_ANSWER * answers.total()
+
+    def _look(self, candidate: Answer, looks: Looks, until: Callable[[], bool]) -> Count:
+        at_once = self._ctx.samples_at_once
+        return look(self._watched(), candidate, self._answers, [looks], until=until, at_once=at_once)
 
     def _said(self, count: Count) -> None:
         """Say which samples judge nothing; ModelError when none does."""

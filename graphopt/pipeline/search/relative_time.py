@@ -23,7 +23,8 @@ def relative_time(model: Model, changed: Model, ctx: Context) -> float:
     feeds = next(iter(ctx.inputs.check)).feeds
 
     def measure() -> float:
-        return paired_latency(ctx.session(model), ctx.session(changed), feeds, seconds=SECONDS).ratio
+        pair = ctx.session(model, timed=True), ctx.session(changed, timed=True)
+        return paired_latency(*pair, feeds, seconds=SECONDS).ratio
 
     sizes = {name: values.shape for name, values in feeds.items()}
     return Ratios.open(ctx.settings.times, ctx.threads).of(

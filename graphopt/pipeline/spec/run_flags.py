@@ -239,7 +239,11 @@ class RunFlags:
 
     seed: Flag[int, int] = Flag(0, flag.whole(0), "Seed of everything random.", metavar="N")
     threads: Flag[int | None, int] = Flag(
-        None, _threads(), "Threads of onnxruntime.", metavar="N", shown="all processors"
+        None,
+        _threads(),
+        "Samples that run at a time, and threads of a model that is timed.",
+        metavar="N",
+        shown="all processors",
     )
     provider: Flag[Literal["cpu", "cuda"], Literal["cpu", "cuda"]] = Flag(
         "cpu", flag.one_of("cpu", "cuda"), "Where models run."

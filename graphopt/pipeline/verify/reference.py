@@ -94,7 +94,13 @@ class Reference:
     def _run_with(self, other: Session, names: Sequence[str]) -> dict[str, Difference]:
         outputs = Generic()
         watched = self._ctx.progress("comparing with the model before", self._samples, len(self._samples))
-        look(watched, runs(other), lambda sample: _only(self._answers(sample), names), [outputs])
+        look(
+            watched,
+            runs(other),
+            lambda sample: _only(self._answers(sample), names),
+            [outputs],
+            at_once=self._ctx.samples_at_once,
+        )
         return outputs.differences
 
 

@@ -31,7 +31,11 @@ class Deviation:
         self._ctx = ctx
         self._judged = Judged(original)
         session = ctx.session(original, outputs=self._judged.names) if self._judged.names else None
-        self._wanted = [[] if session is None else list(session.run(s.feeds).values()) for s in samples]
+        self._wanted = (
+            [[] for _ in samples]
+            if session is None
+            else [list(made.values()) for _, made in session.answers(samples, lambda sample: sample.feeds)]
+        )
 
     @property
     def can_judge(self) -> bool:

@@ -49,7 +49,7 @@ class Timer:
 
     def milliseconds(self, models: Sequence[Model]) -> list[float]:
         """Undisturbed milliseconds of each model: interleaved runs, the mean of the quickest tenth."""
-        sessions = [self.session(model) for model in models]
+        sessions = [self.session(model, timed=True) for model in models]
         for session in sessions:
             session.run(self.feeds)
         times: list[list[float]] = [[] for _ in sessions]
