@@ -80,11 +80,12 @@ class LoadedModel:
         return dataclasses.replace(found, latency_ms=latency_ms)
 
     def _load(self, spec: Any, preprocess: str | None, transform: Callable[[Any], Any] | None) -> Samples:
-        recipe = None if preprocess is None else data.parse_preprocess(preprocess)
+        recipe, warning = data.recipe_for(preprocess, self.model.metadata)
         ports = self.model.signature.inputs
         samples = data.open_samples(spec, ports, recipe, shapes=self._overrides, transform=transform)
-        for text in (*samples.warnings, *data.pixel_warnings(self.model, samples)):
-            self.warn(text)
+        for text in (warning, *samples.warnings, *data.pixel_warnings(self.model, samples)):
+            if text:
+                self.warn(text)
         return samples
 
     def _find_shapes(self) -> Mapping[str, tuple[int, ...]]:

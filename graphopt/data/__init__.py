@@ -30,6 +30,7 @@ from graphopt.data.given import open_samples
 from graphopt.data.load import from_arrays, load
 from graphopt.data.pixel_range import pixel_warnings
 from graphopt.data.preprocess.config import Preprocess
+from graphopt.data.preprocess.declared import recipe_for
 from graphopt.data.preprocess.parse import parse_preprocess
 from graphopt.data.preprocess.presets import PRESETS
 from graphopt.data.preprocess.transform import looks_unnormalised
@@ -57,6 +58,7 @@ __all__ = [
     "parse_preprocess",
     "parse_spec",
     "pixel_warnings",
+    "recipe_for",
     "shared",
     "spooled",
     "synthetic",

@@ -12,6 +12,7 @@ import numpy as np
 from graphopt.data.feeder import Feeder
 from graphopt.data.ports import Batching, Dims, batching, known_dims
 from graphopt.data.preprocess.config import Preprocess
+from graphopt.data.preprocess.declared import Declared
 from graphopt.data.preprocess.transform import UNSCALED
 from graphopt.data.samples import Samples
 from graphopt.data.sources.arrays import ArrayFeeder, array_feeder
@@ -134,5 +135,5 @@ def _recipe_used(
         found = [column.recipe for column in feeder.columns if column.recipe is not None]
     if not found:
         told = f"preprocessing does not apply to {source}: its arrays are fed as they are"
-        return None, [told] if recipe is not None else []
+        return None, [told] if recipe is not None and not isinstance(recipe, Declared) else []
     return found[0], [UNSCALED] if recipe is None and found[0].has_values else []

@@ -101,7 +101,10 @@ class Preprocess:
         }
 
     def __str__(self) -> str:
-        return ";".join(f"{key}={_text(key, value)}" for key, value in self.as_dict().items()) or "scale=1"
+        return (
+            ";".join(f"{key}={_text(key, value)}" for key, value in Preprocess.as_dict(self).items())
+            or "scale=1"
+        )
 
 
 def _text(key: str, value: object) -> str:

@@ -22,9 +22,14 @@ def parse_preprocess(text: str | Path) -> Preprocess:
     """
     if str(text).strip().endswith(".toml"):
         return _from_toml(Path(str(text).strip()))
+    return parse_text(str(text))
+
+
+def parse_text(text: str) -> Preprocess:
+    """Read a preprocess text or the name of a preset; no file is opened.  Raises UsageError."""
     presets: list[str] = []
     given: dict[str, str] = {}
-    for item in filter(None, (part.strip() for part in str(text).split(";"))):
+    for item in filter(None, (part.strip() for part in text.split(";"))):
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals or key == "preset":
             presets.append(value or key)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from graphopt.errors import DataError, ModelError
 
 if TYPE_CHECKING:
-    from graphopt.data import Samples
+    from graphopt.data import Preprocess, Samples
     from graphopt.ir import Model, Snapshot
     from graphopt.runtime import SessionOptions, TrialShapes
     from graphopt.runtime.inputs.samples import Run
@@ -149,8 +149,8 @@ class Inputs:
         texts: list[str] = []
         for samples in (self._given_calibration, self.evaluation):
             if samples is not None:
-                texts += [*samples.warnings, *data.pixel_warnings(self._model, samples)]
-        return tuple(dict.fromkeys(texts))
+                texts += [self._recipe[1], *samples.warnings, *data.pixel_warnings(self._model, samples)]
+        return tuple(dict.fromkeys(filter(None, texts)))
 
     @property
     def source(self) -> str:
@@ -220,12 +220,19 @@ class Inputs:
             self._model, self._overrides, samples, run=self._try_sizes, options=self._session
         )
 
+    @cached_property
+    def _recipe(self) -> tuple[Preprocess | None, str]:
+        """What samples go through, the model's own word included, and a warning about that."""
+        from graphopt import data
+
+        return data.recipe_for(self._preprocess, self._model.metadata)
+
     def _load(self, given: Any) -> Samples | None:
         from graphopt import data
 
         if given is None:
             return None
-        preprocess = None if self._preprocess is None else data.parse_preprocess(self._preprocess)
+        preprocess = self._recipe[0]
         iterates = not isinstance(given, (str, data.Samples, Mapping))
         return data.open_samples(
             given,

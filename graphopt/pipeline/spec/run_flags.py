@@ -171,8 +171,10 @@ class RunFlags:
     preprocess: Flag[str | Path | None, str | None] = Flag(
         None,
         flag.path_text(),
-        'How images become inputs: "size=224;mean=127;std=128", or a preset such as imagenet.',
-        metavar="TEXT|FILE.toml",
+        'How images become inputs: "size=224;mean=127;std=128", a preset such as imagenet, or auto: what '
+        "the model's metadata says.",
+        metavar="TEXT|FILE.toml|auto",
+        shown="auto where the model says it",
     )
     shape: Flag[Mapping[str, Sequence[int]] | Sequence[str], Shapes] = Flag(
         (),

@@ -96,6 +96,11 @@ def _print_facts(record: Record) -> None:
     calibration = record.calibration
     if calibration.samples:
         print_line(f"calibration: {calibration.source}, {calibration.samples} samples", wrap=False)
+    if (source := record.preprocess.get("from")) is not None:
+        values = ";".join(
+            f"{key}={_plain(value)}" for key, value in record.preprocess.items() if key != "from"
+        )
+        print_line(f"preprocessing, from {source}: {values}")
     if calibration.shared_with_evaluation:
         text = f"{calibration.shared_with_evaluation} samples are in both calibration and evaluation"
         print_line(text, "loud")
@@ -106,6 +111,10 @@ def _print_facts(record: Record) -> None:
     for text in record.missed:
         print_line(f"GOAL MISSED: {text}", "failure")
     print_line(f"written: {record.output}" if record.output else "nothing was written", wrap=False)
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def amount(value: float | None, unit: str = "") -> str:
