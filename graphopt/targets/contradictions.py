@@ -21,7 +21,7 @@ CHOICES = {
     "sums": ("int32", "int16"),
     "absorbed_nodes": ("keep", "drop"),
 }
-COMPANIONS = ("ncnn-scales", "mnn-compression", "tensorrt-cache", "litert-calibration")
+COMPANIONS = ("ncnn-scales", "litert-calibration")
 
 Wrong = tuple[str, tuple[str, ...]]
 
@@ -105,6 +105,11 @@ def _forms(target: Target) -> Iterator[Wrong]:
             yield f"companions are {', '.join(COMPANIONS)}, not {name!r}", ("companions",)
     if target.form == "float+table" and not target.companions:
         yield "form float+table needs companions, which hold the scales", ("form",)
+    if target.form == "float+table":
+        if target.placement != "inputs":
+            yield "form float+table needs placement inputs: other pairs do work that would be lost", ("form",)
+        if target.absorbed_nodes != "keep":
+            yield "form float+table needs absorbed_nodes keep: the file holds no pairs that clip", ("form",)
 
 
 def _numbers(target: Target) -> Iterator[Wrong]:

@@ -35,4 +35,4 @@ def form_refusal(target: Target) -> str | None:
             f"{target.runtime} answers wrongly to quantized ONNX files; its converter quantizes by itself, "
             "with the calibration arrays that are written beside the result"
         )
-    return f"{target.runtime} runs float models only"
+    return f"{target.runtime} is given float models: it does not run quantized ONNX files"

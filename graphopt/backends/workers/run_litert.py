@@ -36,6 +36,7 @@ class Model:
             kind = "integer_quant"
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=job.folder)
         files = sorted(made.glob(f"*_{kind}.tflite")) if made.is_dir() else []
+        files = [file for file in files if "_full_" not in file.name]  # those take integers
         if done.returncode or not files:
             lines = (done.stderr + done.stdout).strip().splitlines() or ["no file was written"]
             raise RuntimeError(

@@ -13,10 +13,13 @@ from graphopt.errors import GoalError, ModelError, OutputError, VerificationErro
 from graphopt.ir import CheckerError
 from graphopt.pipeline.contract.context import RunSettings
 from graphopt.pipeline.contract.plan_files import Plans, read_plans, write_plans
+from graphopt.pipeline.deploy.companions import check_companions
+from graphopt.pipeline.deploy.verification import require_backends
 from graphopt.pipeline.results import measure
 from graphopt.pipeline.results.report_collector import ReportCollector
 from graphopt.pipeline.results.result_measurer import Assessment, ResultMeasurer, check_goal, missed_goals
 from graphopt.pipeline.run.fix_shape import fix_shapes
+from graphopt.pipeline.run.handover import HandedOver, hand_over
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.run.instruments import Dump, Instrument
 from graphopt.pipeline.run.manager import Manager, Outcome
@@ -81,6 +84,10 @@ class Run:
         self._is_spared = self._ask != request
         check_session(request.session)
         _check_writable(request, self._source.path)
+        if request.output is not None and not request.dry_run:
+            check_companions(self._target, request.output, force=request.force)
+        if request.verify_backend:
+            require_backends(self._target)
         self._inputs = Inputs(
             self._model,
             calibration=request.calibration,
@@ -113,12 +120,13 @@ class Run:
             assessor = ResultMeasurer(ask, self._source.content, self._inputs, self._warn)
             found = assessor.assess(model, folder / _name(ask.output), before, shapes)
             self._settle_goals(outcome, found)
-            files = self._publish(outcome, found.files)
+            handed = self._handed_over(found.files)
+            files = self._publish(outcome, handed)
         record = self._record(outcome, found, shapes, files)
         if evidence is not None:
             record = self._with_evidence(record, evidence)
         self._write_json(record)
-        return Finished(model, record, files)
+        return Finished(handed.model, record, files)
 
     # -- before the passes --------------------------------------------------------------------------------
 
@@ -219,7 +227,8 @@ class Run:
         if calibration:
             model.metadata[CALIBRATION] = calibration
             self._warn("calibration used synthetic samples: give --calibration for reliable numbers")
-        if not inputs.calibration_used and not inputs.is_synthetic:
+        goes_along = "litert-calibration" in self._target.companions
+        if not inputs.calibration_used and not inputs.is_synthetic and not goes_along:
             self._warn("no pass used the calibration samples")
         for text in misfits(model, self._target):
             self._warn(text)
@@ -241,14 +250,25 @@ class Run:
         if outcome.missed:
             self._model.metadata["graphopt.missed"] = "; ".join(outcome.missed)
 
-    def _publish(self, outcome: Outcome, draft: Sequence[Path]) -> tuple[Path, ...]:
-        """Put the measured draft in its place."""
-        ask, model = self._ask, self._model
+    def _handed_over(self, draft: Sequence[Path]) -> HandedOver:
+        """The measured draft in the form of the target."""
+        ask = self._ask
+        return hand_over(
+            ask, self._target, self._model, self._inputs, draft, self._source.content, ask.announce
+        )
+
+    def _publish(self, outcome: Outcome, handed: HandedOver) -> tuple[Path, ...]:
+        """Put the draft in its place, and what goes beside it."""
+        ask, draft = self._ask, handed.draft
         if ask.dry_run or ask.output is None:
             return ()
         if outcome.missed:  # the file says so, which the draft did not yet
-            draft = write_draft(model, draft[0])
-        return tuple(publish(draft, ask.output, force=ask.force, used=model.weights.paths))
+            handed.model.metadata["graphopt.missed"] = "; ".join(outcome.missed)
+            draft = write_draft(handed.model, draft[0])
+        files = publish(draft, ask.output, force=ask.force, used=self._model.weights.paths)
+        for path in handed.deployed.publish(ask.output):
+            ask.announce(f"{path} goes with it")
+        return tuple(files)
 
     def _write_json(self, record: Record) -> None:
         """Write the plans and the reports that were asked for."""

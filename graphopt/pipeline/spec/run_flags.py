@@ -194,6 +194,11 @@ class RunFlags:
             "(full), graph and signature only (structure), nothing (off).",
         )
     )
+    verify_backend: Flag[bool, bool] = Flag(
+        False,
+        flag.switch(),
+        "Run what is written in the target's own backend, and write nothing when it answers wrongly there.",
+    )
     tolerance: Flag[float | None, float | None] = Flag(
         None,
         flag.number("a number above 0", lambda value: 0 < value < math.inf),

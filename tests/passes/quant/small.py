@@ -106,3 +106,14 @@ def between_convs(net: Net, middle: str, *, channels: int = 8, out: int | None =
 def first_conv(net: Net, *, channels: int = 8) -> str:
     """Start a net: an image and a Conv with a bias."""
     return net.conv(net.input(), (channels, 3, 3, 3), bias=True, name="first", pads=[1, 1, 1, 1])
+
+
+def residual_file(folder: Path) -> Path:
+    """A small residual net in a file: a stem, a block, a pool and a Gemm."""
+    net = Net(0)
+    x = net.op("Relu", net.conv(net.input(shape=(1, 3, 12, 12)), (16, 3, 3, 3), bias=True, pads=[1] * 4))
+    y = net.op("Relu", net.op("Add", x, net.conv(x, (16, 16, 3, 3), bias=True, pads=[1] * 4)))
+    y = net.op("Flatten", net.op("GlobalAveragePool", y))
+    path = folder / "residual.onnx"
+    onnx.save(net.model(net.gemm(y, (16, 10), bias=(10,))), str(path))
+    return path
