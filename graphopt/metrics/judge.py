@@ -194,18 +194,19 @@ class Judge:
         without: Collection[str] = (),
         seed: int | None = 0,
         at_once: int = 1,
+        also: Sequence[Looks] = (),
     ) -> Verdict:
         """Run the model, and the reference, on the samples; used once.
 
         ``watched`` are the samples to run on, such as those of a progress bar; outputs named in ``without``
         are left out. ``seed`` is for the resampling of intervals, None leaves them out. ``at_once`` samples
-        are answered at a time where models are sessions.
+        are answered at a time where models are sessions. ``also`` see the same answers.
         """
         count = look(
             self._samples if watched is None else watched,
             candidate if callable(candidate) else runs(candidate, without),
             reference if reference is None or callable(reference) else runs(reference, without),
-            [self],
+            [self, *also],
             truth=self._find,
             at_once=at_once,
         )

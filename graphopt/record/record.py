@@ -14,6 +14,7 @@ from graphopt.util.files import plain, write_json, write_text
 
 if TYPE_CHECKING:
     from graphopt.metrics.significance import Paired
+    from graphopt.record.divergent_inputs import DivergentInput
     from graphopt.record.layers import LayerRecord
 
 SCHEMA = 1
@@ -88,6 +89,7 @@ class PassRecord:
     summary: str = ""  # one line for the table
     details: Mapping[str, Any] = field(default_factory=dict)  # plain values, as the pass calls them
     missed: tuple[str, ...] = ()  # goals that its plan does not reach, in words
+    chosen: tuple[str, ...] = ()  # the options that differ from their defaults
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ class Record:
     layers: tuple[LayerRecord, ...] = ()
     judged_on: JudgedOn | None = None  # None where nothing was compared
     paired: Mapping[str, Paired] = field(default_factory=dict)  # the change of each metric; in JSON if any
+    goals: Mapping[str, Any] = field(default_factory=dict)  # those of the run, by their flags
+    divergent: tuple[DivergentInput, ...] = ()  # the inputs that are answered least alike; in report files
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values; a number that is not finite becomes null."""

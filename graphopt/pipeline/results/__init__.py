@@ -1,9 +1,13 @@
 """What a run achieved: the result measured against the original, in total and layer by layer.
 
+- ``divergent_inputs``: Finds the inputs to which a result answers least like its original, while both are
+  judged.
 - ``kernel_matching``: Which node of a model each kernel of onnxruntime stands for.
 - ``layers``: What became of each layer of a model: the original's nodes beside those of the result.
 - ``measure``: Measures a model file: what is in it, how fast it runs, and how its answers compare with
   another's.
+- ``node_facts``: What the nodes of a model are made of: attributes, tensor names, and what their weights
+  hold.
 - ``report_collector``: What a report shows besides totals: the size after each pass, and what became of each
   layer.
 - ``result_measurer``: What a run achieved: the model as written is measured against the input, and the goals

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphopt import cost
 from graphopt.cost.static.layers import computes
-from graphopt.record.layers import LayerRecord
+from graphopt.record.layers import LayerRecord, NodeFacts
 
 if TYPE_CHECKING:
     from graphopt.ir import Model, Node
@@ -73,38 +74,50 @@ def layer_records(
     after: Sequence[Seen],
     signals: Mapping[str, float] | None = None,
     times: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {}),
+    facts: tuple[Mapping[str, NodeFacts], Mapping[str, NodeFacts]] = ({}, {}),
 ) -> tuple[LayerRecord, ...]:
     """Match the nodes of a result with those of its original, by name; added nodes stand at the end.
 
     The pairs that quantization adds are left out.  ``signals`` are ratios by the name of a layer, ``times``
-    milliseconds before and after.
+    milliseconds before and after, ``facts`` what the nodes are made of.
     """
-    told = _Told(signals or {}, *times)
+    measured = _Measured(signals or {}, times, facts)
     by_name = {seen.layer.name: seen for seen in after}
     names = {seen.layer.name for seen in before}
-    records = [_record(seen, by_name.get(seen.layer.name), told) for seen in before]
     added = [seen for seen in after if seen.layer.name not in names and seen.layer.op not in PAIRS]
+    numbers = {seen.layer.name: i for i, seen in enumerate(before)}
+    numbers |= {seen.layer.name: len(before) + i for i, seen in enumerate(added)}
     place = {seen.tensor: i for i, seen in enumerate(before)}
     place |= {seen.tensor: len(before) + i for i, seen in enumerate(added)}
-    records += [_added(seen, _sources(seen, after, place), told) for seen in added]
-    return tuple(records)
+    records = [_record(seen, by_name.get(seen.layer.name), measured) for seen in before]
+    records += [_added(seen, _sources(seen, after, place), measured) for seen in added]
+    return tuple(
+        record
+        if (now := by_name.get(record.name)) is None
+        else dataclasses.replace(record, reads_after=_sources_after(now, after, numbers))
+        for record in records
+    )
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What was measured of layers, by their names."""
+class _Measured:
+    """What was measured of layers, by their names; pairs are (before, after)."""
 
     signals: Mapping[str, float]
-    before: Mapping[str, float]
-    after: Mapping[str, float]
+    milliseconds: tuple[Mapping[str, float], Mapping[str, float]]
+    made_of: tuple[Mapping[str, NodeFacts], Mapping[str, NodeFacts]]
 
     def times(self, name: str) -> tuple[float | None, float | None] | None:
         """Milliseconds before and after; None where neither is known, as in a layer that others take over."""
-        found = (self.before.get(name), self.after.get(name))
-        return None if found == (None, None) else found
+        pair = (self.milliseconds[0].get(name), self.milliseconds[1].get(name))
+        return None if pair == (None, None) else pair
+
+    def facts(self, name: str) -> tuple[NodeFacts | None, NodeFacts | None]:
+        """What a node is made of, before and after."""
+        return self.made_of[0].get(name), self.made_of[1].get(name)
 
 
-def _record(seen: Seen, now: Seen | None, told: _Told) -> LayerRecord:
+def _record(seen: Seen, now: Seen | None, measured: _Measured) -> LayerRecord:
     old, new = seen.layer, now.layer if now else None
     return LayerRecord(
         name=old.name,
@@ -115,12 +128,13 @@ def _record(seen: Seen, now: Seen | None, told: _Told) -> LayerRecord:
         channels=(seen.channels, now.channels if now else None),
         macs=(old.macs, new.macs if new else None),
         parameters=(old.parameters, new.parameters if new else None),
-        snr_db=told.signals.get(old.name) if now else None,
-        latency_ms=told.times(old.name),
+        snr_db=measured.signals.get(old.name) if now else None,
+        latency_ms=measured.times(old.name),
+        facts=measured.facts(old.name),
     )
 
 
-def _added(seen: Seen, reads: tuple[int, ...], told: _Told) -> LayerRecord:
+def _added(seen: Seen, reads: tuple[int, ...], measured: _Measured) -> LayerRecord:
     layer = seen.layer
     return LayerRecord(
         name=layer.name,
@@ -131,9 +145,24 @@ def _added(seen: Seen, reads: tuple[int, ...], told: _Told) -> LayerRecord:
         channels=(None, seen.channels),
         macs=(None, layer.macs),
         parameters=(None, layer.parameters),
-        snr_db=told.signals.get(layer.name),
-        latency_ms=told.times(layer.name),
+        snr_db=measured.signals.get(layer.name),
+        latency_ms=measured.times(layer.name),
+        facts=measured.facts(layer.name),
     )
+
+
+def _sources_after(now: Seen, after: Sequence[Seen], numbers: Mapping[str, int]) -> tuple[int, ...]:
+    """The listed layers that a node of the result reads, looked for through pairs of quantization."""
+    sources: set[int] = set()
+    waiting, visited = list(now.reads), set(now.reads)
+    while waiting:
+        other = after[waiting.pop()]
+        if other.layer.name in numbers:
+            sources.add(numbers[other.layer.name])
+            continue
+        waiting += [i for i in other.reads if i not in visited]
+        visited.update(other.reads)
+    return tuple(sorted(sources))
 
 
 def _sources(seen: Seen, after: Sequence[Seen], place: Mapping[str, int]) -> tuple[int, ...]:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from graphopt import cost, ir
 from graphopt.errors import GraphoptError
 from graphopt.pipeline.results.kernel_matching import time_nodes
-from graphopt.pipeline.results.layers import PAIRS, Seen, layer_records, survey
+from graphopt.pipeline.results.layers import PAIRS, Seen, computing_nodes, layer_records, survey
 from graphopt.pipeline.results.measure import first_feeds
+from graphopt.pipeline.results.node_facts import node_facts
 from graphopt.pipeline.results.tensor_matching import matched_tensors, read_back
 from graphopt.pipeline.results.tensor_sqnr import signals
 from graphopt.pipeline.run.instruments import size
-from graphopt.record.layers import LayerRecord
+from graphopt.record.layers import LayerRecord, NodeFacts
 from graphopt.record.record import PassRecord, Stage
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class ReportCollector:
         self._shapes = shapes
         self._warn = warn
         self._before = survey(model, shapes)
+        self._facts = _facts(model, self._before)
         self._records: list[PassRecord] = []
         self._stages = [self._stage("input", model)]
 
@@ -61,15 +63,16 @@ class ReportCollector:
         now = survey(model, self._shapes)
         if not now:
             return ()
+        facts = (self._facts, _facts(model, now))
         if samples is None:
-            return layer_records(self._before, now)
+            return layer_records(self._before, now, facts=facts)
         try:
             moved = self._signals(model, now, original, samples, session)
             times = self._times(model, now, original, samples, session) if timed else ({}, {})
         except GraphoptError as error:  # a model may not hand out its inner tensors and be fine all the same
             self._warn(f"what became of each layer was not measured: {error}")
-            return layer_records(self._before, now)
-        return layer_records(self._before, now, moved, times)
+            return layer_records(self._before, now, facts=facts)
+        return layer_records(self._before, now, moved, times, facts)
 
     def _signals(
         self,
@@ -111,3 +114,11 @@ class ReportCollector:
         found = size(model)
         macs = cost.measure(model, self._shapes).macs
         return Stage(name, found.nodes, found.parameters, found.bytes, macs)
+
+
+def _facts(model: Model, nodes: Sequence[Seen]) -> dict[str, NodeFacts]:
+    """What each node is made of, by the name of its layer; nothing for a model of too many."""
+    if not nodes:
+        return {}
+    made_of = node_facts(computing_nodes(model))
+    return {seen.layer.name: facts for seen, facts in zip(nodes, made_of, strict=True)}

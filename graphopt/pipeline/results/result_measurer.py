@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from graphopt.errors import DataError, GraphoptError, ModelError, UsageError, VerificationError
 from graphopt.metrics import Judge, Paired, Verdict
 from graphopt.pipeline.results import measure
+from graphopt.pipeline.results.divergent_inputs import DivergentInputs
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.run.output import write_draft
 from graphopt.pipeline.spec.request import Request
 from graphopt.pipeline.verify.discontinuities import find_walls
+from graphopt.record.divergent_inputs import DivergentInput
 from graphopt.record.record import JudgedOn, Measures, PassRecord
 from graphopt.runtime import Session
 from graphopt.runtime.timing import FASTER
@@ -23,6 +25,7 @@ from graphopt.runtime.timing import FASTER
 if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
+    from graphopt.metrics.judge import Looks
 
 
 CHECKED = 2  # time: samples on which it is tried whether a goal can be judged
@@ -41,6 +44,7 @@ class Assessment:
     judged_on: JudgedOn | None = None
     paired: Mapping[str, Paired] = field(default_factory=dict)  # the change of each metric
     drop: float | None = None  # points lost; None where that was not measured
+    divergent: tuple[DivergentInput, ...] = ()  # for report files alone
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,9 @@ class ResultMeasurer:
         before: Measures,
         after: Measures,
     ) -> Assessment:
-        verdict = self._judged(reference, candidate, samples, find_walls(model).random)
+        divergent = DivergentInputs(samples.feeder.names)
+        also = [divergent] if self._ask.report else []
+        verdict = self._judged(reference, candidate, samples, find_walls(model).random, also)
         if text := verdict.count.left_out("the input"):
             self._warn(text)
         times: tuple[float, float] | tuple[None, None] = (None, None)
@@ -142,10 +148,16 @@ class ResultMeasurer:
             judged_on=_judged_on(samples),
             paired=outcome.paired,
             drop=verdict.drop,
+            divergent=divergent.inputs(),
         )
 
     def _judged(
-        self, reference: Session, candidate: Result, samples: Samples, random: Collection[str]
+        self,
+        reference: Session,
+        candidate: Result,
+        samples: Samples,
+        random: Collection[str],
+        also: Sequence[Looks],
     ) -> Verdict:
         """Judge the result; labels count on evaluation samples alone: passes have looked at the others."""
         watched = self._ask.progress("comparing with the original", samples, len(samples))
@@ -157,6 +169,7 @@ class ResultMeasurer:
             without=random,
             seed=self._ask.seed,
             at_once=self._ask.session.samples_at_once,
+            also=also,
         )
 
     def _times(self, draft: Path, samples: Samples, *, is_input: bool) -> tuple[float, float]:

@@ -177,4 +177,5 @@ def _record(
         plan=plan.items if plan is not None else None,
         figures=tuple(ctx.figures),
         missed=tuple(ctx.missed) if plan is not None else (),
+        chosen=tuple(o.name for o in stage.step.describe() if stage.step.options[o.name] != o.default),
     )

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from graphopt.targets import Target
 
 
+GOALS = ("max_drop", "require_speedup")  # of the request
 CALIBRATION = "graphopt.calibration"  # the key under which a file says that its samples were synthetic
 _SPARED = (
     "comparing numbers and timing are skipped, because the weights take {:.1f} GB and running both models "
@@ -326,6 +327,8 @@ class Run:
             missed=tuple(outcome.missed),
             judged_on=found.judged_on,
             paired=found.paired,
+            goals={name: value for name in GOALS if (value := getattr(ask, name)) not in (None, False)},
+            divergent=found.divergent,
         )
 
     def _with_evidence(self, record: Record, evidence: ReportCollector) -> Record:

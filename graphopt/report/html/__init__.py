@@ -5,16 +5,22 @@
   did to each layer.
 - ``costs``: The layers of an inspection as rows of a table and nodes of a drawing, shaded by what they cost.
 - ``environment``: Templates of pages: every text escaped, every name known, and no script but ours.
+- ``graph_views``: The drawings of a model that a page switches between: original and result, whole, folded, a
+  block open.
 - ``inspection_page``: What is in a model, as a page: its numbers, operators and layers, and where its work or
   time goes.
 - ``markup``: Elements of HTML and SVG as escaped text: names in a model are never trusted.
 - ``notebook``: A run as a few cards for a notebook: self-contained, with colours that fit a light and a dark
   page.
+- ``risk``: Where a result could go wrong: its worst layers, those that got slower, and the inputs that moved
+  most.
 - ``rows``: The layers of a report file as rows of a table, each with what the passes decided about it.
 - ``run_page``: Report files become pages: one run with everything about it, or several runs side by side.
 - ``summary``: What a run won and what it cost: the cards at the head of a report, and the size after each
   pass.
 - ``tables``: What tables of layers share: which rows are shown of too many, and what rows can be filtered by.
+- ``verdict``: Whether a result can be shipped, and the reasons on which that rests: the first thing a report
+  says.
 """
 
 from graphopt.report.html.inspection_page import render_inspection

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from graphopt.report.html.charts.pareto import pareto
+from graphopt.report.html.rows import chosen_options, pass_colour
 from graphopt.report.html.summary import METRICS, NOTICEABLE
 from graphopt.report.terminal.run import amount
 
@@ -25,15 +26,44 @@ def view(documents: Sequence[Document], names: Sequence[str]) -> dict[str, Any]:
         "same_machine": len({str(document["machine"].get("cpu")) for document in documents}) == 1,
         "same_samples": _same_samples(documents),
         "measures": _measures(documents),
-        "pareto": _pareto(documents, names) if _same_samples(documents) else None,
+        "fronts": _fronts(documents, names),
         "layers": _layers(documents),
     }
 
 
 def _same_samples(documents: Sequence[Document]) -> bool:
-    """Whether no two runs are known to be judged on different samples."""
-    sets = (document.get("judged_on") or {} for document in documents)
-    return len({entry["sha256"] for entry in sets if "sha256" in entry}) <= 1
+    """Whether all runs that were judged are known to be judged on the same samples."""
+    return len({_judged_on(document) for document in documents if _is_judged(document)}) <= 1
+
+
+def _judged_on(document: Document) -> str:
+    """The hash of the samples a run was judged on; empty where it is not known."""
+    return str((document.get("judged_on") or {}).get("sha256", ""))
+
+
+def _is_judged(document: Document) -> bool:
+    return bool(document["after"].get("metrics") or document.get("agreement"))
+
+
+def _fronts(documents: Sequence[Document], names: Sequence[str]) -> list[dict[str, Any]]:
+    """A front for each set of samples that two runs or more were judged on: no axis holds two sets."""
+    sets: dict[str, list[int]] = {}
+    for number, document in enumerate(documents):
+        if _is_judged(document):
+            sets.setdefault(_judged_on(document), []).append(number)
+    drawn = ((digest, numbers, _pareto(documents, names, numbers)) for digest, numbers in sets.items())
+    return [
+        {**front, "about": _set_text(documents[numbers[0]]) if len(sets) > 1 else ""}
+        for _, numbers, front in drawn
+        if front is not None
+    ]
+
+
+def _set_text(document: Document) -> str:
+    judged = document.get("judged_on")
+    if not judged:
+        return "samples that the reports do not name"
+    return f"{judged['samples']} samples of {judged['source']} (sha256 {str(judged['sha256'])[:12]})"
 
 
 def _run(document: Document, name: str) -> dict[str, Any]:
@@ -41,7 +71,7 @@ def _run(document: Document, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "passes": [
-            {"name": p["name"], "options": _options(p), "changes": len(p.get("changes", ()))} for p in passes
+            {"name": p["name"], "colour": pass_colour(str(p["name"])), "options": _options(p)} for p in passes
         ],
         "warnings": [*document.get("missed", ()), *document.get("warnings", ())],
         "calibration": document["calibration"],
@@ -52,9 +82,8 @@ def _run(document: Document, name: str) -> dict[str, Any]:
 
 
 def _options(entry: Mapping[str, Any]) -> str:
-    """The options that say something: not none, not empty, not the usual switches."""
-    given = entry.get("options", {}).items()
-    return ", ".join(f"{k}={v}" for k, v in given if v not in (None, [], ()) and not isinstance(v, bool))
+    """The options that were chosen."""
+    return ", ".join(f"{key}={value}" for key, value in chosen_options(entry))
 
 
 def _measures(documents: Sequence[Document]) -> list[dict[str, Any]]:
@@ -136,8 +165,10 @@ def _worst_signal(document: Document, side: str) -> Any:
     return min(found, default=None) if side == "after" else None
 
 
-def _pareto(documents: Sequence[Document], names: Sequence[str]) -> dict[str, Any] | None:
-    """Quality against cost: the first of each that all runs have."""
+def _pareto(
+    documents: Sequence[Document], names: Sequence[str], numbers: Sequence[int]
+) -> dict[str, Any] | None:
+    """Quality against cost of some of the runs: the first of each that all of them have."""
     costs = (
         ("latency in % of the original's", lambda d: _share(d, "latency_ms")),
         ("multiply-accumulates in % of the original's", lambda d: _share(d, "macs")),
@@ -148,15 +179,18 @@ def _pareto(documents: Sequence[Document], names: Sequence[str]) -> dict[str, An
         ("agreement with the original in %", _agreement, 100.0),
         ("SQNR in dB", _worst_signal, 1.0),
     )
-    cost = next((c for c in costs if all(c[1](d) is not None for d in documents)), None)
-    quality = next((q for q in qualities if all(q[1](d, "after") is not None for d in documents)), None)
-    if cost is None or quality is None or len(documents) < 2:
+    runs = [documents[number] for number in numbers]
+    cost = next((c for c in costs if all(c[1](d) is not None for d in runs)), None)
+    quality = next((q for q in qualities if all(q[1](d, "after") is not None for d in runs)), None)
+    if cost is None or quality is None or len(runs) < 2:
         return None
     points = []
-    for colour, (document, name) in enumerate(zip(documents, names, strict=True)):
+    for number, document in zip(numbers, runs, strict=True):
         y = quality[2] * quality[1](document, "after")
-        points.append({"name": name, "x": cost[1](document), "y": y, "kind": "run", "colour": colour})
-    whole = quality[1](documents[0], "before") if quality[0].startswith("top-1") else None
+        points.append(
+            {"name": names[number], "x": cost[1](document), "y": y, "kind": "run", "colour": number}
+        )
+    whole = quality[1](runs[0], "before") if quality[0].startswith("top-1") else None
     if whole is not None:
         original = {"name": "original", "x": 100.0, "y": quality[2] * whole}
         points.append({**original, "kind": "original", "colour": 0})

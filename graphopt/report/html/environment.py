@@ -12,8 +12,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from graphopt.report.html.rows import pair_text
+from graphopt.report.html.rows import chosen_options, pair_text
 from graphopt.report.terminal.run import amount, decibel_text
+
+SCRIPTS = ("graph.js", "report.js")
 
 
 def render(template: str, view: Mapping[str, Any]) -> str:
@@ -27,8 +29,8 @@ def _environment() -> Environment:
     found = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    found.filters.update(amount=amount, decibel=decibel_text, pair=pair_text)
-    script, style = _asset("report.js"), _asset("report.css")
+    found.filters.update(amount=amount, decibel=decibel_text, pair=pair_text, chosen=chosen_options)
+    script, style = "".join(map(_asset, SCRIPTS)), _asset("report.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     found.globals.update(script=Markup(script), style=Markup(style), script_hash=f"sha256-{digest}")
     return found

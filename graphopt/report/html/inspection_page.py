@@ -11,10 +11,10 @@ from markupsafe import Markup
 
 from graphopt.analysis.layer_costs import worth_compressing
 from graphopt.report.html.charts import wide
-from graphopt.report.html.charts.graph import draw_graph
 from graphopt.report.html.charts.roofline import roofline
 from graphopt.report.html.costs import Shades, choices, cost_rows, shares
 from graphopt.report.html.environment import render
+from graphopt.report.html.graph_views import block_choices, graph_views, with_blocks
 from graphopt.report.html.tables import mark_counts, shortened
 from graphopt.report.terminal.layers import NOTHING_WORTH, timing_lines
 from graphopt.report.terminal.models import port_cells
@@ -43,7 +43,7 @@ def _view(found: Inspection) -> dict[str, Any]:
 
     timed = found.timing is not None
     rows = cost_rows(found.layers, found.reads)
-    graph, drawn = draw_graph(rows) if found.reads else (None, 0)
+    rows = with_blocks(rows) if found.reads else rows
     shown = shortened(rows)
     return {
         "title": Path(found.path).name,
@@ -60,8 +60,8 @@ def _view(found: Inspection) -> dict[str, Any]:
         "rows": shown,
         "hidden_rows": len(rows) - len(shown),
         "keys": choices(shown, mark_counts(shown)),
-        "graph": graph,
-        "drawn": drawn,
+        "graph": graph_views(rows if found.reads else ()),
+        "blocks": block_choices(rows),
         "total": len(rows),
         "legends": _legends(rows, timed),
         "plots": _plots(rows, found),

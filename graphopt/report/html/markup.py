@@ -19,16 +19,22 @@ def tag(name: str, *children: Any, **attributes: Any) -> Markup:
 
 
 def svg(
-    width: float, height: float, *children: Any, label: str, fixed: bool = False, **attributes: Any
+    width: float,
+    height: float,
+    *children: Any,
+    label: str,
+    fixed: bool = False,
+    role: str = "img",
+    **attributes: Any,
 ) -> Markup:
     """A drawing of ``width`` x ``height`` units; ``label`` is read aloud.
 
-    It scales with the page unless it is ``fixed``.
+    It scales with the page unless it is ``fixed``.  ``role`` is ``group`` where parts of it can be chosen.
     """
     box = f"0 0 {_short(width)} {_short(height)}"
     if fixed:
         attributes |= {"width": width, "height": height}
-    return tag("svg", *children, viewBox=box, role="img", aria_label=label, **attributes)
+    return tag("svg", *children, viewBox=box, role=role, aria_label=label, **attributes)
 
 
 def text(x: float, y: float, content: Any, class_: str = "", anchor: str | None = None) -> Markup:

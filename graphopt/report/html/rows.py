@@ -8,26 +8,46 @@ from typing import Any
 from graphopt.report.html.tables import shape_text
 from graphopt.report.terminal.run import amount
 
-COLOURS = 6  # that passes are told apart by
 HELPERS = ("clean", "fold-bn")  # their work is housekeeping: one quiet colour for both
+OWN = ("prune", "quant", "lowrank", "distill", "sparsify", "cast", "surgeon")  # colours p0, p1, ...
+COLOURS = len(OWN) + 1  # that passes are told apart by; the last is for those of other packages
 STEPS = (40.0, 30.0, 20.0, 10.0)  # dB; below the last is the darkest shade
 EQUAL = 120.0  # dB; float32 rounding and better
 
 
+def pass_colour(name: str) -> str:
+    """The class of a pass: the same on every page, whatever else ran."""
+    if name in HELPERS:
+        return "ph"
+    return f"p{OWN.index(name)}" if name in OWN else f"p{COLOURS - 1}"
+
+
 def pass_colours(passes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """A class for each pass by its name, in the order in which they first ran."""
-    names = [str(p["name"]) for p in passes if p["name"] not in HELPERS]
-    found = {name: f"p{i % COLOURS}" for i, name in enumerate(dict.fromkeys(names))}
-    return {**dict.fromkeys(HELPERS, "ph"), **found}
+    """The class of each pass of a run by its name, in the order in which they first ran."""
+    return {name: pass_colour(name) for name in dict.fromkeys(str(p["name"]) for p in passes)}
+
+
+def chosen_options(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The options of a pass that differ from their defaults; of an old report, all that say something."""
+    options = entry.get("options", {})
+    names = entry.get("chosen")
+    if names is None:
+        names = [key for key, value in options.items() if value not in (None, [], ())]
+    return [(str(key), _option_text(options[key])) for key in names if key in options]
+
+
+def _option_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "|".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def layer_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row a layer: numbers to sort by, texts to read, decisions to filter by."""
     decisions = _decisions(document.get("passes", ()))
-    colours = pass_colours(document.get("passes", ()))
     total = sum(layer["macs"][0] or 0 for layer in document.get("layers", ())) or 1
     return [
-        _row(number, layer, decisions.get(str(layer["name"]), []), colours, total)
+        _row(number, layer, decisions.get(str(layer["name"]), []), total)
         for number, layer in enumerate(document.get("layers", ()))
     ]
 
@@ -52,7 +72,6 @@ def _row(
     number: int,
     layer: Mapping[str, Any],
     decisions: list[dict[str, str]],
-    colours: Mapping[str, str],
     total: int,
 ) -> dict[str, Any]:
     macs, snr, times = layer["macs"], layer.get("snr_db"), layer.get("latency_ms") or (None, None)
@@ -73,12 +92,16 @@ def _row(
         "snr": snr,
         "snr_text": "" if snr is None else "equal" if snr >= EQUAL else f"{snr:.1f}",
         "latency": tuple(times),
+        "latency_text": times_text(*times),
+        "latency_change": _times_change(*times),
         "state": layer["state"],
         "reads": [int(i) for i in layer.get("reads", ()) if int(i) < number],
-        "decisions": [{**d, "colour": colours.get(d["pass"], "p0")} for d in decisions],
+        "reads_after": None if layer.get("reads_after") is None else [int(i) for i in layer["reads_after"]],
+        "facts": layer.get("facts") or (None, None),
+        "decisions": [{**d, "colour": pass_colour(d["pass"])} for d in decisions],
         "marks": " ".join(dict.fromkeys(keys)) or "untouched",
         "matters": bool(macs[0] or macs[1] or changed or skipped),
-        "style": _style(layer, changed, skipped, colours),
+        "style": _style(layer, changed, skipped),
         "error": error_class(snr),
         "sub": _sub(layer),
     }
@@ -103,14 +126,13 @@ def _style(
     layer: Mapping[str, Any],
     changed: Sequence[Mapping[str, str]],
     skipped: Sequence[Any],
-    colours: Mapping[str, str],
 ) -> str:
     """The class of a node in the graph: removed, the last pass that changed it, skipped, or nothing."""
     if layer["state"] == "removed":
         return "gone"
-    telling = [d for d in changed if colours.get(d["pass"]) != "ph"] or list(changed)
-    if telling:
-        return colours.get(telling[-1]["pass"], "p0")
+    weighty = [d for d in changed if d["pass"] not in HELPERS] or list(changed)
+    if weighty:
+        return pass_colour(weighty[-1]["pass"])
     return "skip" if skipped else "plain"
 
 
@@ -124,3 +146,19 @@ def _sub(layer: Mapping[str, Any]) -> str:
     if before is None or not (layer["macs"][0] or layer["macs"][1]):
         return ""
     return f"{before} channels" if before == after or after is None else f"{before} → {after} channels"
+
+
+def times_text(before: float | None, after: float | None) -> tuple[str, str]:
+    """Times before and after in one unit, so that they compare at a glance; a dash where there is none."""
+    most = max(before or 0.0, after or 0.0)
+    factor, unit = (1e3, "µs") if most < 1 else (1.0, "ms")
+    first, second = ("–" if t is None else f"{factor * t:.3g}" for t in (before, after))
+    return first, f"{second} {unit}"
+
+
+def _times_change(before: float | None, after: float | None) -> tuple[str, str]:
+    """How much of a time went, and whether that is good."""
+    if not before or after is None:
+        return "", ""
+    change = 100 * (after / before - 1)
+    return f"{change:+.0f} %".replace("-", "−"), "good" if change < 0 else "bad" if change > 0 else ""

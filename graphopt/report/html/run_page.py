@@ -16,12 +16,15 @@ from graphopt.record.plots import charts
 from graphopt.record.record import SCHEMA
 from graphopt.report.html import comparison_page, summary
 from graphopt.report.html.charts import wide
-from graphopt.report.html.charts.graph import draw_graph
 from graphopt.report.html.environment import render
+from graphopt.report.html.graph_views import block_choices, graph_views, with_blocks
+from graphopt.report.html.risk import risks
 from graphopt.report.html.rows import layer_rows, pass_colours
 from graphopt.report.html.tables import mark_counts, shortened
+from graphopt.report.html.verdict import verdict
 
 MOST_FIGURES = 120  # of one pass
+MOST_FACTS = 1500  # memory: nodes whose attributes and weights are on the page, a kilobyte each
 _WRONG = (KeyError, TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError)  # from odd values
 NEEDED = ("graphopt", "input", "before", "after", "passes", "machine", "calibration")
 
@@ -67,14 +70,15 @@ def _render(template: str, view: Callable[[], dict[str, Any]]) -> str:
 
 
 def _report_view(document: Mapping[str, Any]) -> dict[str, Any]:
-    rows = layer_rows(document)
-    graph, drawn = draw_graph(rows)
+    rows = with_blocks(layer_rows(document))
     shown = shortened(rows)
     return {
         "title": Path(str(document["input"])).name,
         "run": document,
         "cards": summary.cards(document),
-        "verdict": summary.verdict(document),
+        "in_short": summary.in_short(document),
+        "verdict": verdict(document),
+        "risk": risks(document, rows),
         "waterfalls": summary.waterfalls(document),
         "colours": pass_colours(document["passes"]),
         "rows": shown,
@@ -83,12 +87,20 @@ def _report_view(document: Mapping[str, Any]) -> dict[str, Any]:
         "keys": _filters(shown),
         "plots": _layer_plots(rows),
         "figures": _figures(document["passes"]),
-        "graph": graph,
-        "drawn": drawn,
+        "graph": graph_views(rows),
+        "blocks": block_choices(rows),
+        "facts": _facts(rows),
         "total": len(rows),
         "skips": summary.skip_groups(document["passes"]),
         "command": shlex.join(map(str, document.get("command", ()))),
     }
+
+
+def _facts(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the nodes are made of as JSON by row: of those that matter first, as many as fit the page."""
+    known = [row for row in rows if any(row["facts"])]
+    first = sorted(known, key=lambda row: not row["matters"])[:MOST_FACTS]
+    return json.dumps({row["number"]: row["facts"] for row in first}, separators=(",", ":"))
 
 
 def _filters(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int]]:

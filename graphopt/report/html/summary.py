@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphopt.report.html.rows import pass_colours
+from graphopt.report.html.rows import pass_colour
 from graphopt.report.terminal.run import amount, decibel_text
 
 NOTICEABLE = 0.03  # of a latency; less is what measurements differ by
@@ -99,7 +99,7 @@ def _agreement_cards(agreement: Mapping[str, Any]) -> list[dict[str, str]]:
     return found
 
 
-def verdict(document: Mapping[str, Any]) -> str:
+def in_short(document: Mapping[str, Any]) -> str:
     """One sentence: what was won and what it cost."""
     before, after = document["before"], document["after"]
     parts = []
@@ -130,15 +130,12 @@ def waterfalls(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     for key, title, unit in QUANTITIES:
         values = [stage.get(key) for stage in stages]
         if len(values) > 1 and all(isinstance(value, (int, float)) for value in values) and max(values):
-            found.append({"key": key, "title": title, "bars": _bars(stages, values, unit, document)})
+            found.append({"key": key, "title": title, "bars": _bars(stages, values, unit)})
     return found
 
 
-def _bars(
-    stages: Sequence[Mapping[str, Any]], values: Sequence[float], unit: str, document: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def _bars(stages: Sequence[Mapping[str, Any]], values: Sequence[float], unit: str) -> list[dict[str, Any]]:
     top = max(values)
-    colours = pass_colours(document["passes"])
     bars = []
     for stage, was, now in zip(stages, [values[0], *values], values, strict=False):
         change = 100 * (now - was) / was if was else 0.0
@@ -150,7 +147,7 @@ def _bars(
                 "left": 100 * min(now, was) / top,
                 "lost": 100 * (was - now) / top if was > now else 0.0,
                 "gained": 100 * (now - was) / top if now > was else 0.0,
-                "colour": colours.get(str(stage["name"]), "ph"),
+                "colour": "ph" if stage["name"] == "input" else pass_colour(str(stage["name"])),
             }
         )
     return bars

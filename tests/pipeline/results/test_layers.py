@@ -155,7 +155,9 @@ def test_added_nodes_hang_where_they_read(small: Path) -> None:
     reader.inputs[0] = added.output
     model.sort()
     records = layer_records(before, survey(model, {}))
-    assert records[-1].state == "added" and records[-1].reads == (2,)
+    assert records[-1].state == "added" and records[-1].reads == records[-1].reads_after == (2,)
+    after = {record.name: record.reads_after for record in records}
+    assert after["depthwise"] == (len(records) - 1,)  # it reads the added node now
     assert [record.name for record in records] == ["a", "bn", "relu", "depthwise", "b", "abs"]
 
 

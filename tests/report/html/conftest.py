@@ -135,6 +135,47 @@ def _layer(i: int, name: str) -> dict[str, Any]:
     }
 
 
+def make_matched(layers: int = 24) -> Document:
+    """A report whose names have blocks, with the result's graph, what nodes are made of, and inputs."""
+    made = make_document(layers, name="/net/layer")
+    for i, layer in enumerate(made["layers"]):
+        layer["name"] = f"/net/block{i // 6}/layer{i}"
+        layer["latency_ms"] = [0.01, 0.01 if i % 5 else 0.03]
+    kept = [i for i, layer in enumerate(made["layers"]) if layer["state"] == "kept"]
+    for i, layer in enumerate(made["layers"]):
+        stands = layer["state"] == "kept"
+        layer["reads_after"] = (
+            [max(j for j in kept if j < i)] if stands and i > kept[0] else [] if stands else None
+        )
+        weight = {"name": f"w{i}", "dtype": "float32", "shape": [64, 64, 3, 3], "least": -1.0, "most": 1.0}
+        facts = {
+            "inputs": [f"t{i - 1}", f"w{i}"],
+            "outputs": [f"t{i}"],
+            "attributes": {"kernel_shape": "3, 3"},
+            "weights": [{**weight, "mean": 0.0, "std": 0.5, "zeros": 0.25}],
+        }
+        layer["facts"] = [facts, {**facts, "attributes": {"kernel_shape": "1, 1"}} if stands else None]
+    for entry in made["passes"][1:]:
+        entry["changes"] = [{"node": made["layers"][i]["name"], "what": "64 -> 48"} for i in kept[::4]]
+        entry["skips"] = []
+    made["divergent"] = [
+        {"name": "photo", "snr_db": 3.0, "before": 1, "after": 2, "label": 1, "image": PIXEL}
+    ]
+    made["judged_on"] = {"source": "photos", "samples": 64, "sha256": "d" * 64}
+    return made
+
+
+PIXEL = (  # a PNG
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.fixture
+def matched() -> Callable[..., Document]:
+    """Makes report files with all that a page can show."""
+    return make_matched
+
+
 @pytest.fixture
 def document() -> Callable[..., Document]:
     """Makes report files."""
@@ -204,6 +245,17 @@ class Tab:
     def _heard(self, url: str) -> None:
         if not url.startswith(("file:", "data:")):
             self.complaints.append(f"asked for {url}")
+
+    def serious(self) -> list[str]:
+        """The serious violations of accessibility that axe-core finds on the page."""
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+        violations = axe.run(self.page).response["violations"]
+        return [
+            f"{one['id']}: {node['html'][:120]}"
+            for one in violations
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"][:3]
+        ]
 
     def show(self, folder: Path, text: str) -> Any:
         """Open a page from a file."""

@@ -149,3 +149,87 @@ def test_an_inspection_without_times_leads_to_rows_too(
     assert page.locator("#l4.here").is_visible()
     assert page.title() != "1" and page.locator("img").count() == 0
     assert tab.complaints == []
+
+
+def test_original_and_result_are_switched_and_the_chosen_node_stays(
+    tab: Any, tmp_path: Path, matched: Callable[..., Document]
+) -> None:
+    page = tab.show(tmp_path, render_report(matched()))
+    page.locator("#graph").scroll_into_view_if_needed()
+    assert page.locator("#net .n").count() == 24
+    page.locator('.n[data-row="8"]').dispatch_event("click")
+    detail = page.text_content("#detail")
+    for part in ("In the original", "In the result", "kernel_shape=3, 3", "kernel_shape=1, 1", "t8", "w8"):
+        assert part in detail
+    assert "-1 to 1, mean 0, std 0.5, 25 % zeros" in detail
+    page.click("[data-side=result]")
+    removed = [i for i in range(24) if i % 7 == 5]
+    assert page.locator("#net .n").count() == 24 - len(removed)
+    assert page.locator('.n.here[data-row="8"]').count() == 1  # the same node, where it stands now
+    page.click("[data-side=original]")
+    assert page.locator("#net .n").count() == 24
+    assert tab.complaints == []
+
+
+def test_blocks_fold_open_and_filter_the_table(
+    tab: Any, tmp_path: Path, matched: Callable[..., Document]
+) -> None:
+    page = tab.show(tmp_path, render_report(matched()))
+    page.click("[data-kind=blocks]")
+    assert page.locator("#net .n.block").count() == 4 == page.locator("#net .n").count()
+    page.locator('.n[data-row="b1"]').dispatch_event("click")
+    page.get_by_text("Show its layers in the table").click()
+    assert page.evaluate(NAMES) == [f"/net/block1/layer{i}" for i in range(6, 12)]
+    page.get_by_text("Open this block").click()
+    assert page.locator("#net .n").count() >= 7 and page.locator("#trail").is_visible()
+    assert "net/block1" in page.inner_text("#trail")
+    page.click("#trail button")
+    assert page.locator("#net .n").count() == 4
+    assert tab.complaints == []
+
+
+def test_the_graph_goes_by_keyboard(tab: Any, tmp_path: Path, matched: Callable[..., Document]) -> None:
+    page = tab.show(tmp_path, render_report(matched()))
+    page.focus(".n[tabindex='0']")
+    focused = "document.activeElement.dataset.row"
+    assert page.evaluate(focused) == "0"
+    page.keyboard.press("ArrowDown")
+    down = page.evaluate(focused)
+    assert down == "1" and page.locator(".n.here[data-row='1']").count() == 1
+    assert page.locator("#detail").is_visible()
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(focused) == "0"
+    page.keyboard.press("Escape")
+    assert page.locator("#detail").is_hidden()
+    page.focus("#kinds [aria-selected=true]")
+    page.keyboard.press("ArrowLeft")
+    assert page.get_attribute("#canvas", "data-kind") == "blocks"
+    page.focus(".n[tabindex='0']")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")  # the second opens
+    assert page.get_attribute("#canvas", "data-kind") == "b0"
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    assert page.get_attribute("#canvas", "data-kind") == "blocks"
+    assert page.locator(".n[tabindex='0']").count() == 1  # one stop for the Tab key
+    assert tab.complaints == []
+
+
+def test_no_page_has_a_serious_fault_of_access(
+    tab: Any,
+    tmp_path: Path,
+    document: Callable[..., Document],
+    matched: Callable[..., Document],
+    inspection: Callable[..., Any],
+) -> None:
+    pages = {
+        "report": render_report(matched()),
+        "comparison": render_comparison([document(), document()], ["one", "two"]),
+        "inspection": render_inspection(inspection()),
+    }
+    for width in (390, 1280):
+        tab.page.set_viewport_size({"width": width, "height": 800})
+        for name, text in pages.items():
+            tab.show(tmp_path, text)
+            assert (name, tab.serious()) == (name, [])
+    assert tab.complaints == []

@@ -60,6 +60,7 @@ def test_names_do_not_act(document: Callable[..., Any]) -> None:
 def _poisoned(value: Any) -> Any:
     """Every text of a report replaced by an attack, but for the words that make it one."""
     kept = {"kept", "removed", "added", "spectrum", "histogram", "lines", "bars", "input", "clean", "prune"}
+    kept |= {"synthetic"}
     if isinstance(value, dict):
         return {key: _poisoned(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -155,3 +156,34 @@ def test_names_in_a_model_file_do_not_act(tmp_path: Path, fakes: Any) -> None:
     assert found.tags.get("script") == 1 and "img" not in found.tags
     assert not [name for name, _ in found.attributes if name.startswith("on")]
     assert "&lt;script&gt;alert(1)" in page.read_text()
+
+
+def test_runs_of_two_sets_share_no_axis(document: Callable[..., Any]) -> None:
+    """Two of three runs were judged on the same samples: the front holds these, and the page says so."""
+    runs = [document() for _ in range(3)]
+    for number, (run, digest) in enumerate(zip(runs, ("a" * 64, "b" * 64, "a" * 64), strict=True)):
+        run["judged_on"] = {"source": "photos", "samples": 64, "sha256": digest}
+        run["after"] = {**run["after"], "latency_ms": 0.5 + number / 10}
+    text = render_comparison(runs, ["first", "second", "third"])
+    (plot,) = re.findall(r'<svg[^>]*class="plot pareto".*?</svg>', text, re.S)
+    assert "first" in plot and "third" in plot and "second" not in plot
+    assert "Judged on 64 samples of photos (sha256 aaaaaaaaaaaa)" in text
+    del runs[0]["judged_on"]  # nobody knows what this one was judged on
+    text = render_comparison(runs[:2], ["first", "second"])
+    assert 'class="front"' not in text and "not known on which" in text
+
+
+def test_options_are_those_that_were_chosen_and_passes_keep_their_colours(
+    document: Callable[..., Any],
+) -> None:
+    made = document()
+    made["passes"][1]["options"] = {"macs": 0.7, "round_to": 8, "repair": False}
+    made["passes"][1]["chosen"] = ["repair"]
+    text = render_report(made)
+    assert "<code>repair=false</code>" in text and "round_to" not in text
+    made["passes"] = [dict(made["passes"][1], name="quant"), made["passes"][1]]  # whatever ran before
+    chips = set(re.findall(r'<span class="chip (p\d)">(prune|quant)</span>', render_report(made)))
+    assert chips == {("p0", "prune"), ("p1", "quant")}
+    assert chips <= set(
+        re.findall(r'<span class="chip (p\d)">(\w+)</span>', render_comparison([made] * 2, "ab"))
+    )

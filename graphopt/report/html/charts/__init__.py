@@ -2,6 +2,7 @@
 
 - ``axes``: Frames for plots: axes with round ticks, linear or logarithmic.
 - ``bars``: A bar for each of several names.
+- ``blocks``: Blocks of a network by the prefixes of its layers' names, which fold into one node each.
 - ``drawn_layers``: Which layers are drawn of a model that is too large to be drawn whole.
 - ``graph``: The graph of a model as a drawing, coloured by what was decided and by how far each layer moved.
 - ``graph_layout``: Lays out a graph of layers: ranks from top to bottom, tall graphs wrapped into columns.

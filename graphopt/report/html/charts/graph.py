@@ -35,7 +35,7 @@ def draw_graph(rows: Sequence[Mapping[str, Any]]) -> tuple[Markup | None, int]:
         reads = condense(reads, kept)
     if not 1 < len(shown) <= MOST_DRAWN:
         return None, len(shown)
-    return _draw(shown, _Columns(lay_out(reads))), len(shown)
+    return _draw(shown, reads, _Columns(lay_out(reads))), len(shown)
 
 
 class _Columns:
@@ -105,15 +105,27 @@ def _cuts(layout: Layout, ranks: int, count: int) -> list[int]:
     return cuts
 
 
-def _draw(rows: Sequence[Mapping[str, Any]], columns: _Columns) -> Markup:
+def _draw(rows: Sequence[Mapping[str, Any]], reads: Sequence[Sequence[int]], columns: _Columns) -> Markup:
     edges = tag("g", *(_edge(route, columns) for route in columns.layout.routes.values()), class_="edges")
     places = zip(columns.layout.x, columns.layout.rank, strict=True)
-    nodes = (_node(row, *columns.at(x, rank)) for row, (x, rank) in zip(rows, places, strict=True))
+    nodes = (
+        _node(row, [rows[i]["number"] for i in sees], *columns.at(x, rank))
+        for row, sees, (x, rank) in zip(rows, reads, places, strict=True)
+    )
     width, height = columns.size
-    return svg(width, height, edges, tag("g", *nodes), label="the graph of the model", id="net", class_="net")
+    return svg(
+        width,
+        height,
+        edges,
+        tag("g", *nodes),
+        label="the graph of the model",
+        role="group",
+        id="net",
+        class_="net",
+    )
 
 
-def _node(row: Mapping[str, Any], x: float, y: float) -> Markup:
+def _node(row: Mapping[str, Any], sources: Sequence[Any], x: float, y: float) -> Markup:
     op = row["op"] if len(row["op"]) <= LONGEST_NAME else row["op"][: LONGEST_NAME - 1] + "…"
     lines = [text(0, -2 if row["sub"] else 4, op, "op", "middle")]
     if row["sub"]:
@@ -126,6 +138,7 @@ def _node(row: Mapping[str, Any], x: float, y: float) -> Markup:
         class_=f"n {row['style']} {row['error']}".rstrip(),
         transform=f"translate({x:.1f} {y:.1f})",
         data_row=row["number"],
+        data_reads=" ".join(map(str, sources)) or None,
     )
 
 

@@ -15,6 +15,20 @@
       for (const pane of all("[data-pane]")) pane.hidden = pane.dataset.pane !== button.dataset.tab;
     });
   }
+  for (const list of all("[role=tablist]")) { // one stop for the Tab key; arrows move within
+    const tabs = all("[role=tab]", list);
+    const settle = () => tabs.forEach((tab) => { tab.tabIndex = tab.getAttribute("aria-selected") === "true" ? 0 : -1; });
+    list.addEventListener("click", () => settle());
+    list.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
+      next.click();
+      next.focus();
+    });
+    settle();
+  }
 
   for (const button of all("[data-copy]")) {
     button.addEventListener("click", async () => {
@@ -35,7 +49,7 @@
     const body = table.tBodies[0];
     const rows = [...body.rows];
     const texts = rows.map((row) => row.textContent.toLowerCase());
-    const find = one("#find"), decision = one("#decision"), weighty = one("#weighty");
+    const find = one("#find"), decision = one("#decision"), weighty = one("#weighty"), block = one("#block");
 
     const filter = () => {
       const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -43,13 +57,14 @@
       rows.forEach((row, i) => {
         const fits = words.every((word) => texts[i].includes(word))
           && (!decision || !decision.value || row.dataset.keys.split(" ").includes(decision.value))
+          && (!block || !block.value || row.dataset.b === block.value)
           && (!weighty || !weighty.checked || row.dataset.w === "1");
         row.hidden = !fits;
         shown += fits;
       });
       one("#count").textContent = shown === rows.length ? `${rows.length} layers` : `${shown} of ${rows.length} layers`;
     };
-    for (const control of [find, decision, weighty]) if (control) control.addEventListener("input", filter);
+    for (const control of [find, decision, weighty, block]) if (control) control.addEventListener("input", filter);
     filter();
 
     const value = (row, column) => {
@@ -79,108 +94,121 @@
     if (!row) return;
     if (row.hidden) {
       one("#find").value = "";
-      one("#decision").value = "";
-      one("#weighty").checked = false;
+      if (one("#decision")) one("#decision").value = "";
+      if (one("#block")) one("#block").value = "";
+      if (one("#weighty")) one("#weighty").checked = false;
       one("#find").dispatchEvent(new Event("input"));
     }
     for (const other of all("tr.here")) other.classList.remove("here");
     row.classList.add("here");
     row.scrollIntoView({ block: "center" });
   };
-  for (const mark of all("[data-go]")) mark.addEventListener("click", () => go(mark.dataset.go));
-
-  const net = one("#net");
-  if (!net) return;
-  const canvas = one("#canvas"), detail = one("#detail");
-  const whole = net.viewBox.baseVal;
-  const fit = { x: whole.x, y: whole.y, w: whole.width, h: whole.height };
-  let view = { ...fit };
-
-  const show = () => {
-    net.setAttribute("viewBox", `${view.x} ${view.y} ${view.w} ${view.h}`);
-    const scale = Math.min(canvas.clientWidth / view.w, canvas.clientHeight / view.h);
-    canvas.classList.toggle("far", scale < 0.42);
-    canvas.classList.toggle("near", view.w < fit.w * 0.98);
-  };
-  const place = (x, y) => {
-    const matrix = net.getScreenCTM().inverse();
-    return new DOMPoint(x, y).matrixTransform(matrix);
-  };
-  const zoom = (factor, x, y) => {
-    const w = Math.min(Math.max(view.w * factor, 240), fit.w * 1.6);
-    const real = w / view.w;
-    view = { x: x - (x - view.x) * real, y: y - (y - view.y) * real, w, h: view.h * real };
-    show();
-  };
-  const middle = () => [view.x + view.w / 2, view.y + view.h / 2];
-  for (const button of all("[data-zoom]")) {
-    button.addEventListener("click", () => {
-      if (button.dataset.zoom === "fit") { view = { ...fit }; show(); }
-      else zoom(button.dataset.zoom === "in" ? 0.66 : 1.5, ...middle());
-    });
+  for (const mark of all("[data-go]")) {
+    mark.addEventListener("click", (event) => { event.preventDefault(); go(mark.dataset.go); });
   }
-  canvas.addEventListener("wheel", (event) => {
-    if (!event.ctrlKey && !event.metaKey) return; // the page scrolls as anywhere else
-    event.preventDefault();
-    const at = place(event.clientX, event.clientY);
-    zoom(Math.exp(event.deltaY * 0.0022), at.x, at.y);
-  }, { passive: false });
 
-  const fingers = new Map();
-  let moved = 0;
-  net.addEventListener("pointerdown", (event) => {
-    fingers.set(event.pointerId, [event.clientX, event.clientY]);
-    moved = 0;
-  });
-  addEventListener("pointermove", (event) => {
-    const before = fingers.get(event.pointerId);
-    if (!before) return;
-    const now = [event.clientX, event.clientY];
-    const unit = view.w / Math.min(canvas.clientWidth, canvas.clientHeight * view.w / view.h);
-    if (fingers.size === 1) {
-      if (event.pointerType === "touch" && !canvas.classList.contains("near")) return;
-      view = { ...view, x: view.x - (now[0] - before[0]) * unit, y: view.y - (now[1] - before[1]) * unit };
-      show();
-    } else if (fingers.size === 2) {
-      const other = [...fingers].find(([id]) => id !== event.pointerId)[1];
-      const span = (a) => Math.hypot(a[0] - other[0], a[1] - other[1]) || 1;
-      const at = place((now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
-      zoom(span(before) / span(now), at.x, at.y);
-    }
-    moved += Math.abs(now[0] - before[0]) + Math.abs(now[1] - before[1]);
-    fingers.set(event.pointerId, now);
-  });
-  for (const end of ["pointerup", "pointercancel"]) addEventListener(end, (event) => fingers.delete(event.pointerId));
+  const canvas = one("#canvas");
+  if (!canvas) return;
+  const detail = one("#detail");
+  const facts = one("#facts") ? JSON.parse(one("#facts").content.textContent) : {};
+  const sideTabs = all("#sides [data-side]"), kindTabs = all("#kinds [data-kind]"), trail = one("#trail");
 
-  net.addEventListener("click", (event) => {
-    const node = event.target.closest(".n");
-    if (moved > 6) return;
-    for (const other of all(".n.here")) other.classList.remove("here");
-    detail.hidden = !node;
-    if (!node) return;
-    node.classList.add("here");
-    tell(node.dataset.row, node.querySelector("title").textContent);
-  });
-
-  const tell = (number, name) => { // only text is made of names, never markup
-    const row = document.getElementById(`l${number}`);
-    const title = document.createElement("b");
-    title.textContent = name;
-    detail.replaceChildren(title);
-    if (!row) return;
-    const facts = all("td[data-l]", row).filter((cell) => cell.textContent.trim());
-    const line = document.createElement("span");
-    line.className = "muted";
-    line.textContent = [row.querySelector(".op").textContent, ...facts.map((cell) => `${cell.dataset.l} ${cell.textContent.trim()}`)].join(" · ");
-    const why = row.querySelector(".why");
-    detail.append(line, ...[...(why ? why.childNodes : [])].map((child) => child.cloneNode(true)));
-    const link = document.createElement("a");
-    link.href = "#layers";
-    link.className = "d";
-    link.textContent = "Show in the table";
-    link.addEventListener("click", (event) => { event.preventDefault(); go(number); });
-    detail.append(link);
+  const make = (name, text, className) => { // only text is made of names, never markup
+    const made = document.createElement(name);
+    if (text !== undefined) made.textContent = text;
+    if (className) made.className = className;
+    return made;
   };
+  const link = (text, act) => {
+    const made = make("a", text, "d");
+    made.href = "#layers";
+    made.addEventListener("click", (event) => { event.preventDefault(); act(); });
+    return made;
+  };
+  const number = (value) => (value === null || value === undefined ? "–" : String(Number(value.toPrecision(4))));
+  const weight = (one) => {
+    const shape = one.shape.join("×") || "scalar";
+    const range = one.least === null ? "" : `, ${number(one.least)} to ${number(one.most)}, mean ${number(one.mean)}, std ${number(one.std)}`;
+    const zeros = one.zeros ? `, ${number(100 * one.zeros)} % zeros` : "";
+    return `${one.name}: ${one.dtype} ${shape}${range}${zeros}`;
+  };
+  const described = (known, title) => {
+    const list = make("dl", undefined, "facts");
+    const add = (key, value) => { if (value) list.append(make("dt", key), make("dd", value)); };
+    add("Inputs", known.inputs.filter(Boolean).join(", "));
+    add("Outputs", known.outputs.filter(Boolean).join(", "));
+    add("Attributes", Object.entries(known.attributes).map(([key, value]) => `${key}=${value}`).join(" · "));
+    for (const one of known.weights) add("Weight", weight(one));
+    const box = make("details");
+    box.open = true;
+    box.append(make("summary", title), list);
+    return box;
+  };
+
+  const tell = (row, name) => {
+    const close = make("button", "×", "close");
+    close.type = "button";
+    close.setAttribute("aria-label", "Close");
+    close.addEventListener("click", () => view.select(null));
+    detail.replaceChildren(close, make("b", name));
+    if (row.startsWith("b")) {
+      detail.append(link("Open this block", () => show(view.side, row)), ...blockRows(row));
+      return;
+    }
+    const line = document.getElementById(`l${row}`);
+    if (!line) return;
+    const cells = all("td[data-l]", line).filter((cell) => cell.textContent.trim());
+    detail.append(make("span", [line.querySelector(".op").textContent, ...cells.map((cell) => `${cell.dataset.l} ${cell.textContent.trim()}`)].join(" · "), "muted"));
+    const why = line.querySelector(".why");
+    detail.append(...[...(why ? why.childNodes : [])].map((child) => child.cloneNode(true)));
+    const [before, after] = facts[row] || [null, null];
+    if (before) detail.append(described(before, after ? "In the original" : "In the model"));
+    if (after && JSON.stringify(after) !== JSON.stringify(before)) detail.append(described(after, "In the result"));
+    detail.append(link("Show in the table", () => go(row)));
+  };
+  const blockRows = (row) => {
+    const select = one("#block");
+    if (!select || view.side !== "original") return [];
+    return [link("Show its layers in the table", () => {
+      select.value = row;
+      select.dispatchEvent(new Event("input"));
+      one("#layers").scrollIntoView();
+    })];
+  };
+
+  const view = graphView(canvas, {
+    onSelect: (row, name) => { detail.hidden = row === null; if (row !== null) tell(row, name); },
+    onOpen: (row) => { if (row.startsWith("b")) show(view.side, row); else go(row); },
+    onLeave: () => { if (view.kind.startsWith("b") && view.kind !== "blocks") show(view.side, "blocks"); },
+  });
+  const drawings = new Map(all("template[data-view]").map((one) => [one.dataset.view, one]));
+  const show = (side, kind) => {
+    const has = (key) => key === `${canvas.dataset.side}:${canvas.dataset.kind}` || drawings.has(key);
+    const found = [kind, "blocks", "nodes"].find((each) => has(`${side}:${each}`));
+    if (!found) return;
+    const current = `${canvas.dataset.side}:${canvas.dataset.kind}`;
+    if (!drawings.has(current)) { // the drawing that came with the page
+      const kept = document.createElement("template");
+      kept.content.append(canvas.querySelector(".net").cloneNode(true));
+      drawings.set(current, kept);
+    }
+    const template = drawings.get(`${side}:${found}`);
+    Object.assign(canvas.dataset, { side, kind: found });
+    view.replace(template.content.querySelector(".net").cloneNode(true), side, found);
+    for (const tab of sideTabs) tab.setAttribute("aria-selected", String(tab.dataset.side === side));
+    const whole = found === "nodes" ? "nodes" : "blocks";
+    for (const tab of kindTabs) tab.setAttribute("aria-selected", String(tab.dataset.kind === whole));
+    if (trail) {
+      trail.hidden = found === "nodes" || found === "blocks";
+      trail.querySelector("span").textContent = template.dataset.title || "";
+    }
+  };
+  view.side = canvas.dataset.side;
+  view.kind = canvas.dataset.kind;
+  for (const tab of sideTabs) tab.addEventListener("click", () => show(tab.dataset.side, view.kind === "nodes" ? "nodes" : "blocks"));
+  for (const tab of kindTabs) tab.addEventListener("click", () => show(view.side, tab.dataset.kind));
+  if (trail) trail.querySelector("button").addEventListener("click", () => show(view.side, "blocks"));
+  for (const button of all("[data-zoom]")) button.addEventListener("click", () => view.zoom(button.dataset.zoom));
 
   for (const button of all("#colouring [data-by]")) {
     button.addEventListener("click", () => {
@@ -189,6 +217,4 @@
       for (const legend of all(".legend")) legend.hidden = legend.dataset.for !== button.dataset.by;
     });
   }
-  addEventListener("resize", show);
-  new IntersectionObserver(show).observe(canvas); // nothing is drawn before it is seen
 })();
