@@ -113,12 +113,12 @@ class Result:
         return target
 
     def __str__(self) -> str:
-        from graphopt.report.html.summary import verdict
+        from graphopt.report.html.summary import in_short
 
         document = self.report.to_json()
         names = ", ".join(entry.name for entry in self.report.passes if not entry.added) or "no pass"
         missed = "".join(f"; GOAL MISSED: {text}" for text in self.missed)
-        return f"{Path(self.report.input).name} after {names}: {verdict(document)}{missed}"
+        return f"{Path(self.report.input).name} after {names}: {in_short(document)}{missed}"
 
     def __repr__(self) -> str:
         return f"<graphopt.Result: {self}>"

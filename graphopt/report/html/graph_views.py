@@ -53,7 +53,7 @@ def graph_views(rows: Sequence[Mapping[str, Any]]) -> GraphViews:
 
     A row has what ``draw_graph`` needs, and ``state`` and ``reads_after`` where there is a result.
     """
-    original = [row for row in rows if row.get("state") != "added"]
+    original = original_rows(rows)
     views, drawn = _views("original", original)
     if any(row.get("reads_after") is not None for row in rows):
         views += _views("result", result_rows(rows))[0]
@@ -64,11 +64,17 @@ def graph_views(rows: Sequence[Mapping[str, Any]]) -> GraphViews:
 
 def with_blocks(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of a table, those of the original with the ``block`` and ``block_name`` they fold into."""
-    original = [row for row in rows if row.get("state") != "added"]
-    of = {place: (n, block.name) for n, block in enumerate(blocks(original)) for place in block.members}
+    original = original_rows(rows)
+    of = {
+        original[place]["number"]: (number, block.name)
+        for number, block in enumerate(blocks(original))
+        for place in block.members
+    }
     return [
-        {**row, "block": f"b{of[i][0]}", "block_name": of[i][1]} if i in of else row
-        for i, row in enumerate(rows)
+        {**row, "block": f"b{of[row['number']][0]}", "block_name": of[row["number"]][1]}
+        if row["number"] in of
+        else row
+        for row in rows
     ]
 
 
@@ -81,6 +87,13 @@ def block_choices(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int
             counts[key] = counts.get(key, 0) + 1
     ordered = sorted(counts.items(), key=lambda item: int(item[0][0][1:]))
     return [(key, name, count) for (key, name), count in ordered]
+
+
+def original_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that are in the original; ``reads`` are places among them."""
+    kept = [i for i, row in enumerate(rows) if row.get("state") != "added"]
+    places = {number: place for place, number in enumerate(kept)}
+    return [{**rows[i], "reads": [places[j] for j in rows[i]["reads"] if j in places]} for i in kept]
 
 
 def result_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ def notebook_cards(document: Mapping[str, Any], missed: tuple[str, ...] = ()) ->
         Markup('<div style="color:{}">GOAL MISSED: {}</div>').format(_TONES["bad"], text) for text in missed
     )
     head = Markup('<div style="margin-bottom:.5em"><b>{}</b> {}</div>').format(
-        document["input"], escape(summary.verdict(document))
+        document["input"], escape(summary.in_short(document))
     )
     return str(Markup('<div style="font-family:sans-serif">{}{}{}</div>').format(head, boxes, lines))
 
