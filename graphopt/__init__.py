@@ -4,6 +4,7 @@
     inspect      what is in a model: operators, shapes, parameters, MACs, the time of each layer
     compare      two models: differences in numbers, size and speed
     evaluate     how well a model does on samples, beside a reference
+    check        hold a model to limits against a baseline: a gate for CI
     sensitivity  what each layer or group costs to compress
     distill      train a model towards its original, without labels
 
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graphopt.analysis.check import Check, check
     from graphopt.api import (
         Comparison,
         Evaluation,
@@ -49,8 +51,10 @@ _HOMES = {
     "inspect": "graphopt.analysis.inspection",
     "compare": "graphopt.analysis.comparison",
     "evaluate": "graphopt.analysis.evaluation",
+    "check": "graphopt.analysis.check",
     "sensitivity": "graphopt.analysis.sensitivity.study",
     "distill": "graphopt.passes.distill",
+    "Check": "graphopt.analysis.check",
     "Comparison": "graphopt.analysis.comparison",
     "Evaluation": "graphopt.analysis.evaluation",
     "GraphoptError": "graphopt.errors",
@@ -62,6 +66,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Check",
     "Comparison",
     "Evaluation",
     "GraphoptError",
@@ -71,6 +76,7 @@ __all__ = [
     "Samples",
     "Sensitivity",
     "__version__",
+    "check",
     "compare",
     "distill",
     "evaluate",

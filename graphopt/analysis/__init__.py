@@ -1,5 +1,7 @@
 """Functions that run models and return plain values: inspect, compare, evaluate, sensitivity.
 
+- ``check``: A gate: whether a model keeps limits against a baseline, which is another model or the report of
+  a run.
 - ``comparison``: Two models side by side.
 - ``divergence``: Where two models part: their inner tensors matched by name and compared, in the order they
   compute.

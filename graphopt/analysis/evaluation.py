@@ -21,7 +21,8 @@ class Evaluation:
     """How a model does on samples: ``metrics`` with labels, ``agreement`` with a reference.
 
     ``paired`` has the change of each metric from the reference on the same samples with its 95 % interval;
-    ``details`` what the task has to say besides.
+    ``details`` what the task has to say besides, ``drop`` the points lost from the reference: of the metric,
+    without labels of the share of equal answers.
     """
 
     samples: int
@@ -34,6 +35,7 @@ class Evaluation:
     task: str = "classification"
     paired: Mapping[str, Paired] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    drop: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The evaluation as plain values."""
@@ -111,6 +113,7 @@ def evaluate(
         task=verdict.metric.name,
         paired=outcome.paired,
         details=outcome.details,
+        drop=verdict.drop,
     )
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "optimize": "Make a model smaller and faster with a sequence of passes.",
     "inspect": "Show what is in a model: operators, shapes, parameters, MACs, bytes.",
     "compare": "Show how much two models differ in numbers, size and speed.",
+    "check": "Hold a model to limits against a baseline: a gate for CI.",
     "report": "Make a page of one report file, or put several runs side by side.",
     "evaluate": "Measure a model on samples: top-1 and top-5, or agreement with a reference.",
     "sensitivity": "Show what each layer or group costs to compress.",

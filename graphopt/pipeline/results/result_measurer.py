@@ -145,7 +145,7 @@ class ResultMeasurer:
             dataclasses.replace(before, latency_ms=times[0], metrics=outcome.reference_metrics),
             dataclasses.replace(after, latency_ms=times[1], metrics=outcome.metrics),
             {**verdict.agreement, "samples": verdict.count.samples},
-            judged_on=_judged_on(samples),
+            judged_on=judged_on(samples),
             paired=outcome.paired,
             drop=verdict.drop,
             divergent=divergent.inputs(),
@@ -228,7 +228,7 @@ def _same_bytes(original: Path | bytes, draft: Path) -> bool:
     return draft.read_bytes() == (original if isinstance(original, bytes) else original.read_bytes())
 
 
-def _judged_on(samples: Samples) -> JudgedOn:
+def judged_on(samples: Samples) -> JudgedOn:
     """The samples by their content: runs judged on others say nothing about each other."""
     digest = hashlib.sha256()
     for key in sorted(samples.content_keys()):
