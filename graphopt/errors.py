@@ -46,6 +46,12 @@ class PassError(GraphoptError):
         self.node = node
 
 
+class WorkersError(GraphoptError):
+    """Workers are lost, or cannot be used: another version, another processor, not enough memory."""
+
+    exit_code = 4
+
+
 class VerificationError(GraphoptError):
     """The changed model is not what its passes promised; nothing was written."""
 

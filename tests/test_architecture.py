@@ -30,6 +30,7 @@ ORDER = (
     "record",
     "data",
     "runtime",
+    "execution",
     "metrics",
     "calibration",
     "backends",
@@ -165,7 +166,7 @@ def test_passes_is_not_imported_by_its_bare_name() -> None:
 
 # Distributions whose modules are called otherwise; what stands in extras is imported where it is wanted.
 MODULES = {"pillow": "PIL", "ml-dtypes": "ml_dtypes", "protobuf": "google", "jinja2": "jinja2"}
-OPTIONAL = {"torch"}
+OPTIONAL = {"distributed", "fsspec", "torch"}
 
 
 def test_everything_that_is_imported_is_declared() -> None:

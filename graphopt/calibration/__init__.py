@@ -1,10 +1,14 @@
 """The streaming calibration engine: statistics of activations in constant memory.
 
-- ``cache``: Keep calibration results on disk, keyed by everything they depend on.
+- ``cache``: The keys under which calibration results are kept: hashes of everything they depend on.
 - ``checkpoint``: Walk through a network once while its layers are changed one by one: activations are kept at
   a cut.
 - ``collector``: Run a model over samples and reduce the activations of chosen tensors on the way.
 - ``fused_extremes``: The largest value of each channel, found within the run.
+- ``packing``: Arrays as bytes and back: what statistics are written to and travel as; nothing of it is
+  executed.
+- ``request``: What is to be measured of a model's tensors, as plain values, and what was measured.
+- ``shards``: Collect a request over a part of the samples: what one worker does.
 - ``statistics``: Statistics of activations: mergeable, and the same for every order of the samples; one a
   file.
 - ``tensor_groups``: Split the wanted tensors into groups whose activations fit a memory budget.
@@ -12,7 +16,8 @@
 
 from graphopt.calibration.checkpoint import ActivationCheckpoint, cuts, walk_cuts
 from graphopt.calibration.collector import collect
-from graphopt.calibration.statistics.base import Factory, State, Statistic
+from graphopt.calibration.request import Collected, Request, StatisticSpec
+from graphopt.calibration.statistics.base import State, Statistic
 from graphopt.calibration.statistics.channel_moments import ChannelMoments
 from graphopt.calibration.statistics.channel_range import ChannelRange
 from graphopt.calibration.statistics.gram import Gram
@@ -26,15 +31,17 @@ __all__ = [
     "ActivationCheckpoint",
     "ChannelMoments",
     "ChannelRange",
+    "Collected",
     "CompensatedSum",
-    "Factory",
     "Gram",
     "Histogram",
     "Patches",
     "Range",
+    "Request",
     "SampleRanges",
     "State",
     "Statistic",
+    "StatisticSpec",
     "collect",
     "cuts",
     "walk_cuts",

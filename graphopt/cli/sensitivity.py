@@ -50,9 +50,14 @@ Examples:
     help="Node data for Model Explorer: what each item costs.",
 )
 @flags.value(
-    "--jobs", metavar="N", type=click.IntRange(1, 1024), help="Processes. [default: one a processor]"
+    "--workers",
+    "--jobs",
+    "workers",
+    metavar="N|ADDRESS",
+    help="Processes, or a Dask cluster: tcp://host:8786, tls://..., scheduler.json. "
+    "[default: one process for each processor]",
 )
-@flags.of_run("seed")
+@flags.of_run("heterogeneous", "seed")
 @flags.session
 @flags.value(
     "--cache",
@@ -71,7 +76,7 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
     _check_files(Path(model), csv, plot, overlay)
     options.pop("debug")
     given = flags.given(options)
-    given.setdefault("jobs", usable_processors())
+    given.setdefault("workers", usable_processors())
     console = Console(quiet=bool(quiet))
     found = api.sensitivity(
         model,

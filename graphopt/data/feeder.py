@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -41,6 +41,15 @@ class Feeder(Protocol):
 
     def keys(self, rows: np.ndarray) -> Iterator[str]:
         """Yield the content hashes of `rows` without building feeds."""
+        ...
+
+
+@runtime_checkable
+class Ordered(Protocol):
+    """A feeder that stores its rows in another order than that of their numbers."""
+
+    def order(self, rows: np.ndarray) -> np.ndarray:
+        """`rows` in the order in which they are read."""
         ...
 
 

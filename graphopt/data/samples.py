@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphopt.data.feeder import Feeder, Row
+from graphopt.data.feeder import Feeder, Ordered, Row
 from graphopt.data.preprocess.config import Preprocess
 from graphopt.data.preprocess.geometry import Placement
 from graphopt.errors import DataError
@@ -90,12 +90,23 @@ class Samples:
         """All but what ``take(count)`` takes."""
         return replace(self, rows=self.rows[max(count, 0) * self.group :])
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """Stack up to `size` neighbours of equal shapes; with a fixed batch each sample is a batch."""
+    def part(self, start: int, stop: int) -> Samples:
+        """The samples ``start`` to ``stop`` in the order in which they are read."""
+        rows = self.feeder.order(self._used()) if isinstance(self.feeder, Ordered) else np.sort(self._used())
+        return replace(self, rows=rows[start * self.group : stop * self.group])
+
+    def batches(self, size: int, cut: int = 0) -> Iterator[Batch]:
+        """Stack up to `size` neighbours of equal shapes; with a fixed batch each sample is a batch.
+
+        No batch reaches over a multiple of ``cut`` samples.
+        """
         pending: list[Sample] = []
-        for sample in self:
+        for number, sample in enumerate(self):
             if pending and (
-                self.batch is not None or len(pending) >= size or not _stackable(pending[0], sample)
+                self.batch is not None
+                or len(pending) >= size
+                or (cut and number % cut == 0)
+                or not _stackable(pending[0], sample)
             ):
                 yield _stack(pending)
                 pending = []

@@ -6,6 +6,7 @@ names the path of its file in the entry-point group ``graphopt.targets``.
 
 from __future__ import annotations
 
+import copyreg
 import inspect
 import re
 import sys
@@ -147,6 +148,17 @@ def _strict(kind: type[T], values: Any, *table: str) -> T:
     if missing:
         raise ProfileError(f"{' '.join(table) or 'it'} lacks {', '.join(missing)}", *table)
     return kind(**values)
+
+
+def _proxy(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(values)
+
+
+def _picklable(proxy: MappingProxyType[Any, Any]) -> tuple[Any, tuple[dict[Any, Any]]]:
+    return _proxy, (dict(proxy),)
+
+
+copyreg.pickle(MappingProxyType, _picklable)  # targets travel to the processes that work for a run
 
 
 def _frozen(value: Any) -> Any:

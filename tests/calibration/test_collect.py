@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from graphopt import data, ir
-from graphopt.calibration import ChannelMoments, Factory, Histogram, Range, collect, collector
+from graphopt.calibration import ChannelMoments, Histogram, Range, StatisticSpec, collect, shards
 from graphopt.calibration.tensor_groups import tensor_groups
 from graphopt.errors import DataError, ModelError
 from graphopt.runtime import SessionOptions
@@ -38,7 +38,7 @@ def samples_of(net: ir.Model, values: np.ndarray) -> data.Samples:
     return data.from_arrays({"x": values}, net.signature.inputs)
 
 
-REQUESTS: dict[str, list[Factory]] = {"x": [Range], "r": [Histogram, ChannelMoments], "y": [Range]}
+REQUESTS: dict[str, list[type]] = {"x": [Range], "r": [Histogram, ChannelMoments], "y": [Range]}
 
 
 def test_statistics_are_those_of_the_activations() -> None:
@@ -155,7 +155,7 @@ def test_activations_that_are_not_finite_name_the_tensor() -> None:
 def test_a_statistic_that_does_not_fit_names_the_tensor() -> None:
     net = model()
     with pytest.raises(DataError, match="the tensor r of shape"):
-        collect(net, {"r": [lambda: ChannelMoments(axis=7)]}, samples_of(net, arrays()))
+        collect(net, {"r": [StatisticSpec.of("channel-moments", axis=7)]}, samples_of(net, arrays()))
 
 
 def test_unknown_tensors_and_missing_samples_are_refused() -> None:
@@ -171,7 +171,7 @@ def test_a_cached_result_is_the_same_and_needs_no_run(
 ) -> None:
     net, samples = model(), samples_of(model(), arrays())
     first = collect(net, REQUESTS, samples, cache=tmp_path)
-    monkeypatch.setattr(collector, "Session", None)
+    monkeypatch.setattr(shards, "Session", None)
     second = collect(net, REQUESTS, samples, cache=tmp_path)
     for name, statistics in first.items():
         for one, two in zip(statistics, second[name], strict=True):
@@ -185,7 +185,7 @@ def test_the_cache_distinguishes_model_data_and_request(tmp_path: Path) -> None:
     collect(net, {"r": [Histogram]}, samples, cache=tmp_path)
     collect(model(op="Sin"), {"r": [Histogram]}, samples, cache=tmp_path)
     collect(net, {"r": [Histogram]}, samples_of(net, arrays(seed=1)), cache=tmp_path)
-    collect(net, {"r": [lambda: Histogram(bins=64)]}, samples, cache=tmp_path)
+    collect(net, {"r": [StatisticSpec.of("histogram", bins=64)]}, samples, cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
 
 

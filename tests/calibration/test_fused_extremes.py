@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from graphopt import data, ir
-from graphopt.calibration import Histogram, Range, collect
+from graphopt.calibration import Range, StatisticSpec, collect
 from graphopt.calibration.fused_extremes import PooledSession, poolable
 from graphopt.errors import DataError
 from graphopt.runtime import SessionOptions
@@ -52,7 +50,7 @@ def values(count: int = 5) -> np.ndarray:
 def collected(net: ir.Model, given: np.ndarray, **options: object) -> dict[str, Range]:
     """Ranges with a floor of the tensors r and s."""
     samples = data.from_arrays({"x": given}, net.signature.inputs)
-    found = collect(net, {name: [partial(Range, 0.0)] for name in "rs"}, samples, **options)  # type: ignore[arg-type]
+    found = collect(net, {name: [StatisticSpec.of("range", floor=0.0)] for name in "rs"}, samples, **options)
     return {name: statistic for name, (statistic,) in found.items()}
 
 
@@ -95,5 +93,5 @@ def test_what_is_not_finite_is_found_and_counted(op: str, bad: float, place: tup
 def test_other_statistics_of_the_same_tensor_still_see_all_of_it() -> None:
     net, given = model(), values()
     samples = data.from_arrays({"x": given}, net.signature.inputs)
-    span, histogram = collect(net, {"r": [partial(Range, 0.0), Histogram]}, samples)["r"]
+    span, histogram = collect(net, {"r": [StatisticSpec.of("range", floor=0.0), "histogram"]}, samples)["r"]
     assert histogram.counts.sum() == given.size and span.maximum == histogram.maximum

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
+import pickle
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,10 @@ from graphopt.analysis.sensitivity.trial_evaluator import (
 )
 from graphopt.analysis.sensitivity.trial_latency import with_latency
 from graphopt.analysis.sensitivity.trial_log import TrialLog
-from graphopt.analysis.sensitivity.workers import Given, Task, by_item, carry_out, split
+from graphopt.analysis.sensitivity.workers import Given, Setup, Subject, by_item, carry_out, split
 from graphopt.cost import LatencyTable
 from graphopt.errors import UsageError
+from graphopt.execution import Workers, WorkersLike, check_workers, open_workers
 from graphopt.metrics import MetricSpec, Verdict
 from graphopt.pipeline.contract.base import PlannedPass, Trial
 from graphopt.pipeline.contract.context import Context, RunSettings
@@ -62,7 +64,8 @@ def sensitivity(
     samples: int = SAMPLES,
     target: str = "ort-cpu",
     latency: bool = False,
-    jobs: int = 1,
+    workers: WorkersLike | None = None,
+    heterogeneous: bool = False,
     seed: int = 0,
     threads: int | None = None,
     provider: Provider = "cpu",
@@ -84,8 +87,8 @@ def sensitivity(
             ``labels`` are those of the samples to measure on.
         samples: how many samples to measure on at most.
         latency: also predict the latency of every trial from the measured times of its layers.
-        jobs: processes that work at the same time, each with its share of ``threads``; samples that are
-            given as objects stay in one.
+        workers, heterogeneous: who carries out the trials, as in ``optimize``; processes of this machine
+            share its ``threads``.
         cache: folder for results, so that a run that was stopped goes on where it was, and for layer times;
             the user's cache folder when None, nothing is kept for ``"off"``.
 
@@ -98,14 +101,17 @@ def sensitivity(
         _stages(step),
         str(step),
         samples,
-        jobs,
+        workers,
+        heterogeneous,
         cache_folder(cache),
         latency,
         target,
         MetricSpec(task, metric, labels, decode, confidence, threshold),
     )
-    if samples < 1 or jobs < 1:
-        raise UsageError("sensitivity takes at least one sample and one process")
+    if samples < 1:
+        raise UsageError("sensitivity takes at least one sample")
+    if workers is not None:
+        check_workers(workers)
     options = SessionOptions(threads or usable_processors(), provider, tuple(custom_ops))
     settings = RunSettings(seed, options, request.cache, progress, times=request.cache)
     given = Given(calibration, evaluation, preprocess, transform)
@@ -118,7 +124,8 @@ class _Request:
     stages: tuple[PipelineEntry, ...]
     text: str
     samples: int
-    jobs: int
+    workers: WorkersLike | None
+    heterogeneous: bool
     cache: Path | None
     latency: bool
     target: str
@@ -182,7 +189,6 @@ class _Study:
         for text in given.warnings:
             self._warn(text)
         self._planning, self._held_out = split(given, request.samples)
-        self._given = samples
         self._recipe = given.preprocess
         self._inputs = Inputs(
             self._model,
@@ -204,13 +210,10 @@ class _Study:
         if not trials:
             self._warn(f"{ask.step.name} finds nothing to try in this model")
         before = timed_layers(model, self._inputs.shapes)
-        with tempfile.TemporaryDirectory(prefix="graphopt-") as folder:
-            path = Path(folder, "model.onnx")
-            model.write(path)
-            task = self._task(path)
-            tried = self._try(trials, task)
-            whole = self._latency(path) if ask.latency else None
-            original = self._original(task)
+        with self._open_workers() as workers:
+            tried = self._try(trials, workers)
+        whole = self._latency() if ask.latency else None
+        original = self._original()
         found = cost.measure(model, self._inputs.shapes, custom_ops=self._settings.session.custom_ops)
         return Sensitivity(
             model=str(ask.model if isinstance(ask.model, Path) else ask.model.path or "a model in memory"),
@@ -238,43 +241,43 @@ class _Study:
             for text in manager.run(self._model).warnings:
                 self._warn(text)
 
-    def _task(self, path: Path) -> Task:
-        threads = max(1, self._settings.session.threads // self._jobs)
+    def _open_workers(self) -> AbstractContextManager[Workers]:
+        """The workers asked for; this process when the metric is a function that cannot travel."""
+        try:
+            pickle.dumps(self._ask.judged_by)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            if self._ask.workers not in (None, 1):
+                self._warn("the metric is a function that cannot travel: trials run in this process")
+            return open_workers()
+        return open_workers(self._ask.workers, heterogeneous=self._ask.heterogeneous, announce=self._announce)
+
+    def _setup(self, sharing: int) -> Setup:
+        """What trials need; so many processes share the threads of this machine."""
+        threads = max(1, self._settings.session.threads // sharing)
         session = dataclasses.replace(self._settings.session, threads=threads)
-        settings = dataclasses.replace(self._settings, session=session, progress=silent)
-        shapes = dict(self._inputs.shapes)
-        sources = self._given.sources(self._planning, self._held_out, self._settings.seed)
-        return Task(
-            path,
-            self._ask.step,
-            *sources,
-            shapes,
-            settings,
-            self._ask.target,
-            self._ask.judged_by,
-        )
+        settings = dataclasses.replace(self._settings, session=session, progress=silent, workers=None)
+        return Setup(self._ask.step, dict(self._inputs.shapes), settings, self._target, self._ask.judged_by)
 
-    @property
-    def _jobs(self) -> int:
-        """Processes; samples and metrics that are objects stay in this one."""
-        return self._ask.jobs if self._given.is_text and not callable(self._ask.judged_by.metric) else 1
-
-    def _try(self, trials: Sequence[Trial], task: Task) -> list[TrialResult]:
+    def _try(self, trials: Sequence[Trial], workers: Workers) -> list[TrialResult]:
         """The results of all trials, in their order; those of an earlier run are read back."""
         kept = None if callable(self._ask.judged_by.metric) else self._ask.cache
         log = TrialLog.open(kept, self._identity())
         results: dict[int, TrialResult] = {}
         places = {id(trial): number for number, trial in enumerate(trials)}
         for number, trial in enumerate(trials):
-            if (known := log.find(trial)) is not None:
-                results[number] = known
+            if (logged := log.find(trial)) is not None:
+                results[number] = logged
         if results:
             self._announce(f"{len(results)} of {len(trials)} trials were carried out before: {log.path}")
         todo = by_item(trial for number, trial in enumerate(trials) if number not in results)
-        count = len(todo) if self._jobs > 1 else len(trials) - len(results)
-        work = carry_out(task, todo, self._jobs) if todo else iter(())
+        if workers.is_here:
+            todo = [[trial] for group in todo for trial in group]
+        subject = Subject(self._model, self._planning, self._held_out)
+        setup = self._setup(workers.count if workers.is_local else 1)
+        work = carry_out(subject, setup, todo, workers) if todo else iter(())
+        doing = f"trying {self._ask.step.name}" + ("" if workers.is_here else f" on {workers.description}")
         try:
-            for group, found in self._settings.progress(f"trying {self._ask.step.name}", work, count):
+            for group, found in self._settings.progress(doing, work, len(todo)):
                 for trial, tried in zip(group, found, strict=True):
                     log.keep(trial, tried)
                     results[places[id(trial)]] = tried
@@ -304,13 +307,14 @@ class _Study:
             "judged_by": self._ask.judged_by.identity(),
         }
 
-    def _original(self, task: Task) -> Verdict | None:
+    def _original(self) -> Verdict | None:
         """What the model is worth before any trial, where there is truth to judge it by."""
-        is_judged = self._held_out.labelled or self._ask.judged_by != MetricSpec()
-        return task.bench().original() if is_judged else None
+        if not self._held_out.labelled and self._ask.judged_by == MetricSpec():
+            return None
+        return self._setup(1).evaluator(self._model, self._planning, self._held_out).original()
 
-    def _latency(self, path: Path) -> float:
-        session = runtime.Session(path, self._settings.session, timed=True)
+    def _latency(self) -> float:
+        session = runtime.Session(self._model, self._settings.session, timed=True)
         return runtime.latency(session, measure.first_feeds(self._held_out)).minimum_ms
 
     def _points(self, tried: Sequence[TrialResult], before: Layers, whole: float | None) -> tuple[Point, ...]:

@@ -1,53 +1,50 @@
-"""Carry out trials in several processes; the results come as they are ready."""
+"""Carry out trials on workers; the results come as they are ready."""
 
 from __future__ import annotations
 
-import dataclasses
-import multiprocessing
-import os
-import signal
+import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from graphopt import ir
 from graphopt.analysis.sensitivity.trial_evaluator import TrialEvaluator, TrialResult
-from graphopt.data import Samples
 from graphopt.errors import DataError
+from graphopt.execution import Shared, Workers
 from graphopt.metrics import MetricSpec
 from graphopt.pipeline.contract.base import PlannedPass, Trial
 from graphopt.pipeline.contract.context import RunSettings
 from graphopt.pipeline.run.inputs import Inputs
 
 if TYPE_CHECKING:
+    from graphopt.data import Samples
     from graphopt.ir import Model
-
+    from graphopt.targets import Target
 
 NOT_CHOSEN = MetricSpec()
 
 
 @dataclass(frozen=True)
-class Source:
-    """Samples as another process can load them: DATA text with its preprocessing, and the rows that count.
+class Setup:
+    """Everything a worker needs to carry out trials, apart from the model and the samples."""
 
-    ``given`` may be samples that are loaded already, for this process alone.
-    """
+    step: PlannedPass
+    shapes: Mapping[str, tuple[int, ...]]
+    settings: RunSettings
+    target: Target
+    judged_by: MetricSpec = NOT_CHOSEN
 
-    given: str | Samples
-    rows: np.ndarray
-    preprocess: str | None = None
-    seed: int = 0
-
-    def load(self, model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Samples:
-        """The samples; DataError when the data is gone."""
-        found = Inputs(
-            model, calibration=self.given, preprocess=self.preprocess, shapes=shapes, seed=self.seed
-        ).calibration
-        return dataclasses.replace(found, rows=self.rows)
+    def evaluator(self, model: Model, planning: Samples, held_out: Samples) -> TrialEvaluator:
+        """What carries out trials on ``model``."""
+        inputs = Inputs(
+            model,
+            calibration=planning,
+            shapes=self.shapes,
+            seed=self.settings.seed,
+            session=self.settings.session,
+        )
+        return TrialEvaluator(model, self.step, inputs, self.settings, self.target, held_out, self.judged_by)
 
 
 @dataclass(frozen=True)
@@ -59,82 +56,47 @@ class Given:
     preprocess: str | None
     transform: Callable[[Any], Any] | None
 
-    @property
-    def is_text(self) -> bool:
-        """Whether other processes can read the samples."""
-        return all(isinstance(given, (str, Path)) for given in self._both)
-
-    def sources(self, planning: Samples, held_out: Samples, seed: int) -> tuple[Source, Source]:
-        """What to plan with and what to measure on: text, else the samples themselves."""
-        first, second = (
-            Source(
-                str(given) if isinstance(given, (str, Path)) else samples, samples.rows, self.preprocess, seed
-            )
-            for given, samples in zip(self._both, (planning, held_out), strict=True)
-        )
-        return first, second
-
-    @property
-    def _both(self) -> tuple[Any, Any]:
-        return self.calibration, self.calibration if self.evaluation is None else self.evaluation
-
 
 @dataclass(frozen=True)
-class Task:
-    """Everything a process needs to carry out trials; ``model`` is a file."""
+class Subject:
+    """A model, the samples trials are planned with and those they are measured on."""
 
-    model: Path
-    step: PlannedPass
-    calibration: Source
-    samples: Source
-    shapes: dict[str, tuple[int, ...]]
-    settings: RunSettings
-    target: str
-    judged_by: MetricSpec = NOT_CHOSEN
-
-    def bench(self) -> TrialEvaluator:
-        """The bench of this process."""
-        from graphopt import ir, targets
-
-        model = ir.load(self.model)
-        inputs = Inputs(
-            model,
-            calibration=self.calibration.load(model, self.shapes),
-            shapes=self.shapes,
-            seed=self.settings.seed,
-            session=self.settings.session,
-        )
-        target = targets.load(self.target)
-        samples = self.samples.load(model, self.shapes)
-        return TrialEvaluator(model, self.step, inputs, self.settings, target, samples, self.judged_by)
+    model: Model
+    planning: Samples
+    held_out: Samples
 
 
 def carry_out(
-    task: Task, groups: Sequence[Sequence[Trial]], jobs: int
+    subject: Subject, setup: Setup, groups: Sequence[Sequence[Trial]], workers: Workers
 ) -> Iterator[tuple[Sequence[Trial], Sequence[TrialResult]]]:
-    """Yield each group of trials with its results, in ``jobs`` processes; one works in this process.
+    """Yield each group of trials with its results, as they are ready.
 
-    Trials of one group share what is kept of the model before them.  When the caller stops, so do the
-    processes.
+    Trials of one group share what is kept of the model before them.
     """
-    if jobs == 1:
-        bench = task.bench()
-        for group in groups:
-            for trial in group:
-                yield [trial], [bench.carry_out(trial)]
-        return
-    before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(task,)
+    shared = (
+        workers.share(subject.model, _model_bytes, ir.from_bytes),
+        workers.share(subject.planning, pickle.dumps, pickle.loads),
+        workers.share(subject.held_out, pickle.dumps, pickle.loads),
+        workers.share(setup, pickle.dumps, pickle.loads),
     )
-    try:
-        futures = {pool.submit(_work, group): group for group in groups}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BaseException:
-        _stop(pool, set(multiprocessing.active_children()) - before)
-        raise
-    pool.shutdown()
+    for number, results in workers.map(try_group, [(*shared, group) for group in groups]):
+        yield groups[number], results
+
+
+def try_group(
+    model: Shared[Model],
+    planning: Shared[Samples],
+    held_out: Shared[Samples],
+    setup: Shared[Setup],
+    trials: Sequence[Trial],
+) -> list[TrialResult]:
+    """The results of some trials; the work of one task."""
+
+    def make(whole: Setup) -> TrialEvaluator:
+        return whole.evaluator(model.get(), planning.get(), held_out.get())
+
+    evaluator = setup.derive(threading.get_ident(), make)  # it holds a checkpoint that moves: one a thread
+    return [evaluator.carry_out(trial) for trial in trials]
 
 
 def by_item(trials: Iterable[Trial]) -> list[list[Trial]]:
@@ -158,30 +120,5 @@ def split(given: Inputs, wanted: int) -> tuple[Samples, Samples]:
     return calibration.take(len(calibration) - held), calibration.skip(len(calibration) - held)
 
 
-_bench: TrialEvaluator | None = None  # of this process, made when its work begins
-
-
-def _prepare(task: Task) -> None:
-    global _bench
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it and ends the others
-    _bench = task.bench()
-
-
-def _end_with_parent() -> None:
-    """Leave when the first process was killed and could end nobody."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(trials: Sequence[Trial]) -> list[TrialResult]:
-    assert _bench is not None
-    return [_bench.carry_out(trial) for trial in trials]
-
-
-def _stop(pool: ProcessPoolExecutor, children: Iterable[Any]) -> None:
-    pool.shutdown(wait=False, cancel_futures=True)
-    for child in children:
-        child.terminate()
+def _model_bytes(model: Model) -> bytes:
+    return model.to_bytes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -42,6 +42,3 @@ class Statistic(Protocol):
     def restore(self, state: State) -> None:
         """Take over the numbers that ``state`` returned."""
         ...
-
-
-Factory: TypeAlias = Callable[[], Statistic]

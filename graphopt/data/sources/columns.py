@@ -67,7 +67,7 @@ def _batched(port: Port, dims: Dims | None, rows: Rows, cast: ToFeed) -> Column:
     if dims is not None:
         rows = flattened(rows) if len(rows.shape) == len(dims) + 1 else rows
         _check_dims(port, dims, rows, dims[1:], rows.shape[1:])
-    return Column(port.name, rows, lambda row, where: cast(row, where)[None])
+    return Column(port.name, rows, _Batched(cast))
 
 
 def _unbatched(port: Port, dims: Dims | None, rows: Rows, cast: ToFeed) -> Column:
@@ -121,17 +121,36 @@ def _cast(port: Port, rows: Rows) -> ToFeed:
             hint=f"convert it with array.astype('{dtype}')",
         )
 
-    def cast(row: np.ndarray, where: str) -> np.ndarray:
-        if floats and not np.isfinite(row.astype(np.float64)).all():
+    return _Cast(dtype, floats)
+
+
+# What makes feeds are objects of classes, not functions in functions: samples travel to other processes.
+@dataclass(frozen=True)
+class _Batched:
+    """A feed with a leading batch axis of 1."""
+
+    cast: ToFeed
+
+    def __call__(self, row: np.ndarray, where: str) -> np.ndarray:
+        return self.cast(row, where)[None]
+
+
+@dataclass(frozen=True)
+class _Cast:
+    """Another type of number; DataError for floats that are none, or too large."""
+
+    dtype: np.dtype
+    floats: bool
+
+    def __call__(self, row: np.ndarray, where: str) -> np.ndarray:
+        if self.floats and not np.isfinite(row.astype(np.float64)).all():
             raise DataError(f"{where} holds NaN or infinite values", hint="remove such samples from the data")
         with np.errstate(over="ignore"):
-            feed = row.astype(dtype, copy=False)
-        narrower = floats and feed.dtype.itemsize < row.dtype.itemsize
+            feed = row.astype(self.dtype, copy=False)
+        narrower = self.floats and feed.dtype.itemsize < row.dtype.itemsize
         if narrower and not np.isfinite(feed.astype(np.float64)).all():
-            raise DataError(f"{where} holds values too large for {dtype}", hint="scale the data")
+            raise DataError(f"{where} holds values too large for {self.dtype}", hint="scale the data")
         return feed
-
-    return cast
 
 
 @dataclass(frozen=True)
@@ -170,14 +189,21 @@ def _image_column(port: Port, dims: Dims | None, rows: Rows, recipe: Preprocess 
             hint="give uint8 images as NxHxW, NxHxWxC or NxCxHxW with 1, 3 or 4 channels",
         )
     assert port.dtype is not None
-    transform = Transform(settled, port.dtype, port.name, dims)
-
-    def to_feed(row: np.ndarray, where: str) -> np.ndarray:
-        if row.ndim == 2:
-            return transform(row[:, :, None], where)
-        return transform(np.ascontiguousarray(row.transpose(1, 2, 0) if axis == 0 else row), where)
-
+    to_feed = _ImageFeed(Transform(settled, port.dtype, port.name, dims), axis)
     return Column(port.name, rows, to_feed, None, settled, axis)
+
+
+@dataclass(frozen=True)
+class _ImageFeed:
+    """An image put through the preprocessing."""
+
+    transform: Transform
+    axis: int
+
+    def __call__(self, row: np.ndarray, where: str) -> np.ndarray:
+        if row.ndim == 2:
+            return self.transform(row[:, :, None], where)
+        return self.transform(np.ascontiguousarray(row.transpose(1, 2, 0) if self.axis == 0 else row), where)
 
 
 def _channel_axis(shape: tuple[int, ...], channels: int | None, layout: str) -> int | None:

@@ -46,6 +46,10 @@ class ImageFiles(Protocol):
         """Sorted names of the images."""
         ...
 
+    def order(self, indices: Sequence[int]) -> list[int]:
+        """`indices` in the order in which the files are stored."""
+        ...
+
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """Yield (index, file content) for `indices`, in the order in which the files are stored."""
         ...
@@ -63,6 +67,10 @@ class FolderFiles:
     root: Path
     names: tuple[str, ...]
     table_names: tuple[str, ...] = ()
+
+    def order(self, indices: Sequence[int]) -> list[int]:
+        """`indices` sorted."""
+        return sorted(indices)
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """Yield the files of `indices` in sorted order."""
@@ -84,11 +92,15 @@ class TarFiles:
     places: tuple[tuple[int, int], ...]  # (offset, bytes) of each image
     table_contents: Mapping[str, bytes]
 
+    def order(self, indices: Sequence[int]) -> list[int]:
+        """`indices` as they lie in the archive."""
+        return sorted(indices, key=lambda index: self.places[index])
+
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """Yield the files of `indices` in the order of the archive."""
         try:
             with _decompressed(self.path) as stream:
-                for index in sorted(indices, key=lambda index: self.places[index]):
+                for index in self.order(indices):
                     offset, size = self.places[index]
                     stream.seek(offset)
                     content = stream.read(size)
@@ -112,6 +124,10 @@ class ZipFiles:
     names: tuple[str, ...]
     members: tuple[str, ...]  # the names inside the archive
     table_contents: Mapping[str, bytes]
+
+    def order(self, indices: Sequence[int]) -> list[int]:
+        """`indices` sorted."""
+        return sorted(indices)
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """Yield the files of `indices` in sorted order."""

@@ -47,6 +47,10 @@ class ImageFeeder:
             placed = placement((pixels.shape[0], pixels.shape[1]), self.transform.recipe)
             yield Row(index, {self.transform.input: feed}, placed)
 
+    def order(self, rows: np.ndarray) -> np.ndarray:
+        """`rows` in the order of the files."""
+        return np.array(self.files.order([int(row) for row in rows]), np.int64)
+
     def keys(self, rows: np.ndarray) -> Iterator[str]:
         """Yield the hashes of the files' bytes."""
         return (content_key(content) for _, content in self.files.read([int(row) for row in rows]))

@@ -6,11 +6,11 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
-from graphopt.data.feeder import Feeder, Row
+from graphopt.data.feeder import Feeder, Ordered, Row
 from graphopt.data.preprocess.geometry import Placement
 from graphopt.data.samples import Samples
 from graphopt.data.sources.images import ImageFeeder
@@ -50,6 +50,13 @@ class Spool:
         self._orders: dict[bytes, list[int]] = {}
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process prepares its own rows."""
+        return {"_feeder": self._feeder, "_limit": LIMIT}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["_feeder"], state["_limit"])  # type: ignore[misc]
+
     @property
     def names(self) -> Sequence[str] | range:
         """The names of the rows."""
@@ -59,6 +66,10 @@ class Spool:
     def labels(self) -> np.ndarray | None:
         """The labels of the rows."""
         return self._feeder.labels
+
+    def order(self, rows: np.ndarray) -> np.ndarray:
+        """`rows` in the order in which the feeder reads them."""
+        return self._feeder.order(rows) if isinstance(self._feeder, Ordered) else np.sort(rows)
 
     def keys(self, rows: np.ndarray) -> Iterator[str]:
         """Yield the content hashes of `rows`."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from graphopt.data import Samples
+    from graphopt.execution import Workers
     from graphopt.ir import Model, Node
     from graphopt.metrics import MetricSpec
     from graphopt.pipeline.run.inputs import Inputs
@@ -36,6 +37,7 @@ class RunSettings:
     notes: dict[str, Any] = field(default_factory=dict)
     judged_by: MetricSpec = field(default_factory=lambda: _not_chosen())  # how the run's results are judged
     times: Path | None = None  # the folder that keeps how long layers take on this machine
+    workers: Workers | None = None  # who carries out what can be spread; this process when None
 
 
 def _one_thread() -> SessionOptions:
@@ -190,7 +192,7 @@ class Context:
         from graphopt import calibration
 
         settings = self.settings
-        defaults = {"progress": settings.progress, "cache": settings.cache}
+        defaults = {"progress": settings.progress, "cache": settings.cache, "workers": settings.workers}
         used = self.calibration if samples is None else samples
         return calibration.collect(model, requests, used, settings.session, **{**defaults, **options})
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphopt.errors import GoalError, ModelError, OutputError, VerificationError
+from graphopt.execution import Workers, open_workers
 from graphopt.ir import CheckerError
 from graphopt.pipeline.contract.context import RunSettings
 from graphopt.pipeline.contract.plan_files import Plans, read_plans, write_plans
@@ -105,6 +106,11 @@ class Run:
 
     def execute(self) -> Finished:
         """Run the passes, write the output unless it is a dry run, and measure it."""
+        ask = self._ask
+        with open_workers(ask.workers, heterogeneous=ask.heterogeneous, announce=ask.announce) as workers:
+            return self._execute(workers)
+
+    def _execute(self, workers: Workers) -> Finished:
         ask, model = self._ask, self._model
         plans = Plans() if ask.plan is None else read_plans(ask.plan, self._source.sha256)
         self._announce_stages()
@@ -115,7 +121,7 @@ class Run:
         check_goal(ask, self._source.content, self._inputs)
         before = measure.contents(model, shapes, measure.input_bytes(model), self._warn)
         evidence = ReportCollector(model, shapes, self._warn) if ask.report else None
-        outcome = self._manager(plans, evidence).run(model)
+        outcome = self._manager(plans, evidence, workers).run(model)
         self._finish_model(plans)
         with draft_folder(None if ask.dry_run else ask.output) as folder:
             assessor = ResultMeasurer(ask, self._source.content, self._inputs, self._warn)
@@ -123,7 +129,7 @@ class Run:
             self._settle_goals(outcome, found)
             handed = self._handed_over(found.files)
             files = self._publish(outcome, handed)
-        record = self._record(outcome, found, shapes, files)
+        record = self._record(outcome, found, shapes, files, workers)
         if evidence is not None:
             record = self._with_evidence(record, evidence)
         self._write_json(record)
@@ -189,7 +195,7 @@ class Run:
             fix_shapes(self._model, shapes)
         return shapes
 
-    def _manager(self, plans: Plans, evidence: ReportCollector | None) -> Manager:
+    def _manager(self, plans: Plans, evidence: ReportCollector | None, workers: Workers) -> Manager:
         ask = self._ask
         instruments: list[Instrument] = [] if evidence is None else [evidence]
         if ask.dump is not None:
@@ -202,6 +208,7 @@ class Run:
             times=ask.times,
             progress=ask.progress,
             judged_by=ask.judged_by,
+            workers=workers,
         )
         return Manager(
             self._stages,
@@ -294,6 +301,7 @@ class Run:
         found: Assessment,
         shapes: Mapping[str, tuple[int, ...]],
         files: tuple[Path, ...],
+        workers: Workers,
     ) -> Record:
         from graphopt import __version__
 
@@ -311,7 +319,7 @@ class Run:
             seed=ask.seed,
             shapes=dict(shapes),
             preprocess=inputs.preprocess,
-            machine=dict(machine(ask.threads)),
+            machine={**machine(ask.threads), **workers.record()},
             calibration=Calibration(
                 source=inputs.source,
                 samples=inputs.count(),

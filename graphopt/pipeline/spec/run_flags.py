@@ -86,6 +86,15 @@ def _threads() -> Kind[Any, Any]:
     return Kind(convert, int, least=1, most=MOST_THREADS)
 
 
+def _workers() -> Kind[Any, Any]:
+    def convert(spelled: str, value: Any) -> Any:
+        from graphopt.execution import check_workers
+
+        return None if value is None else check_workers(value)
+
+    return Kind(convert)
+
+
 def cache_of(value: Any) -> Path | None:
     """A folder, or None for ``off``."""
     return None if value in (None, "off") else flag.to_path(value)
@@ -257,6 +266,20 @@ class RunFlags:
     )
     custom_ops: Flag[str | Path | Sequence[str | Path], tuple[str, ...]] = Flag(
         (), flag.texts(), "Library of custom operators; loaded only when named.", metavar="LIB"
+    )
+    workers: Flag[int | str | Any, Any] = Flag(
+        None,
+        _workers(),
+        "Who works: a number of processes, or a Dask cluster by tcp://host:8786, tls://... or its "
+        "scheduler.json; in Python also a concurrent.futures executor or a Dask client. The result has the "
+        "same bytes.",
+        metavar="N|ADDRESS",
+        shown="this process",
+    )
+    heterogeneous: Flag[bool, bool] = Flag(
+        False,
+        flag.switch(),
+        "Admit workers with another instruction set, whose results differ in the last bits.",
     )
     cache: Flag[str | Path | None, Path | None] = Flag(
         None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt import ir
-from graphopt.calibration import ChannelMoments, Gram, Patches
+from graphopt.calibration import ChannelMoments, Gram, Patches, StatisticSpec
 from graphopt.ir.transform.concatenation import concatenation_share
 from graphopt.ir.transform.residual import goes_into
 from graphopt.passes.lowrank.solve.whitening import Inputs, Responses
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TOGETHER = 512 * 2**20  # memory: bytes of Gram matrices collected in one pass over the samples
 KEPT = 512 * 2**20  # memory: bytes of covariances kept for trials
 
-Makers = dict[str, list[Callable[[], Any]]]
+Requests = dict[str, list[StatisticSpec]]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def weights_of(layer: Layer) -> np.ndarray:
 
 
 def _collected(model: ir.Model, layers: Sequence[Layer], samples: Samples, ctx: Context) -> Iterator[Studied]:
-    requests: Makers = defaultdict(list)
+    requests: Requests = defaultdict(list)
     asked = [_ask(layer, requests, ctx) for layer in layers]
     found: dict[str, list[Any]] = dict(ctx.collect(model, requests, samples, allow_nonfinite=True))
     for layer, places in zip(layers, asked, strict=True):
@@ -87,11 +87,11 @@ def _collected(model: ir.Model, layers: Sequence[Layer], samples: Samples, ctx: 
         yield _studied(layer, first, *others)
 
 
-def _ask(layer: Layer, requests: Makers, ctx: Context) -> list[tuple[str, int]]:
+def _ask(layer: Layer, requests: Requests, ctx: Context) -> list[tuple[str, int]]:
     """Note what has to be collected for a layer; return under which names and places it will be found."""
     axis = -1 if layer.node.op == "MatMul" else 1
     source, after = layer.node.inputs[0].name, goes_into(layer.node).name
-    wanted: list[tuple[str, Callable[[], Any]]]
+    wanted: list[tuple[str, StatisticSpec]]
     if layer.has_affordable_gram:
         wanted = [(source, _gram(layer.patches, layer.biased, ctx.seed))]
     else:
@@ -102,9 +102,9 @@ def _ask(layer: Layer, requests: Makers, ctx: Context) -> list[tuple[str, int]]:
         wanted = [(layer.output, _gram(_points(layer), True, ctx.seed)), (source, _moments(axis))]
     wanted.append((after, _moments(axis)))
     places = []
-    for name, maker in wanted:
+    for name, spec in wanted:
         places.append((name, len(requests[name])))
-        requests[name].append(maker)
+        requests[name].append(spec)
     return places
 
 
@@ -131,12 +131,12 @@ def _points(layer: Layer) -> Patches:
     return Patches("Conv", one, one, one, zero, groups=layer.stage.group)
 
 
-def _gram(patches: Patches, bias: bool, seed: int) -> Callable[[], Gram]:
-    return lambda: Gram(patches, bias=bias, seed=seed)
+def _gram(patches: Patches, bias: bool, seed: int) -> StatisticSpec:
+    return StatisticSpec.of("gram", patches=patches, bias=bias, seed=seed)
 
 
-def _moments(axis: int) -> Callable[[], ChannelMoments]:
-    return lambda: ChannelMoments(axis)
+def _moments(axis: int) -> StatisticSpec:
+    return StatisticSpec.of("channel-moments", axis=axis)
 
 
 class Shelf:

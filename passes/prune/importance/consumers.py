@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphopt import ir
-from graphopt.calibration import ChannelMoments, Gram, Patches
+from graphopt.calibration import ChannelMoments, Gram, Patches, StatisticSpec
 from graphopt.ir.transform.concatenation import concatenated_in
 from graphopt.ir.transform.residual import goes_into
 from graphopt.solve import gram_bytes, has_affordable_gram
@@ -65,19 +65,19 @@ def find_readers(model: ir.Model, coupling: Coupling, samples: Samples, ctx: Con
     """Collect the statistics of every layer that reads removable channels, in one pass over the samples."""
     slots = [slot for slot in coupling.slots if slot.role == "in" and slot.index == 1]
     small = _affordable(slots)
-    requests: dict[str, list[Callable[[], Any]]] = defaultdict(list)
+    requests: dict[str, list[StatisticSpec]] = defaultdict(list)
     asked = []
     for slot in slots:
         axis, patches = -1 if slot.node.op == "MatMul" else 1, small.get(slot.node)
-        moments = _moments_factory(axis)
-        reads = moments if patches is None else _gram_factory(patches, slot.node.op != "MatMul", ctx.seed)
+        moments = _moments_spec(axis)
+        reads = moments if patches is None else _gram_spec(patches, slot.node.op != "MatMul", ctx.seed)
         after = goes_into(slot.node)
         tensors = [(slot.node.inputs[0].name, reads)]
         if patches is None or after is not slot.node.output:
             tensors.append((after.name, moments))
         asked.append([(name, len(requests[name])) for name, _ in tensors])
-        for name, factory in tensors:
-            requests[name].append(factory)
+        for name, spec in tensors:
+            requests[name].append(spec)
     found = ctx.collect(model, requests, samples, allow_nonfinite=True)
     return side_by_side(
         [
@@ -164,9 +164,9 @@ def _geometry(node: ir.Node) -> Patches:
     return Patches(node.op, node.inputs[1].constant.shape[2:], groups=int(node.attr("group", 1)))
 
 
-def _gram_factory(patches: Patches, bias: bool, seed: int) -> Callable[[], Gram]:
-    return lambda: Gram(patches, bias=bias, seed=seed)
+def _gram_spec(patches: Patches, bias: bool, seed: int) -> StatisticSpec:
+    return StatisticSpec.of("gram", patches=patches, bias=bias, seed=seed)
 
 
-def _moments_factory(axis: int) -> Callable[[], ChannelMoments]:
-    return lambda: ChannelMoments(axis)
+def _moments_spec(axis: int) -> StatisticSpec:
+    return StatisticSpec.of("channel-moments", axis=axis)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from graphopt import calibration
@@ -48,12 +47,13 @@ class Calibrator:
         wide = f":levels={self.levels}" if self.method in ("entropy", "mse") and self.levels != 255 else ""
         return f"{self.method}{wide}{symmetric}"
 
-    def statistic(self, bounds: Bounds) -> calibration.Factory:
+    def statistic(self, bounds: Bounds) -> calibration.StatisticSpec:
         """What has to be known of a tensor that never leaves ``bounds``."""
         if self.method in ("mean", "moving"):
-            return calibration.SampleRanges
-        kind = calibration.Range if self.method == "minmax" else calibration.Histogram
-        return partial(kind, floor=0.0) if bounds.low == 0.0 else kind
+            return calibration.StatisticSpec("sample-ranges")
+        kind = "range" if self.method == "minmax" else "histogram"
+        options = {"floor": 0.0} if bounds.low == 0.0 else {}
+        return calibration.StatisticSpec.of(kind, **options)
 
     def interval(self, found: Any) -> tuple[float, float]:
         """The range, from what ``statistic`` found."""

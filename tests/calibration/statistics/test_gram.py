@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphopt import data, ir
-from graphopt.calibration import Gram, Patches, collect
+from graphopt.calibration import Gram, Patches, StatisticSpec, collect
 from graphopt.errors import DataError
 from graphopt.runtime import Session
 from tests.corpus._net import Net
@@ -176,7 +176,7 @@ def test_the_engine_collects_it() -> None:
     patches = Patches.of(node)
     assert isinstance(patches, Patches)
     samples = data.synthetic(model.signature.inputs, {"x": (2, 4, 9, 8)}, 5, 0)
-    (gram,) = collect(model, {"x": [lambda: Gram(patches)]}, samples)["x"]
+    (gram,) = collect(model, {"x": [StatisticSpec.of("gram", patches=patches)]}, samples)["x"]
     assert gram.count == 5 * 64
     by_hand = Gram(patches)
     for sample in samples:

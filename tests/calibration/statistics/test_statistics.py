@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from graphopt.calibration import ChannelMoments, CompensatedSum, Histogram, Range, Statistic
-from graphopt.calibration.statistics.table import STATISTICS, make_statistic, statistics
+from graphopt.calibration.statistics.table import STATISTICS, make_statistic, name_of, statistics
 from graphopt.errors import DataError, UsageError
 
 FACTORIES: dict[str, Callable[[], Any]] = {
-    **{name: statistics().load(name) for name in STATISTICS if name != "sample-ranges"},  # keeps an order
+    # one keeps an order, the other reads rows of layers (test_gram.py)
+    **{name: statistics().load(name) for name in STATISTICS if name not in ("sample-ranges", "gram")},
     "few bins": lambda: Histogram(bins=4),
     "subsampled": lambda: Histogram(bins=64, most=3),
 }
@@ -232,6 +233,12 @@ def test_a_compensated_sum_survives_cancellation(terms: list[float]) -> None:
 
 
 def test_a_statistic_is_made_from_its_name_or_from_what_makes_it() -> None:
-    assert isinstance(make_statistic("range"), Range) and make_statistic(Histogram).key == Histogram().key
+    assert isinstance(make_statistic("range", {}), Range)
+    assert make_statistic("histogram", {"bins": 8}).key == Histogram(bins=8).key
+    assert (name_of(Histogram), name_of(Range)) == ("histogram", "range")
     with pytest.raises(UsageError, match="no statistic 'rnage'; did you mean 'range'"):
-        make_statistic("rnage")
+        make_statistic("rnage", {})
+    with pytest.raises(UsageError, match="histogram cannot be made with"):
+        make_statistic("histogram", {"bin": 8})
+    with pytest.raises(UsageError, match="not the class of a registered statistic"):
+        name_of(lambda: Histogram())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphopt import ir
-from graphopt.calibration import ChannelMoments
+from graphopt.calibration import ChannelMoments, StatisticSpec
 
 from ...coupling.coupling import Coupling
 from ...coupling.parameter_axes import ParameterAxis
@@ -36,7 +36,7 @@ def _read(
     model: ir.Model, coupling: Coupling, samples: Samples, ctx: Context
 ) -> Iterator[tuple[np.ndarray, ChannelMoments]]:
     slots = [slot for slot in coupling.slots if slot.role == "in" and slot.index == 1]
-    requests: dict[str, list[Callable[[], Any]]] = defaultdict(list)
+    requests: dict[str, list[StatisticSpec]] = defaultdict(list)
     places = []
     for slot in slots:
         name = slot.node.inputs[0].name
@@ -47,6 +47,5 @@ def _read(
         yield coupling.on(slot.ids), found[name][place]
 
 
-def _moments(slot: ParameterAxis) -> Callable[[], ChannelMoments]:
-    axis = -1 if slot.node.op == "MatMul" else 1
-    return lambda: ChannelMoments(axis)
+def _moments(slot: ParameterAxis) -> StatisticSpec:
+    return StatisticSpec.of("channel-moments", axis=-1 if slot.node.op == "MatMul" else 1)
