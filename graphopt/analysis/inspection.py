@@ -16,7 +16,7 @@ from graphopt.cost.static.layers import computes
 from graphopt.pipeline.results.layers import computing_nodes, first_output, reads_of
 from graphopt.record.pages import rendered
 from graphopt.runtime import machine
-from graphopt.util.files import cache_folder, plain, write_json, write_text
+from graphopt.util.files import plain, write_json, write_text
 from graphopt.util.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from graphopt.runtime import SessionOptions
 
 
-PATIENCE = 6.0  # seconds for finding out what this machine can do at best; once, since that is kept
+PATIENCE = 6.0  # time: seconds at most for finding out what this machine can do at best
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,6 @@ def inspect(
     transform: Callable[[Any], Any] | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     session: SessionOptions | None = None,
-    cache: str | Path | None = None,
     announce: Callable[[str], None] | None = None,
     progress: Progress = silent,
 ) -> Inspection:
@@ -105,7 +104,7 @@ def inspect(
     listed: tuple[LayerCost, ...] = ()
     timing = None
     if latency:
-        listed, timing = _timed_layers(opened, cache, progress)
+        listed, timing = _timed_layers(opened, progress)
     elif layers:
         listed = layer_costs(_layers(loaded, opened.shapes), tensors=_tensors(loaded))
     return Inspection(
@@ -143,27 +142,18 @@ def _layers(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Layer,
     return cost.layers(model, shapes)
 
 
-def _timed_layers(
-    opened: LoadedModel, cache: str | Path | None, progress: Progress
-) -> tuple[tuple[LayerCost, ...], Timing]:
+def _timed_layers(opened: LoadedModel, progress: Progress) -> tuple[tuple[LayerCost, ...], Timing]:
     """The layers with their times, and what those times add up to."""
     from graphopt import cost
     from graphopt.pipeline.results.kernel_matching import time_nodes
 
     model = opened.model
     threads = opened.session.threads
-    table = cost.LatencyTable.open(cache_folder(cache), threads, seconds=PATIENCE, progress=progress)
-    best = cost.peaks(table)
     timed = time_nodes(model, opened.first_feeds(), opened.session)
+    # measured now and not read back: a roof from another hour says little about layers timed in this one
+    best = cost.peaks(cost.LatencyTable.open(None, threads, seconds=PATIENCE, progress=progress))
     counted = _layers(model, opened.shapes)
-    rated = _rated(counted, timed)
-    if best.raised(rated).macs_per_second > best.macs_per_second:  # kept from a moment of load: measured anew
-        fresh = cost.peaks(cost.LatencyTable.open(None, threads, seconds=PATIENCE, progress=progress))
-        best = cost.Peaks(
-            max(best.macs_per_second, fresh.macs_per_second),
-            max(best.bytes_per_second, fresh.bytes_per_second),
-        )
-    best = best.raised(rated)
+    best = best.raised(_rated(counted, timed))
     inner = len(counted) - sum(map(computes, model.graph.nodes))
     rates = best.macs_per_second, best.bytes_per_second
     host = dict(machine(threads))

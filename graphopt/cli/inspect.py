@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @flags.value(
     "--cache",
     metavar="DIR|off",
-    help="Folder of the measurements of this machine. [default: the user's cache folder]",
+    hidden=True,  # scripts may give it: measurements of this machine were kept there
 )
 @click.option(
     "--overlay",
@@ -48,6 +48,7 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
 
     overlays, copy = _overlays(Path(model), options.pop("overlay")), _copy(model, options.pop("annotate"))
     page = _page(Path(model), options.pop("page"), copy)
+    options.pop("cache")
     every = options["layers"]
     if overlays or copy is not None or page is not None:
         options["layers"] = True

@@ -43,7 +43,7 @@ Examples:
 @flags.of_run("target")
 @flags.switch("--latency", "Also predict the latency, from layers timed on this machine.")
 @flags.value("--csv", metavar="FILE", help="Write all numbers to this file.")
-@flags.value("--plot", metavar="FILE.svg|.html", help="Draw the curves into this file.")
+@flags.value("--plot", metavar="FILE.svg|.html", help="Draw the curves; a page also sorts them.")
 @flags.value(
     "--overlay",
     metavar="FILE.json",
@@ -70,7 +70,7 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
     """Carry out each thing a pass can do to MODEL alone, and show what it does to the outputs."""
     from graphopt import api
     from graphopt.pipeline.spec.run_flags import usable_processors
-    from graphopt.report.html.charts.sensitivity import write_plot
+    from graphopt.report.html.sensitivity_page import write_plot
 
     csv, plot, overlay = (_file(options.pop(name)) for name in ("csv", "plot", "overlay"))
     _check_files(Path(model), csv, plot, overlay)

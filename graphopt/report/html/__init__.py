@@ -14,11 +14,13 @@
   page.
 - ``risk``: Where a result could go wrong: its worst layers, those that got slower, and the inputs that moved
   most.
-- ``rows``: The layers of a report file as rows of a table, each with what the passes decided about it.
+- ``rows``: Layers as rows of a table, each with what the passes decided about it, and what tables of layers
+  share.
 - ``run_page``: Report files become pages: one run with everything about it, or several runs side by side.
+- ``sensitivity_page``: What each part of a model costs to compress, as a page: sorted bars at the levels that
+  were measured.
 - ``summary``: What a run won and what it cost: the cards at the head of a report, and the size after each
   pass.
-- ``tables``: What tables of layers share: which rows are shown of too many, and what rows can be filtered by.
 - ``verdict``: Whether a result can be shipped, and the reasons on which that rests: the first thing a report
   says.
 """
@@ -26,5 +28,13 @@
 from graphopt.report.html.inspection_page import render_inspection
 from graphopt.report.html.notebook import notebook_cards
 from graphopt.report.html.run_page import read_report, render_comparison, render_report
+from graphopt.report.html.sensitivity_page import render_sensitivity
 
-__all__ = ["notebook_cards", "read_report", "render_comparison", "render_inspection", "render_report"]
+__all__ = [
+    "notebook_cards",
+    "read_report",
+    "render_comparison",
+    "render_inspection",
+    "render_report",
+    "render_sensitivity",
+]

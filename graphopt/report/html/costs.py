@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphopt.report.html.charts.drawn_layers import telling
 from graphopt.report.html.charts.graph import MOST_DRAWN
-from graphopt.report.html.tables import shape_text
+from graphopt.report.html.rows import shape_text
 from graphopt.report.terminal.run import amount
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from graphopt.report.html.charts.roofline import roofline
 from graphopt.report.html.costs import Shades, choices, cost_rows, shares
 from graphopt.report.html.environment import render
 from graphopt.report.html.graph_views import block_choices, graph_views, with_blocks
-from graphopt.report.html.tables import mark_counts, shortened
+from graphopt.report.html.rows import mark_counts, shortened
 from graphopt.report.terminal.layers import NOTHING_WORTH, timing_lines
 from graphopt.report.terminal.models import port_cells
 from graphopt.report.terminal.run import amount

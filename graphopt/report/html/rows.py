@@ -1,11 +1,10 @@
-"""The layers of a report file as rows of a table, each with what the passes decided about it."""
+"""Layers as rows of a table, each with what the passes decided about it, and what tables of layers share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphopt.report.html.tables import shape_text
 from graphopt.report.terminal.run import amount
 
 HELPERS = ("clean", "fold-bn")  # their work is housekeeping: one quiet colour for both
@@ -13,6 +12,7 @@ OWN = ("prune", "quant", "lowrank", "distill", "sparsify", "cast", "surgeon")  #
 COLOURS = len(OWN) + 1  # that passes are told apart by; the last is for those of other packages
 STEPS = (40.0, 30.0, 20.0, 10.0)  # dB; below the last is the darkest shade
 EQUAL = 120.0  # dB; float32 rounding and better
+MOST_ROWS = 4000  # of the table of layers; a page must stay below 5 MB
 
 
 def pass_colour(name: str) -> str:
@@ -162,3 +162,25 @@ def _times_change(before: float | None, after: float | None) -> tuple[str, str]:
         return "", ""
     change = 100 * (after / before - 1)
     return f"{change:+.0f} %".replace("-", "−"), "good" if change < 0 else "bad" if change > 0 else ""
+
+
+def shortened(rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """The rows that fit a page, in order: those that matter before the others."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    shown = sorted(rows, key=lambda row: not row["matters"])[:MOST_ROWS]
+    return sorted(shown, key=lambda row: row["number"])
+
+
+def mark_counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many rows carry each of the words in ``marks``."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        for mark in row["marks"].split(" "):
+            counts[mark] = counts.get(mark, 0) + 1
+    return counts
+
+
+def shape_text(shape: Sequence[int] | None) -> str:
+    """The shape of a tensor as people read it."""
+    return "?" if shape is None else "×".join(map(str, shape)) or "scalar"

@@ -19,8 +19,7 @@ from graphopt.report.html.charts import wide
 from graphopt.report.html.environment import render
 from graphopt.report.html.graph_views import block_choices, graph_views, with_blocks
 from graphopt.report.html.risk import risks
-from graphopt.report.html.rows import layer_rows, pass_colours
-from graphopt.report.html.tables import mark_counts, shortened
+from graphopt.report.html.rows import layer_rows, mark_counts, pass_colours, shortened
 from graphopt.report.html.verdict import verdict
 
 MOST_FIGURES = 120  # of one pass

@@ -15,6 +15,7 @@ from graphopt.analysis.inspection import Inspection
 from graphopt.analysis.layer_costs import LayerCost, Timing
 from graphopt.ir import Port
 from graphopt.record.record import Measures
+from graphopt.record.sensitivity import Point, Sensitivity
 
 Document = dict[str, Any]
 
@@ -223,6 +224,28 @@ def _cost(i: int, name: str, timed: bool) -> LayerCost:
     costs = {"latency_ms": 0.01 * (i + 1), "share": 0.001 * (i + 1), "bound": "memory", "efficiency": 0.5}
     hint = f"memory: prune {name}" if i % 4 == 0 else ""
     return dataclasses.replace(layer, **costs, hint=hint, absorbed=(f"{name}{i + 1}",))
+
+
+def make_study(parts: int = 12, *, name: str = "/net/layer") -> Sensitivity:
+    """A study of parts at three levels, of which the last part has one."""
+    points = [
+        Point(
+            f"{name}{i}", level, snr_db=60 - i - 40 * level, disagreement=20 * level * (i % 7), macs=900 - i
+        )
+        for i in range(parts)
+        for level in ((0.25, 0.5, 0.875) if i < parts - 1 else (0.5,))
+    ]
+    failed = Point(f"{name}0", 1.0, error=f"{name} failed")
+    host = {"cpu": "cpu", "isa": "avx2", "threads": 1, "onnxruntime": "1.0"}
+    return Sensitivity(
+        f"{name}.onnx", "prune:macs=0.7", 64, "photos", (*points, failed), 1000, 500, machine=host
+    )
+
+
+@pytest.fixture
+def study() -> Callable[..., Sensitivity]:
+    """Makes sensitivity studies."""
+    return make_study
 
 
 @pytest.fixture

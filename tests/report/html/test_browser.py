@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from graphopt.report.html import render_comparison, render_inspection, render_report
+from graphopt.report.html import render_comparison, render_inspection, render_report, render_sensitivity
 
 Document = dict[str, Any]
 NAMES = "[...document.querySelectorAll('#table tbody tr:not([hidden]) .name')].map(e => e.textContent)"
@@ -221,8 +221,10 @@ def test_no_page_has_a_serious_fault_of_access(
     document: Callable[..., Document],
     matched: Callable[..., Document],
     inspection: Callable[..., Any],
+    study: Callable[..., Any],
 ) -> None:
     pages = {
+        "sensitivity": render_sensitivity(study()),
         "report": render_report(matched()),
         "comparison": render_comparison([document(), document()], ["one", "two"]),
         "inspection": render_inspection(inspection()),
@@ -232,4 +234,32 @@ def test_no_page_has_a_serious_fault_of_access(
         for name, text in pages.items():
             tab.show(tmp_path, text)
             assert (name, tab.serious()) == (name, [])
+    assert tab.complaints == []
+
+
+def test_a_study_sorts_at_levels_that_were_measured(
+    tab: Any, tmp_path: Path, study: Callable[..., Any]
+) -> None:
+    evil = '<img src=x onerror="document.title=1">'
+    page = tab.show(tmp_path, render_sensitivity(study(name=evil)))
+    names = "[...document.querySelectorAll('#bars .who')].map(e => e.textContent)"
+    widths = "[...document.querySelectorAll('#bars .track i')].map(e => parseFloat(e.style.width))"
+    levels = page.evaluate("[...document.querySelectorAll('#levels button')].map(e => e.textContent)")
+    assert levels == ["the worst", "0.25", "0.5", "0.875"]
+    assert page.evaluate(widths) == sorted(page.evaluate(widths), reverse=True)
+    assert page.evaluate(names)[0] == f"{evil}6" and len(page.evaluate(names)) == 12
+    page.click("#levels [data-level='0.875']")
+    assert len(page.evaluate(names)) == 11  # one part has no such level
+    page.focus("#levels [aria-selected=true]")
+    page.keyboard.press("ArrowLeft")
+    assert page.inner_text("#shown") == "12 of 12 parts"
+    page.select_option("#measure", "snr_db")
+    assert page.evaluate(names)[0] == f"{evil}11"  # the lowest SQNR is the worst
+    page.fill("#part", "r11 no")
+    assert page.inner_text("#shown") == "0 of 12 parts"
+    page.fill("#part", '=1">11')
+    page.click("#bars summary")
+    assert "MACs -11.1 %" in page.inner_text("#bars ul")
+    assert page.title() != "1" and page.locator("img").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert tab.complaints == []

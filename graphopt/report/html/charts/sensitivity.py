@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from graphopt.report.html.charts.axes import Scale, frame, number, scale, spread
 from graphopt.report.html.markup import path, svg, tag, text
-from graphopt.util.files import write_text
 
 if TYPE_CHECKING:
     from graphopt.record.sensitivity import Point, Sensitivity
@@ -20,6 +19,7 @@ WIDTH, HEIGHT = 960.0, 520.0
 LEFT, RIGHT, TOP, BOTTOM = 56.0, 270.0, 48.0, 46.0
 NAMED = 12  # lines with a colour and a name beside them
 LONGEST = 40  # characters of such a name
+MOST_TICKS = 10
 EQUAL = 120.0  # dB; above, nothing is to be seen
 
 LABELS = {
@@ -38,23 +38,13 @@ _STYLE = (
 )
 
 
-def write_plot(file: Path, found: Sensitivity) -> None:
-    """Write the curves as an SVG file, or as a page where its name ends in .html; OutputError if it fails."""
-    text = str(draw(found))
-    if file.suffix == ".html":
-        title = escape(f"{found.step}: sensitivity of {found.model}")
-        head = f'<meta charset="utf-8"><title>{title}</title>'
-        text = f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{text}</body></html>'
-    write_text(file, text + "\n")
-
-
-def draw(found: Sensitivity) -> Markup:
-    """The curves as SVG text that stands alone."""
+def draw(found: Sensitivity, *, titled: bool = True) -> Markup:
+    """The curves as SVG text that stands alone, or, not ``titled``, stands on a page that has its colours."""
     measure = found.measure
     curves = [(item, points) for item, points in found.curves().items() if _values(found, points, measure)]
     curves.sort(key=lambda curve: _harm(found, curve[1], measure), reverse=True)
     named, others = curves[:NAMED], curves[NAMED:]
-    levels = [point.level for _, points in curves for point in points]
+    levels = [p.level for _, points in curves for p in points if _value(found, p, measure) is not None]
     x = scale(levels, LEFT, WIDTH - RIGHT, margin=0.03)
     y = scale(
         [v for _, points in curves for v in _values(found, points, measure)],
@@ -63,9 +53,9 @@ def draw(found: Sensitivity) -> Markup:
         margin=0.05,
     )
     parts = [
-        tag("style", _STYLE),
-        text(LEFT, 20, f"{found.step}: {Path(found.model).name}, {found.samples} samples", "title"),
-        *frame(x, y, "level", LABELS[measure]),
+        *([tag("style", _STYLE), _title(found)] if titled else []),
+        *frame(x, y, "level", LABELS[measure], counts=False),
+        *(text(x(level), y.start + 15, number(level), "tick", "middle") for level in _ticks(levels)),
     ]
     parts += [_line(found, item, points, measure, x, y, "line") for item, points in others]
     for index, (item, points) in enumerate(named):
@@ -76,7 +66,25 @@ def draw(found: Sensitivity) -> Markup:
         parts.append(
             text(WIDTH - RIGHT + 10, place + 4, _short(named[index][0]), f"s{index % len(_COLOURS)}")
         )
-    return svg(WIDTH, HEIGHT, *parts, label="sensitivity curves", xmlns="http://www.w3.org/2000/svg")
+    return svg(
+        WIDTH,
+        HEIGHT,
+        *parts,
+        label="sensitivity curves",
+        class_="plot curves",
+        xmlns="http://www.w3.org/2000/svg",
+    )
+
+
+def _title(found: Sensitivity) -> Markup:
+    return text(LEFT, 20, f"{found.step}: {Path(found.model).name}, {found.samples} samples", "title")
+
+
+def _ticks(levels: Sequence[float]) -> list[float]:
+    """Levels that were measured, the ends among them, and no more than fit."""
+    measured = sorted(set(levels))
+    stride = -(-(len(measured) - 1) // MOST_TICKS) or 1
+    return [*measured[:-1:stride], measured[-1]] if measured else []
 
 
 def _line(
