@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
@@ -42,9 +44,9 @@ class DaskCluster(Backend):
         Raises UsageError when there is none, or Dask is not installed.
         """
         distributed = _distributed()
-        how = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
+        address = _address_in(Path(address)) if address.endswith(".json") else address
         try:
-            client = distributed.Client(**how, timeout=REACHED_IN, set_as_default=False)
+            client = distributed.Client(address, timeout=REACHED_IN, set_as_default=False)
         except (OSError, ValueError, TypeError, asyncio.TimeoutError) as error:
             raise UsageError(
                 f"no Dask scheduler answers at {address} within {REACHED_IN} seconds: {_reason(error)}",
@@ -125,6 +127,16 @@ def _distributed() -> Any:
             "a Dask cluster needs the packages dask and distributed", hint='pip install "graphopt[dask]"'
         ) from error
     return distributed
+
+
+def _address_in(file: Path) -> str:
+    """The address that a scheduler file names."""
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{file} names no Dask scheduler", hint="dask scheduler --scheduler-file writes such a file"
+        ) from error
 
 
 def _reason(error: BaseException) -> str:
