@@ -26,8 +26,9 @@ Examples:
 @flags.model_argument
 @flags.of_run(*flags_of(RunFlags))
 @flags.switch("--verbose", "List every change and every skip.")
+@flags.as_json
 @flags.talk
-def command(model: str, **options: Any) -> int:
+def command(model: str, json: bool | None, **options: Any) -> int:
     """Make MODEL smaller and faster with a sequence of passes, and measure what that did."""
     from graphopt import api
 
@@ -36,16 +37,20 @@ def command(model: str, **options: Any) -> int:
     quiet, verbose = (_talk(name, options, recipe) for name in ("quiet", "verbose"))
     if quiet and verbose:
         raise UsageError("--quiet and --verbose contradict each other")
-    console = Console(quiet=quiet)
-    result = api.run(
-        model,
-        {**flags.given(options), "recipe": recipe},
-        default_output=True,
-        command=("graphopt", *sys.argv[1:]),
-        progress=console.progress,
-        busy=console.busy,
-        announce=console.announce,
-    )
+    with Console(quiet=quiet) as console:
+        result = api.run(
+            model,
+            {**flags.given(options), "recipe": recipe},
+            default_output=True,
+            command=("graphopt", *sys.argv[1:]),
+            progress=console.progress,
+            busy=console.busy,
+            phases=console.phases,
+            announce=console.announce,
+        )
+    if json:
+        flags.print_json(result.report.to_json())
+        return _exit_code(result)
     from graphopt.report.terminal.run import print_record
 
     print_record(result.report, verbose=verbose)

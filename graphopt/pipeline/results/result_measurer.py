@@ -32,6 +32,8 @@ CHECKED = 2  # time: samples on which it is tried whether a goal can be judged
 # noise: times the input's latency, and ms; less is what measurements differ by
 SLOWER, NOTICEABLE = 1.05, 0.05
 
+TIMING = "timing both models"
+
 
 @dataclass(frozen=True)
 class Assessment:
@@ -137,7 +139,7 @@ class ResultMeasurer:
             self._warn(text)
         times: tuple[float, float] | tuple[None, None] = (None, None)
         if self._ask.times_models:
-            with self._ask.busy("timing both models"):
+            with self._ask.busy(TIMING):
                 times = self._times(draft, samples, is_input=candidate.is_input)
             self._warn_if_slower(*times)
         outcome = verdict.outcome

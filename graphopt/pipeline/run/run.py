@@ -18,7 +18,13 @@ from graphopt.pipeline.deploy.companions import check_companions
 from graphopt.pipeline.deploy.verification import require_backends
 from graphopt.pipeline.results import measure
 from graphopt.pipeline.results.report_collector import ReportCollector
-from graphopt.pipeline.results.result_measurer import Assessment, ResultMeasurer, check_goal, missed_goals
+from graphopt.pipeline.results.result_measurer import (
+    TIMING,
+    Assessment,
+    ResultMeasurer,
+    check_goal,
+    missed_goals,
+)
 from graphopt.pipeline.run.fix_shape import fix_shapes
 from graphopt.pipeline.run.handover import HandedOver, hand_over
 from graphopt.pipeline.run.inputs import Inputs
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
 
 GOALS = ("max_drop", "require_speedup")  # of the request
 CALIBRATION = "graphopt.calibration"  # the key under which a file says that its samples were synthetic
+EVIDENCE = "measuring how far each layer moved"
 _SPARED = (
     "comparing numbers and timing are skipped, because the weights take {:.1f} GB and running both models "
     "several times that: --verify full and --latency do it anyway"
@@ -114,6 +121,7 @@ class Run:
         ask, model = self._ask, self._model
         plans = Plans() if ask.plan is None else read_plans(ask.plan, self._source.sha256)
         self._announce_stages()
+        ask.phases(self._phases())
         self._check_input()
         if self._is_spared:
             self._warn(_SPARED.format(self._model.weight_bytes / 1e9))
@@ -134,6 +142,15 @@ class Run:
             record = self._with_evidence(record, evidence)
         self._write_json(record)
         return Finished(handed.model, record, files)
+
+    def _phases(self) -> list[str]:
+        """What takes time, in order, each as it is called while it lasts."""
+        timing = [TIMING] if self._ask.times_models else []
+        return [
+            *(stage.step.name for stage in self._stages),
+            *timing,
+            *([EVIDENCE] if self._ask.report else []),
+        ]
 
     # -- before the passes --------------------------------------------------------------------------------
 
@@ -343,7 +360,7 @@ class Run:
         """The record with what only report files show."""
         ask = self._ask
         samples = self._inputs.check if ask.runs_models and record.shapes else None
-        with ask.busy("measuring how far each layer moved"):
+        with ask.busy(EVIDENCE):
             layers = evidence.layers(
                 self._model, self._source.content, samples, ask.session, timed=ask.times_models
             )

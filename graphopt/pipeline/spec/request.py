@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ class Request(RunFlags):
     transform: Callable[[Any], Any] | None = None  # makes feeds of what data in Python yields
     progress: Progress = silent
     busy: Busy = unwatched
+    phases: Callable[[Sequence[str]], None] = lambda names: None  # hears what the run will do, in order
     announce: Callable[[str], None] = lambda text: None
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt.report.terminal.text import print_line, print_table
@@ -10,6 +11,7 @@ from graphopt.report.terminal.text import print_line, print_table
 if TYPE_CHECKING:
     from graphopt.record.record import Measures, PassRecord, Record
 
+NOTICEABLE = 0.03  # noise: of sizes and times; less is not worth a word
 MOST_REASONS = 6
 AGREEMENT = {
     "top1": "of the answers",
@@ -20,10 +22,35 @@ AGREEMENT = {
 
 
 def print_record(record: Record, *, verbose: bool = False) -> None:
-    """Print the table of a run to stdout."""
+    """Print the table of a run to stdout, what it comes to first."""
+    print_line(_headline(record), "headline")
     _print_passes(record.passes, verbose)
     _print_measures(record)
     _print_facts(record)
+
+
+def _headline(record: Record) -> str:
+    """What was won and what it cost, in one line."""
+    before, after = record.before, record.after
+    parts = [_times(before.bytes, after.bytes, "smaller", "larger")]
+    if before.latency_ms and after.latency_ms:
+        parts.append(_times(before.latency_ms, after.latency_ms, "faster", "slower"))
+    for name, value in list(before.metrics.items())[:1]:
+        now = after.metrics.get(name)
+        if now is not None:
+            paired = record.paired.get(name)
+            noise = " (noise)" if paired is not None and paired.is_noise and now != value else ""
+            parts.append(f"{100 * (now - value):+.2f} points of {name}{noise}")
+    if not before.metrics and "top1" in record.agreement:
+        parts.append(f"{100 * record.agreement['top1']:.1f} % of the answers kept")
+    return f"{Path(record.input).name}: {', '.join(parts)}"
+
+
+def _times(before: float, after: float, less: str, more: str) -> str:
+    ratio = before / after if after else 1.0
+    if abs(ratio - 1) < NOTICEABLE:
+        return f"not {less}"
+    return f"{ratio:.2f}x {less}" if ratio > 1 else f"{1 / ratio:.2f}x {more}"
 
 
 def _print_passes(passes: Sequence[PassRecord], verbose: bool) -> None:

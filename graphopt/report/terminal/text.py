@@ -15,7 +15,7 @@ from rich.text import Text
 
 WIDTH = 80
 LONG = 500  # rows above which a table is laid out here: rich takes a millisecond for each
-_STYLES = {"warning": "yellow", "loud": "bold yellow", "failure": "bold red"}
+_STYLES = {"warning": "yellow", "loud": "bold yellow", "failure": "bold red", "headline": "bold"}
 
 
 class _Stdout(Console):

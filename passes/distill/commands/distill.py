@@ -63,8 +63,9 @@ def _flag(option: Option) -> Callable[[F], F]:
 @flags.switch("--strict", "Write nothing and exit with 6 when the student did not improve.")
 @flags.session
 @flags.switch("--verbose", "List every change and every skip.")
+@flags.as_json
 @flags.talk
-def command(teacher: str, student: str, data: str, **options: Any) -> int:
+def command(teacher: str, student: str, data: str, json: bool | None, **options: Any) -> int:
     """Train STUDENT so that it answers as TEACHER does, and write it when that made it better.
 
     Both models have the same inputs and outputs.  Lists are written a,b.
@@ -85,9 +86,12 @@ def command(teacher: str, student: str, data: str, **options: Any) -> int:
         announce=console.announce,
         **_lists(flags.given(options)),
     )
-    from graphopt.report.terminal.run import print_record
+    if json:
+        flags.print_json(result.report.to_json())
+    else:
+        from graphopt.report.terminal.run import print_record
 
-    print_record(result.report, verbose=verbose)
+        print_record(result.report, verbose=verbose)
     if result.missed:
         click.echo(f"error: a goal was missed: {'; '.join(result.missed)}", err=True)
         return GoalError.exit_code

@@ -30,12 +30,14 @@ def command() -> None:
     "--with", "using", type=click.Choice(["uv", "pip"]), help="What installs. [default: uv if there]"
 )
 @flags.switch("--force", "Replace a trainer that is there.")
+@flags.as_json
 @flags.talk
 def install(
     path: str | None,
     python: str | None,
     using: str | None,
     force: bool | None,
+    json: bool | None,
     quiet: bool | None,
     debug: bool | None,
 ) -> None:
@@ -45,7 +47,7 @@ def install(
     place = _place(path)
     with Console(quiet=bool(quiet)).busy("installing the trainer"):
         found = environment.install(place, python=python, using=using, force=bool(force))
-    _print(found)
+    _show(found, json)
 
 
 @command.command("status")
@@ -57,23 +59,31 @@ def status(path: str | None, json: bool | None, debug: bool | None) -> None:
     from graphopt.passes.distill.trainer import environment
 
     found = environment.status(_place(path))
-    if json:
-        document = {"path": str(found.path), "python": found.python, "versions": dict(found.versions)}
-        flags.print_json({**document, "bytes": found.bytes})
-        return
-    _print(found)
+    _show(found, json)
 
 
 @command.command("remove")
 @_path
+@flags.as_json
 @flags.switch("--debug", "Show the traceback of an error.")
-def remove(path: str | None, debug: bool | None) -> None:
+def remove(path: str | None, json: bool | None, debug: bool | None) -> None:
     """Delete the trainer."""
     from graphopt.passes.distill.trainer import environment
 
     place = _place(path)
     environment.remove(place)
+    if json:
+        flags.print_json({"removed": str(place)})
+        return
     click.echo(f"removed {place}")
+
+
+def _show(found: Status, json: bool | None) -> None:
+    if json:
+        document = {"path": str(found.path), "python": found.python, "versions": dict(found.versions)}
+        flags.print_json({**document, "bytes": found.bytes})
+        return
+    _print(found)
 
 
 def _place(path: str | None) -> Path:
