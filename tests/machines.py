@@ -17,7 +17,20 @@ MACHINES: dict[str, tuple[str, int]] = {
     "neon_dotprod": ("int32", 8),
 }
 ELSEWHERE = (  # targets whose results do not run in onnxruntime
-    *("generic", "litert", "mnn", "ncnn", "opencv", "openvino", "ort-web", "qnn", "tensorrt"),
+    *(
+        "generic",
+        "iree",
+        "litert",
+        "mnn",
+        "ncnn",
+        "opencv",
+        "openvino",
+        "ort-web",
+        "qnn",
+        "tensorrt",
+        "tract",
+        "tvm",
+    ),
 )
 
 

@@ -2,6 +2,8 @@
 
 - ``check``: A gate: whether a model keeps limits against a baseline, which is another model or the report of
   a run.
+- ``backend_comparison``: Two model files in a backend that they are deployed to: how right both are there,
+  and how fast.
 - ``comparison``: Two models side by side.
 - ``divergence``: Where two models part: their inner tensors matched by name and compared, in the order they
   compute.

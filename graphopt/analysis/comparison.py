@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graphopt import runtime
+from graphopt.analysis.backend_comparison import BackendComparison, compare_in_backend
 from graphopt.analysis.divergence import SAMPLES, Divergence, divergence
 from graphopt.analysis.loaded_model import LoadedModel
 from graphopt.errors import ModelError
@@ -26,7 +27,7 @@ class Comparison:
     """Two models side by side; ``outputs`` has max_abs, relative and snr_db of each output of A against B.
 
     ``latency_ratio`` is the time of B divided by that of A; ``inner`` tells where inner tensors begin to
-    differ, when that was asked for or outputs differ.
+    differ, when that was asked for or outputs differ; ``backend`` what both files do in another runtime.
     """
 
     a: Measures
@@ -37,6 +38,7 @@ class Comparison:
     source: str
     latency_ratio: float | None = None
     inner: Divergence | None = None
+    backend: BackendComparison | None = None
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def compare(
     shape: Mapping[str, Sequence[int]] | None = None,
     latency: bool = True,
     layers: bool = False,
+    backend: str | None = None,
     session: SessionOptions | None = None,
     announce: Callable[[str], None] | None = None,
     progress: Any = None,
@@ -63,6 +66,7 @@ def compare(
 
     Where outputs differ by more than rounding, or with ``layers``, inner tensors are compared as well, on a
     few of the samples.  Models and ``data`` are given as in ``optimize``.
+    With ``backend``, ``NAME`` or ``NAME=PYTHON``, both are run in that runtime as well.
     Raises ModelError when one of them does not run, or when they have no output in common.
     """
 
@@ -83,6 +87,9 @@ def compare(
         first.warn(text)
     differs = any(found.verdict() is Verdict.DIFFERENT for found in verdict.differences.values())
     inner = _inner(first, second, samples) if layers or differs else None
+    there = None
+    if backend is not None:
+        there = compare_in_backend(backend, first, second, samples)
     paired = _timed(first, second, samples) if latency else None
     return Comparison(
         a=first.measures(paired.a.median_ms if paired else None),
@@ -93,6 +100,7 @@ def compare(
         source=first.source,
         latency_ratio=paired.ratio if paired else None,
         inner=inner,
+        backend=there,
         warnings=tuple(dict.fromkeys([*first.warnings, *second.warnings])),
     )
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "Measure a model on samples: top-1 and top-5, or agreement with a reference.",
     "sensitivity": "Show what each layer or group costs to compress.",
     "passes": "List the passes, or show one with its options.",
+    "targets": "List the backends, or show or install one.",
 }
 # fixed: each sample has a thread of its own. More threads inside of every product wait for each other most of
 # the time, and sums come out otherwise with each number of them: results would depend on the processors.

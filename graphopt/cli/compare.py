@@ -19,6 +19,11 @@ from graphopt.cli.console import Console
 @flags.shape
 @flags.switch("--layers", "List every inner tensor that both have, and how much it differs.")
 @flags.value("--overlay", metavar="FILE.json", help="Node data for Model Explorer: the SQNR of each tensor.")
+@flags.value(
+    "--backend",
+    metavar="NAME[=PYTHON]",
+    help="Also run both files in this backend, installed by graphopt targets --install or where PYTHON is.",
+)
 @click.option("--latency/--no-latency", default=None, help="Time both, in turn. [default: --latency]")
 @flags.session
 @flags.as_json

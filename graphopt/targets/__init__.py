@@ -4,6 +4,7 @@
 - ``fitness``: Whether a float model is one that a target runs.
 - ``host``: What this machine's processor decides: nothing, unless the result is meant to run here.
 - ``profile``: Reads targets from TOML files: graphopt's own, those of other packages, and any file.
+- ``runs``: Which backends were run last for the benchmark of targets, in which version and when.
 - ``target``: What a backend can do with a quantized or pruned model: plain data.
 """
 

@@ -11,6 +11,7 @@ from graphopt.report.terminal.run import amount, decibel_text
 from graphopt.report.terminal.text import print_line, print_table
 
 if TYPE_CHECKING:
+    from graphopt.analysis.backend_comparison import BackendComparison
     from graphopt.analysis.comparison import Comparison
     from graphopt.analysis.inspection import Inspection
     from graphopt.ir import Port
@@ -59,8 +60,22 @@ def print_comparison(found: Comparison, *, every: bool = False) -> None:
     )
     if "top1" in found.agreement:
         print_line(f"both give the same answer on {found.agreement['top1']:.4f} of the samples")
+    if found.backend is not None:
+        _print_backend(found.backend)
     if found.inner is not None:
         print_divergence(found.inner, every=every)
+
+
+def _print_backend(there: BackendComparison) -> None:
+    """Print what both files do in another runtime."""
+    rows = []
+    for letter, sqnr, ms, counts in zip("AB", there.sqnr_db, there.milliseconds, there.kernels, strict=True):
+        integers = "not told" if counts is None else f"{counts[0]} of {counts[1]}"
+        rows.append((letter, decibel_text(sqnr), amount(ms, "ms"), integers))
+    print_line(f"in {there.name} {there.version}:")
+    print_table(("", "SQNR against onnxruntime", "time", "layers on integers"), rows, right=(1, 2, 3))
+    apart = decibel_text(there.apart_db)
+    print_line(f"there B is {apart} from A, and takes {there.latency_ratio:.3f} times as long")
 
 
 def _measure_rows(measures: Measures) -> list[tuple[str, str]]:
