@@ -27,6 +27,8 @@ def meant_or_known(name: str, known: Iterable[str]) -> str:
 def described(value: object) -> str:
     """What kind of thing a value is, short enough for a sentence: ``an int``, ``a torch Tensor``."""
     kind = type(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     if value is None:
         return "None"
     if kind.__module__ in ("builtins", "__main__"):

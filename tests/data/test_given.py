@@ -186,7 +186,7 @@ def broken() -> Iterator[np.ndarray]:
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "number": (7, UsageError, "the data is an int, which names no samples"),
     "bytes": (b"PK", UsageError, "the data is a bytes"),
-    "class": (Loader, UsageError, "the data is a type"),
+    "class": (Loader, UsageError, "the data is the class Loader"),
     "empty list": ([], UsageError, "the data is an empty list"),
     "session": (object(), UsageError, "names no samples"),
     "used generator": (iter(()), DataError, "gave no samples"),
