@@ -17,7 +17,8 @@ import numpy as np
 
 from graphopt.solve.least_squares import RELATIVE, damping
 
-ALIKE = 0.7  # between 1/2, errors of all readers alike, and 1, independent: measured on ResNet-20
+# measured (constants): between 1/2, where the errors of all consumers are alike, and 1, independent
+ALIKE = 0.7
 STEPS = 64  # time: a curve of many channels takes several away at a time, about so many times
 
 

@@ -23,7 +23,8 @@ from graphopt.solve.least_squares import RELATIVE, damping, fit, squared_error
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-DEPTHWISE = 1e-2  # damping with few rows for each channel, and nothing to lend weight to each other
+# measured (constants): damping with few rows for each channel, and nothing to lend weight to each other
+DEPTHWISE = 1e-2
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-RELATIVE = 1e-3  # of the mean diagonal; results hardly change between 1e-5 and 1e-1
+RELATIVE = 1e-3  # measured (constants): of the mean diagonal
 RELATIVE_BIAS = 1e-9  # noise: a bias is practically free
 # theory: rows for each unknown; fitted to r times as many, least squares errs by 1 / r more than at best
 ENOUGH = 10

@@ -177,12 +177,23 @@ class Prune(Options):
                 hint="give --calibration DATA or a goal, or another importance",
             )
         if name == "obs" and samples is not None:
+            self._warn_of_unused_scores(ctx)
             rankings = obs_rankings(model, coupling, cells, dead, samples, ctx)
             return Choice(coupling, rankings, dead, allowed, True, alike)
         members = criterion(name).members(Evidence(model, coupling, samples, ctx))
         importance = scores(members, len(coupling.classes), self.reduction, self.normaliser)
         importance[dead] = -1.0
         return Choice(coupling, score_rankings(cells, importance), dead, allowed, False, alike)
+
+    def _warn_of_unused_scores(self, ctx: Context) -> None:
+        """Say so when options that combine the scores of filters were given where there are none."""
+        defaults = {option.name: option.default for option in self.describe()}
+        unused = [name for name in ("reduction", "normaliser") if getattr(self, name) != defaults[name]]
+        if unused:
+            ctx.warn(
+                f"prune: {' and '.join(unused)} change nothing: with samples importance=auto is obs, which "
+                "has no scores of filters to combine"
+            )
 
     def _planner(self, model: ir.Model, facts: Facts, ctx: Context, state: str) -> Planner:
         return Planner(

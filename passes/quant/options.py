@@ -18,7 +18,7 @@ from .combinations import refuse_unheard
 from .items import TuneItem
 from .scheme import Scheme, resolve
 
-REFIT_BELOW = 6  # bits of a weight; with more, fitting anew costs more accuracy than it gains
+REFIT_BELOW = 5  # measured (constants): bits of a weight; with more, fitting anew loses more than it gains
 FULL, REDUCED = 127, 63  # fixed: largest stored weight in 8 and in 7 bits
 
 
@@ -72,7 +72,7 @@ class Options(PlannedPass):
     bias_correction: bool = option(True, "correct biases for mean errors, layer by layer")
     refit: bool | None = option(
         None,
-        "refit weights before they are rounded; none: with fewer than 6 bits and rounding=second-order",
+        "refit weights before they are rounded; none: with fewer than 5 bits and rounding=second-order",
     )
     equalise: str = option(
         "auto",

@@ -102,6 +102,11 @@ class StaticPlanner:
         make = partial(self.builder, calibrator)
         modes = MODES if options.equalise == "auto" else [m for m in MODES if m == options.equalise]
         equal = choose_equalisation(self.model, modes, make, ctx)
+        if options.equalise not in ("auto", "none") and not equal:
+            ctx.warn(
+                f"quant: equalise={options.equalise} changes no channels: none can be scaled, or it brings "
+                "the outputs no closer"
+            )
         prepare(self.model, equal, ctx)
         absorbed = choose_absorption(self.model, make, ctx) if options.absorb else []
         prepare(self.model, absorbed, ctx)

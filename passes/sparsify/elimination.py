@@ -14,7 +14,7 @@ import numpy as np
 
 from graphopt.solve.least_squares import damping
 
-BLOCK = 16  # columns whose masks are chosen together; more, and the last ones pay for the first
+BLOCK = 16  # measured (constants): columns whose masks are chosen together
 # theory: damping as in SparseGPT (E. Frantar and D. Alistarh, 2023): the inverse alone decides here, so it
 # has to be tamer than that of a fit
 RELATIVE = 1e-2

@@ -59,6 +59,25 @@ def test_pairs_of_options_of_large_passes(pass_name: str, tmp_path: Path) -> Non
     check_pass(pass_name, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("pass_name", "values"),
+    [
+        ("prune", {"ratio": 0.5, "reduction": "max"}),
+        ("prune", {"ratio": 0.5, "normaliser": "sum"}),
+        ("quant", {"measure": False, "equalise": "weights"}),
+    ],
+)
+def test_an_option_that_changes_nothing_is_named(pass_name: str, values: Values, tmp_path: Path) -> None:
+    """What was asked for last makes the same file as without it here, and a warning says so."""
+    sources = write(tmp_path)
+    *others, last = values
+    plain = run(pass_name, {name: values[name] for name in others}, sources, tmp_path / "plain")
+    left = run(pass_name, values, sources, tmp_path / "with")
+    assert not left.broken and left.digest == plain.digest
+    assert any(last in warning for warning in left.warnings)
+    assert not any(last in warning for warning in plain.warnings)
+
+
 def test_rows_hold_every_pair_that_goes() -> None:
     """Three options, two of which exclude each other, and one that goes in company alone."""
     given = {"a": (1, 2), "b": (1,), "c": (1,), "mode": ("x",)}

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
-IMAGE_SIZES = ((224, 224), (320, 320), (640, 640), (48, 192))  # height, width: classifiers, detectors, text
+# fixed: promised in docs/data.md; height, width of classifiers, detectors, text
+IMAGE_SIZES = ((224, 224), (320, 320), (640, 640), (48, 192))
 OTHER_SIZES = (1, 16, 128, 512)  # sequences, feature vectors, audio
-_CHANNELS = (3, 1)  # colour, then grey
+_CHANNELS = (3, 1)  # fixed: what images have: colour, then grey
 _MOST_TRIALS = 64  # time: combinations of sizes that are tried
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from graphopt import ir
 from graphopt.calibration import ActivationCheckpoint, Gram, cuts
 from graphopt.solve import damping, fit, has_affordable_gram, squared_error
+from graphopt.solve.holdout import EVERY
 
 from ..verify.sessions import integers_instead, open_stored
 from .second_order import DAMPING, fitted_scale, nearest, rounding_error, searched_scale, second_order
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 SAMPLES = 128  # time: at most; more changed nothing
-HELD_OUT = 16  # the last of so many parts of the samples only judges
-POSITIONS = 32  # of each sample; twice as many for layers that read more than MANY numbers
-MANY = 256  # inputs of one output
+# measured (constants): positions of each sample; twice as many for layers that read more than MANY numbers
+POSITIONS = 32
+MANY = 256  # measured (constants): inputs of one output
 NOISY = 0.1  # shown: of the variance of an output: more is shown with what could be tried
 
 
@@ -121,7 +122,7 @@ def tune(
 
 def held_out(samples: int) -> int:
     """How many samples at the end only judge; none when there is a single one, which then does both."""
-    return max(1, samples // HELD_OUT) if samples > 1 else 0
+    return max(1, samples // EVERY) if samples > 1 else 0
 
 
 def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, sums: _Sums, how: Tuning) -> Tuned:
