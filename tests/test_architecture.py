@@ -41,6 +41,7 @@ ORDER = (
     "analysis",
     "report",
     "api",
+    "ui",
     "cli",
 )
 OWNERS = {"onnx": "ir", "onnx_graphsurgeon": "ir", "onnxruntime": "runtime"}
@@ -166,7 +167,7 @@ def test_passes_is_not_imported_by_its_bare_name() -> None:
 
 # Distributions whose modules are called otherwise; what stands in extras is imported where it is wanted.
 MODULES = {"pillow": "PIL", "ml-dtypes": "ml_dtypes", "protobuf": "google", "jinja2": "jinja2"}
-OPTIONAL = {"distributed", "fsspec", "torch"}
+OPTIONAL = {"distributed", "fsspec", "starlette", "torch", "uvicorn"}
 
 
 def test_everything_that_is_imported_is_declared() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 FIRST = (
     *("clean", "fold-bn", "prune", "sparsify", "lowrank", "quant", "cast", "distill", "surgeon"),
-    *("sensitivity", "inspect", "compare", "evaluate", "report"),
+    *("sensitivity", "inspect", "compare", "evaluate", "report", "ui"),
     *("pytorch", "paddle", "tensorflow"),
 )
 _PLACE = re.compile(r"^\{\{ (?P<kind>options|help):(?P<name>[\w-]+) \}\}$", re.MULTILINE)

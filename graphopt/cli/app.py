@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "Make a page of one report file, or put several runs side by side.",
     "evaluate": "Measure a model on samples: top-1 and top-5, or agreement with a reference.",
     "sensitivity": "Show what each layer or group costs to compress.",
+    "ui": "Steer the compression of a model on a local page.",
     "passes": "List the passes, or show one with its options.",
     "targets": "List the backends, or show or install one.",
 }

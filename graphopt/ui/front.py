@@ -1,0 +1,187 @@
+"""What compressing each part is predicted to save and to cost, and the best sets of parts.
+
+Each part of a model (a layer to quantize, a group of channels to prune) was tried alone at some levels.
+Noise of different parts adds up, as a share of the output's variance; so do their savings.  One multiplier
+weighs one against the other: for each value every part takes the level that is cheapest, which gives the
+lower convex hull of all sets (H. Everett, "Generalized Lagrange multiplier method", Operations Research 11,
+1963).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from graphopt.pipeline.spec.spec import PassSpec, Spec
+from graphopt.record.sensitivity import Sensitivity
+
+MOST_POINTS = 60  # shown: of a front
+LEFT_IN_INT8 = 0.25  # theory: bytes of an 8-bit weight over those of a float32
+
+Choice = Literal["auto", "keep", "force"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One thing that can be done to a part: the noise it makes, and what it saves.
+
+    ``noise`` is a share of the output's variance, ``parameters`` and ``macs`` are shares of the whole model
+    that go; ``stored`` is the share of the model's parameters that is stored in 8 bits.
+    """
+
+    level: float
+    noise: float
+    parameters: float = 0.0
+    macs: float = 0.0
+    stored: float = 0.0
+
+    @property
+    def value(self) -> float:
+        """What one multiplier weighs against noise: work and storage saved, as shares of the model's."""
+        return self.macs + self.parameters + (1 - LEFT_IN_INT8) * self.stored
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the model that a pass can change; ``name`` is what the pass calls it."""
+
+    step: str
+    name: str
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One set of changes: the level of each part (None: left as it is) and what is predicted."""
+
+    levels: tuple[Level | None, ...]
+
+    @property
+    def noise(self) -> float:
+        """The share of the output's variance that is noise."""
+        return sum(level.noise for level in self.levels if level is not None)
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """SQNR of the worst output; None where nothing is changed."""
+        return -10 * math.log10(self.noise) if self.noise > 0 else None
+
+    @property
+    def macs(self) -> float:
+        """The share of the multiply-accumulates that is left."""
+        return max(1 - sum(level.macs for level in self.levels if level is not None), 0.0)
+
+    @property
+    def bytes(self) -> float:
+        """The share of the bytes of weights that is left."""
+        kept = max(1 - sum(level.parameters for level in self.levels if level is not None), 0.0)
+        stored = min(sum(level.stored for level in self.levels if level is not None), 1.0)
+        return kept * (1 - (1 - LEFT_IN_INT8) * stored)
+
+    @property
+    def value(self) -> float:
+        """What is saved, as ``Level.value``."""
+        return sum(level.value for level in self.levels if level is not None)
+
+
+def parts_of(
+    study: Sensitivity, step: str, owners: Mapping[str, str], parameters: Mapping[str, int]
+) -> list[Part]:
+    """The parts that a study tried; a trial that failed or could not be judged is no level.
+
+    ``owners`` are layers by the name of their output, ``parameters`` those of each layer.
+    """
+    whole, found = max(study.parameters, 1), []
+    for name, points in study.curves().items():
+        levels = []
+        for point in points:
+            if point.error or point.snr_db is None or (step == "quant" and point.level != 8):
+                continue
+            own = parameters.get(owners.get(name, name), 0)
+            levels.append(
+                Level(
+                    point.level,
+                    10 ** (-point.snr_db / 10),
+                    parameters=1 - (point.parameters or whole) / whole if step == "prune" else 0.0,
+                    macs=1 - (point.macs or 0) / study.macs if step == "prune" and study.macs else 0.0,
+                    stored=own / whole if step == "quant" else 0.0,
+                )
+            )
+        if levels:
+            found.append(Part(step, name, tuple(levels)))
+    return found
+
+
+def front(parts: Sequence[Part], choices: Mapping[tuple[str, str], Choice]) -> list[Point]:
+    """The sets that no other beats, from the least change to the most; ``choices`` bind parts."""
+    points = {Point(_chosen(parts, choices, multiplier)) for multiplier in _multipliers(parts)}
+    ordered = sorted(points, key=lambda point: (point.value, point.noise))
+    if len(ordered) <= MOST_POINTS:
+        return ordered
+    last = len(ordered) - 1
+    return [ordered[round(i * last / (MOST_POINTS - 1))] for i in range(MOST_POINTS)]
+
+
+def _multipliers(parts: Iterable[Part]) -> list[float]:
+    """Values at which some part may change its level: noise over value, and a little more."""
+    slopes = {0.0}
+    for part in parts:
+        steps: list[Level] = [Level(0.0, 0.0), *part.levels]
+        for i, first in enumerate(steps):
+            for second in steps[i + 1 :]:
+                if second.value > first.value:
+                    slopes.add(max((second.noise - first.noise) / (second.value - first.value), 0.0))
+    return [slope * (1 + 1e-9) + 1e-300 for slope in sorted(slopes)]
+
+
+def _chosen(
+    parts: Sequence[Part], choices: Mapping[tuple[str, str], Choice], multiplier: float
+) -> tuple[Level | None, ...]:
+    return tuple(_level(part, choices.get((part.step, part.name), "auto"), multiplier) for part in parts)
+
+
+def _level(part: Part, choice: Choice, multiplier: float) -> Level | None:
+    if choice == "keep":
+        return None
+    best = min(part.levels, key=lambda level: level.noise - multiplier * level.value)
+    if choice == "force":
+        return best
+    return best if best.noise < multiplier * best.value else None
+
+
+def spec_of(parts: Sequence[Part], point: Point, choices: Mapping[tuple[str, str], Choice]) -> str:
+    """The passes that make a point, as ``--passes`` takes them."""
+    steps = [PassSpec("clean"), PassSpec("fold-bn")]
+    chosen = list(zip(parts, point.levels, strict=True))
+    if any(part.step == "prune" and level is not None for part, level in chosen):
+        steps.append(_prune(chosen, point, choices))
+    if any(part.step == "quant" and level is not None for part, level in chosen):
+        steps.append(_quant(chosen, choices))
+    return str(Spec(tuple(steps)))
+
+
+def _prune(
+    chosen: Sequence[tuple[Part, Level | None]], point: Point, choices: Mapping[tuple[str, str], Choice]
+) -> PassSpec:
+    """The same multiply-accumulates left, and the channels kept that were asked for."""
+    names = (part.name for part, _ in chosen if part.step == "prune")
+    vetoed = tuple(_literal(name) for name in names if choices.get(("prune", name)) == "keep")
+    exclude = (("exclude", vetoed),) if vetoed else ()
+    return PassSpec("prune", (("macs", f"{min(max(point.macs, 0.05), 0.999):.3f}"), *exclude))
+
+
+def _quant(
+    chosen: Sequence[tuple[Part, Level | None]], choices: Mapping[tuple[str, str], Choice]
+) -> PassSpec:
+    names = (part.name for part, level in chosen if part.step == "quant" and level is None)
+    float_parts = tuple(map(_literal, names))
+    forced = any(step == "quant" and choice == "force" for (step, _), choice in choices.items())
+    exclude = (("exclude", float_parts),) if float_parts else ()
+    return PassSpec("quant", (*exclude, *((("keep_noisy_float", "false"),) if forced else ())))
+
+
+def _literal(name: str) -> str:
+    """A name as a pattern that means itself: ``*``, ``?`` and ``[`` stand in brackets."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
