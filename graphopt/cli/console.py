@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import click
 
-from graphopt.cli.overall import Overall, expected_seconds, keep_seconds
+from graphopt.util.phases import Overall, expected_seconds, keep_seconds
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ class _RunDisplay:
             click.echo(self.overall.line(), err=True)
 
     def _draw(self) -> None:
-        if self._done.wait(PATIENCE):  # short runs show nothing
+        if self._done.wait(PATIENCE / 2):  # short runs show nothing; reading came before
             return
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn

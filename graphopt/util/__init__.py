@@ -1,6 +1,8 @@
 """What every part of the engine may use; it knows nothing of models.
 
 - ``files``: Files written complete or not at all, plain values for them, content hashes, the cache folder.
+- ``phases``: How far a whole run is: its phases, how much of each is done, and the time left from measured
+times.
 - ``progress``: How work that takes long is shown: what every part that loops accepts, and what shows nothing.
 - ``registry``: What other packages add to graphopt, found by name and imported when it is used.
 - ``text``: Sentences that many parts of the engine say alike.

@@ -5,6 +5,8 @@
 - ``inputs``: The samples and sizes of one run, worked out when first asked for and then kept.
 - ``instruments``: What is observed around each pass of a run: how large the model is, and the model itself on
   request.
+- ``lock``: A locked recipe: what a run was made of, by hash and version, so that nothing else is run in its
+  place.
 - ``manager``: The loop of a run: each pass is planned, applied, checked and recorded; a failure leaves a
   reproducer.
 - ``output``: Where a run writes: checked before the work starts, and drafted beside before it appears.

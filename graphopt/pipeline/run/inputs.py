@@ -101,6 +101,11 @@ class Inputs:
         self.calibration_used = True
         return self._synthetic if self._given_calibration is None else self._given_calibration
 
+    @property
+    def calibration_given(self) -> Samples | None:
+        """The user's samples to calibrate with; asking for them is no use of them."""
+        return self._given_calibration
+
     @cached_property
     def evaluation(self) -> Samples | None:
         """The samples metrics are measured on; None when the user gave none."""

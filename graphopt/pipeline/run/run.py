@@ -29,6 +29,7 @@ from graphopt.pipeline.run.fix_shape import fix_shapes
 from graphopt.pipeline.run.handover import HandedOver, hand_over
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.run.instruments import Dump, Instrument
+from graphopt.pipeline.run.lock import Lock
 from graphopt.pipeline.run.manager import Manager, Outcome
 from graphopt.pipeline.run.output import (
     check_cache,
@@ -127,9 +128,11 @@ class Run:
             self._warn(_SPARED.format(self._model.weight_bytes / 1e9))
         shapes = self._settle_shapes()
         check_goal(ask, self._source.content, self._inputs)
+        lock = Lock.of(ask, self._source.sha256, self._stages, self._inputs, shapes)
         before = measure.contents(model, shapes, measure.input_bytes(model), self._warn)
         evidence = ReportCollector(model, shapes, self._warn) if ask.report else None
         outcome = self._manager(plans, evidence, workers).run(model)
+        lock.check(outcome.records)
         self._finish_model(plans)
         with draft_folder(None if ask.dry_run else ask.output) as folder:
             assessor = ResultMeasurer(ask, self._source.content, self._inputs, self._warn)
@@ -141,6 +144,7 @@ class Run:
         if evidence is not None:
             record = self._with_evidence(record, evidence)
         self._write_json(record)
+        lock.write(record)
         return Finished(handed.model, record, files)
 
     def _phases(self) -> list[str]:
@@ -392,6 +396,8 @@ def _check_writable(request: Request, source: Path | None) -> None:
     others: dict[str, Path | None] = {"MODEL": source, "-o": request.output, "--plan": request.plan}
     if request.plan_out is not None:
         check_text("--plan-out", request.plan_out, others)
+    if request.lock is not None and not request.locked:
+        check_text("--lock", request.lock, {**others, "--plan-out": request.plan_out}, (".lock",))
     for path in request.report:
         check_text("--report", path, {**others, "--plan-out": request.plan_out}, (".json", ".html"))
     if request.cache is not None:

@@ -113,6 +113,8 @@ def _check_together(request: Request) -> None:
         request.judged_by.make()
         if request.evaluation is None:
             raise UsageError("--task and --metric need --evaluation: there are no samples to judge by them")
+    if request.locked and request.lock is None:
+        raise UsageError("--locked needs --lock FILE.lock, which holds the run to keep to")
     if request.require_speedup and request.latency is False:
         raise UsageError("--require-speedup needs the latency that --no-latency leaves out")
     if request.preprocess is not None and not has_data:

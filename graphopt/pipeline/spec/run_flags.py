@@ -240,6 +240,15 @@ class RunFlags:
     plan_out: Flag[str | Path | None, Path | None] = Flag(
         None, flag.path(), "Write what the passes planned.", metavar="FILE.json"
     )
+    lock: Flag[str | Path | None, Path | None] = Flag(
+        None,
+        flag.path(),
+        "Write what the run is made of: versions, and hashes of model, data and plans.",
+        metavar="FILE.lock",
+    )
+    locked: Flag[bool, bool] = Flag(
+        False, flag.switch(), "Refuse any run but the one that --lock FILE.lock holds."
+    )
     dry_run: Flag[bool, bool] = Flag(False, flag.switch(), "Plan and predict; write no model.")
     latency: Flag[bool | None, bool | None] = Flag(
         None,

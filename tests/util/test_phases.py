@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from graphopt.cli import console as module
 from graphopt.cli.app import cli
 from graphopt.cli.console import Console
-from graphopt.cli.overall import Overall, duration, expected_seconds, keep_seconds
+from graphopt.util.phases import Overall, duration, expected_seconds, keep_seconds
 
 
 class Clock:
