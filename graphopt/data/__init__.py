@@ -16,6 +16,8 @@ Samples.
 - ``pixel_range``: Warn where a model that seems to take normalised images is fed with pixels from 0 to 255.
 - ``ports``: What a model's inputs say about the samples they take: known dims, batch axis, image layout.
 - ``preprocess``: How images become feeds.
+- ``remote_path``: A file or folder that lies elsewhere (``s3://``, ``gs://``, ``http(s)://``, ``hdfs://``),
+  through fsspec.
 - ``row_cache``: Rows that are kept once they are read, as far as memory is meant for them.
 - ``samples``: Samples: a repeatable, streaming set of feeds for a model, with labels when the data has them.
 - ``sources``: Where samples come from: arrays, files, folders and archives of images, or a seeded generator.

@@ -14,6 +14,7 @@ from graphopt.data.ports import Batching, Dims, batching, known_dims
 from graphopt.data.preprocess.config import Preprocess
 from graphopt.data.preprocess.declared import Declared
 from graphopt.data.preprocess.transform import UNSCALED
+from graphopt.data.remote_path import RemotePath, without_secrets
 from graphopt.data.samples import Samples
 from graphopt.data.sources.arrays import ArrayFeeder, array_feeder
 from graphopt.data.sources.files import ARCHIVES, SUFFIXES, open_images
@@ -44,7 +45,7 @@ def load(
     dims = {port.name: known_dims(port, shapes or {}) for port in inputs}
     batches = batching(dims)
     feeder = _open(parsed, inputs, dims, batches, preprocess)
-    return make_samples(str(spec), feeder, parsed, batches, preprocess)
+    return make_samples(without_secrets(str(spec)), feeder, parsed, batches, preprocess)
 
 
 def from_arrays(
@@ -73,7 +74,7 @@ def _open(
     recipe: Preprocess | None,
 ) -> Feeder:
     path, name = spec.path, spec.path.name.lower()
-    if not exists(path):
+    if not (path.exists() if isinstance(path, RemotePath) else exists(path)):
         raise DataError(f"there is no file or folder {path}", hint="check the path of the samples")
     if path.is_dir() or name.endswith((*ARCHIVES, *SUFFIXES)):
         if len(spec.names) > 1:

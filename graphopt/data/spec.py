@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from graphopt.data.remote_path import RemotePath, is_remote, without_secrets
 from graphopt.errors import UsageError
 
 _SLICE = re.compile(r"(?P<start>\d*)(?P<colon>:?)(?P<stop>\d*)")
@@ -25,7 +26,7 @@ _SLICE = re.compile(r"(?P<start>\d*)(?P<colon>:?)(?P<stop>\d*)")
 class DataSpec:
     """Where samples lie (`path`), which part of it (`names`) and how many of them (`start`, `stop`)."""
 
-    path: Path
+    path: Path | RemotePath
     names: tuple[str, ...] = ()
     start: int = 0
     stop: int | None = None
@@ -40,11 +41,23 @@ def parse_spec(text: str) -> DataSpec:
         raise UsageError("the text that names the samples is empty", hint="give a file or a folder")
     if exists(text):
         return DataSpec(Path(text))
+    if is_remote(text):
+        return _remote(text)
     head, separator, tail = text.rpartition("::")
     if not separator:
         return _with_names(text, 0, None)
     start, stop = _parse_slice(tail, text)
     return _with_names(head, start, stop)
+
+
+def _remote(text: str) -> DataSpec:
+    """As for files here, except that a ``#`` or ``::`` is never part of a name."""
+    head, separator, tail = text.rpartition("::")
+    start, stop = _parse_slice(tail, without_secrets(text)) if separator else (0, None)
+    head, _, names = (head if separator else text).partition("#")
+    return DataSpec(
+        RemotePath(head), tuple(name.strip() for name in names.split(",")) if names else (), start, stop
+    )
 
 
 def exists(path: str | Path) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from graphopt.data.ground_truth.annotations import IGNORED, coco_boxes, mask_files, yolo_boxes
 from graphopt.data.ground_truth.boxes import Boxes, Truth
 from graphopt.data.preprocess.geometry import Placement
+from graphopt.data.remote_path import RemotePath
 from graphopt.data.samples import Samples
 from graphopt.data.sources.rows import ArrayRows, Rows, open_npy, open_npz, read_all
 from graphopt.data.spec import exists, parse_spec
@@ -78,6 +79,8 @@ def _open(spec: Any, samples: Samples) -> tuple[Path, Rows | None]:
         return Path("labels"), _checked(ArrayRows("the array of labels", np.asarray(spec)), samples)
     parsed = parse_spec(spec)
     path = parsed.path
+    if isinstance(path, RemotePath):
+        raise DataError(f"labels are read from files here, not from {path}", hint="copy that file")
     if not exists(path):
         raise DataError(f"there is no file or folder {path}", hint="check the path of the labels")
     if path.suffix.lower() == ".npy":

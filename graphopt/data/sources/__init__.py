@@ -6,6 +6,8 @@
 - ``files``: Image files of a folder, a ``.tar`` (also compressed) or a ``.zip``; archives are not extracted.
 - ``images``: Samples from image files: decoded one by one, oriented by EXIF, put through the preprocessing
   recipe.
+- ``remote``: Image files that lie elsewhere: in a folder, or in the ``.tar`` shards of one (WebDataset
+  layout).
 - ``rows``: Row by row reading of ``.npy`` files and ``.npz`` members in constant memory; pickles are never
   read.
 - ``spool``: Prepared images are kept in a temporary file: many passes over the samples decode and resize them

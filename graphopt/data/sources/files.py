@@ -15,6 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol, cast
 
 from graphopt.data.labels import TABLE
+from graphopt.data.remote_path import RemotePath
+from graphopt.data.sources.remote import open_remote
 from graphopt.errors import DataError
 
 SUFFIXES = (
@@ -143,12 +145,14 @@ class ZipFiles:
         return self.table_contents
 
 
-def open_images(path: Path, folder: str = "") -> ImageFiles:
+def open_images(path: Path | RemotePath, folder: str = "") -> ImageFiles:
     """List the images of `path` (a folder, an archive or one image), or of `folder` inside it.
 
     Raises DataError when there is nothing to read, or when an archive is damaged or has members that point
     outside it.
     """
+    if isinstance(path, RemotePath):
+        return open_remote(path, folder, SUFFIXES)
     prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
     if path.is_dir():
         files = _open_folder(path, prefix)

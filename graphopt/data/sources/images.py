@@ -17,6 +17,7 @@ from graphopt.data.preprocess.config import Preprocess
 from graphopt.data.preprocess.geometry import placement
 from graphopt.data.preprocess.transform import Transform, resolve
 from graphopt.data.sources.files import ImageFiles
+from graphopt.data.sources.remote import RemoteFolder
 from graphopt.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class ImageFeeder:
 
     def keys(self, rows: np.ndarray) -> Iterator[str]:
         """Yield the hashes of the files' bytes."""
+        if isinstance(self.files, RemoteFolder):
+            return self.files.keys([int(row) for row in rows])
         return (content_key(content) for _, content in self.files.read([int(row) for row in rows]))
 
 

@@ -18,6 +18,7 @@ from typing import IO, Protocol
 import numpy as np
 from numpy.lib import format as npy
 
+from graphopt.data.remote_path import RemotePath
 from graphopt.errors import DataError
 
 _LOCAL_HEADER = 30  # bytes of a zip local file header before the name
@@ -77,7 +78,7 @@ class FileRows:
     """Rows of an array stored in C order: at `offset` of a file, or in a compressed member of an ``.npz``."""
 
     where: str
-    path: Path
+    path: Path | RemotePath
     stored: np.dtype
     shape: tuple[int, ...]
     offset: int
@@ -109,7 +110,7 @@ def read_all(rows: Rows) -> np.ndarray:
     )
 
 
-def open_npy(path: Path) -> Rows:
+def open_npy(path: Path | RemotePath) -> Rows:
     """The rows of an ``.npy`` file.  Raises DataError for damaged files and arrays of objects."""
     try:
         with path.open("rb") as stream:
@@ -121,11 +122,11 @@ def open_npy(path: Path) -> Rows:
         ) from error
 
 
-def open_npz(path: Path) -> dict[str, Rows]:
+def open_npz(path: Path | RemotePath) -> dict[str, Rows]:
     """The arrays of an ``.npz`` by name.  Raises DataError for damaged files and arrays of objects."""
     arrays: dict[str, Rows] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as whole, zipfile.ZipFile(whole) as archive:
             for info in archive.infolist():
                 if info.filename.endswith(".npy"):
                     name = info.filename[: -len(".npy")]
@@ -139,7 +140,9 @@ def open_npz(path: Path) -> dict[str, Rows]:
     return arrays
 
 
-def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, where: str) -> Rows:
+def _open_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path | RemotePath, where: str
+) -> Rows:
     with archive.open(info) as stream:
         if info.compress_type != zipfile.ZIP_STORED:
             return _open_array(stream, where, path, 0, info.file_size, member=info.filename)
@@ -152,7 +155,7 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, wh
 
 
 def _open_array(
-    stream: IO[bytes], where: str, path: Path, start: int, size: int, member: str | None = None
+    stream: IO[bytes], where: str, path: Path | RemotePath, start: int, size: int, member: str | None = None
 ) -> Rows:
     version = npy.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
@@ -179,8 +182,9 @@ def _open_array(
 class _Member:
     """A member of a zip archive together with the archive that must stay open behind it."""
 
-    def __init__(self, path: Path, member: str) -> None:
-        self._archive = zipfile.ZipFile(path)
+    def __init__(self, path: Path | RemotePath, member: str) -> None:
+        self._file = path.open("rb")
+        self._archive = zipfile.ZipFile(self._file)
         self._stream = self._archive.open(member)
 
     def __enter__(self) -> IO[bytes]:
@@ -189,9 +193,10 @@ class _Member:
     def __exit__(self, *_: object) -> None:
         self._stream.close()
         self._archive.close()
+        self._file.close()
 
 
-def _opened(path: Path, member: str | None) -> io.BufferedReader | _Member:
+def _opened(path: Path | RemotePath, member: str | None) -> IO[bytes] | _Member:
     return path.open("rb") if member is None else _Member(path, member)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graphopt.data.remote_path import is_remote, without_secrets
 from graphopt.errors import GraphoptError
 from graphopt.pipeline.spec.arrange import PipelineEntry, as_step
 from graphopt.pipeline.spec.spec import Spec
@@ -55,7 +56,8 @@ def failure_flags(request: Request) -> tuple[str, ...]:
     for name in ("calibration", "evaluation"):
         value = getattr(request, name)
         if isinstance(value, str):
-            flags += [f"--{name}", str(Path(value).absolute())]
+            here = without_secrets(value) if is_remote(value) else str(Path(value).absolute())
+            flags += [f"--{name}", here]
     if request.preprocess is not None:
         is_file = request.preprocess.endswith(".toml")
         flags += ["--preprocess", str(Path(request.preprocess).absolute()) if is_file else request.preprocess]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graphopt.data.remote_path import without_secrets
 from graphopt.errors import GoalError, ModelError, OutputError, VerificationError
 from graphopt.execution import Workers, open_workers
 from graphopt.ir import CheckerError
@@ -331,7 +332,7 @@ class Run:
             after = dataclasses.replace(after, bytes=measure.files_bytes(files))
         return Record(
             graphopt=__version__,
-            command=ask.command,
+            command=tuple(map(without_secrets, ask.command)),
             input=self._source.name,
             output=str(files[0]) if files else None,
             model_sha256=self._source.sha256,
