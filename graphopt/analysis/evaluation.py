@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from graphopt.analysis.loaded_model import LoadedModel
 from graphopt.errors import DataError, ModelError, UsageError
+from graphopt.execution import WorkersLike, open_workers
 from graphopt.metrics import Classification, Judge, Metric, MetricSpec, Paired, UserFunction
+from graphopt.pipeline.results.spread import SpreadAnswers
 from graphopt.util.files import plain
+from graphopt.util.progress import silent
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -61,6 +64,8 @@ def evaluate(
     announce: Callable[[str], None] | None = None,
     progress: Any = None,
     seed: int = 0,
+    workers: WorkersLike | None = None,
+    heterogeneous: bool = False,
 ) -> Evaluation:
     """Measure a model on samples by what it is for, and against ``reference`` on the same samples.
 
@@ -71,7 +76,8 @@ def evaluate(
     lines of a reader of text, or an array with a row for each sample for a ``metric``
     (``graphopt.data.ground_truth.truth``). ``decode`` says how a detector writes boxes (guessed from the
     shapes of its outputs by default), ``confidence`` is the score of boxes compared with the reference,
-    ``threshold`` the value above which a map of one class has it.
+    ``threshold`` the value above which a map of one class has it. ``workers`` and ``heterogeneous`` say who
+    runs the models, as in ``optimize``.
 
     Raises UsageError for an unknown task, options that do not belong to it and a function that fails,
     DataError when there is neither truth nor a reference, ModelError when the outputs are not those of the
@@ -89,14 +95,27 @@ def evaluate(
     if not has_truth and reference is None:
         raise DataError(_nothing_to_judge_by(chosen, samples), hint="give --reference MODEL to compare with")
     other = None if reference is None else LoadedModel(reference, None, None, shape, session)
-    watched = samples if progress is None else progress("evaluating", samples, len(samples))
-    verdict = Judge(samples, chosen, truth).judge(
-        opened.open(),
-        None if other is None else other.open(),
-        watched=watched,
-        seed=seed,
-        at_once=opened.session.samples_at_once,
-    )
+    watch = progress or silent
+    judge = Judge(samples, chosen, truth)
+    with open_workers(workers, heterogeneous=heterogeneous, announce=announce or _unheard) as team:
+        if team.is_here:
+            verdict = judge.judge(
+                opened.open(),
+                None if other is None else other.open(),
+                watched=watch("evaluating", samples, len(samples)),
+                seed=seed,
+                at_once=opened.session.samples_at_once,
+            )
+        else:
+            answers = SpreadAnswers(
+                team, samples, opened.model, None if other is None else other.model, opened.session
+            )
+            verdict = judge.judge(
+                answers.candidate,
+                None if other is None else answers.reference,
+                watched=watch(f"evaluating on {team.description}", answers.samples(), len(samples)),
+                seed=seed,
+            )
     outcome = verdict.outcome
     if not outcome.metrics and has_truth and isinstance(verdict.metric, Classification):
         raise ModelError(f"{opened.name} has no output of class scores to compare labels with")
@@ -115,6 +134,10 @@ def evaluate(
         details=outcome.details,
         drop=verdict.drop,
     )
+
+
+def _unheard(text: str) -> None:
+    """Nobody listens."""
 
 
 def _nothing_to_judge_by(chosen: Metric | None, samples: Samples) -> str:

@@ -20,6 +20,7 @@ from graphopt.cli.console import Console
 @flags.preprocess
 @flags.shape
 @flags.session
+@flags.of_run("workers", "heterogeneous")
 @flags.as_json
 @flags.talk
 def command(model: str, data: str, json: bool | None, quiet: bool | None, **options: Any) -> None:

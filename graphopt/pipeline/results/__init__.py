@@ -12,6 +12,8 @@
   layer.
 - ``result_measurer``: What a run achieved: the model as written is measured against the input, and the goals
   are judged.
+- ``spread``: Let workers answer samples, each its own part, and judge the answers here in the order of the
+  samples.
 - ``tensor_matching``: Which tensors of a result stand for which of its original, and which channels of them
   are left.
 - ``tensor_sqnr``: How far each inner tensor of a model moved: the signal-to-noise ratio of original against
