@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from graphopt import ir
 from graphopt.ir.traversal import reads
 
 if TYPE_CHECKING:
-    from graphopt.data import Samples
+    from graphopt.data import Sample
     from graphopt.runtime import Session
 
 CACHE_BYTES = (
@@ -21,6 +21,14 @@ CACHE_BYTES = (
 
 Arrays: TypeAlias = "dict[str, np.ndarray]"
 Open: TypeAlias = "Callable[[ir.Model, Sequence[str]], Session]"
+
+
+class SampleSet(Protocol):
+    """Samples that can be read again and again, always in the same order."""
+
+    def __iter__(self) -> Iterator[Sample]: ...
+
+    def __len__(self) -> int: ...
 
 
 class ActivationCheckpoint:
@@ -33,7 +41,7 @@ class ActivationCheckpoint:
     """
 
     def __init__(
-        self, model: ir.Model, samples: Samples, open_session: Open, *, limit: int = CACHE_BYTES
+        self, model: ir.Model, samples: SampleSet, open_session: Open, *, limit: int = CACHE_BYTES
     ) -> None:
         self._model = model
         self._samples = samples

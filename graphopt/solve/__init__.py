@@ -9,6 +9,8 @@
 - ``holdout``: Which calibration samples only judge a fit, and what is said where none could.
 - ``layer_regression``: Fit one layer of a changed network to what the original computed: what to aim at, and
   what decides.
+- ``layerwise_fit``: The layer-wise fit of every pass: layer after layer of a changed network, to what the
+  original computed.
 - ``least_squares``: Damped least squares from sums of products, for many small problems at once.
 - ``limits``: How much of a layer is looked at to fit it: one answer for every pass that fits layers.
 """
@@ -17,8 +19,9 @@ from graphopt.solve.allocation import Curve, Slopes, Spending, Use, fill, spend
 from graphopt.solve.amounts import STEPS, amount_at
 from graphopt.solve.budget_search import BudgetSearch, search_budget
 from graphopt.solve.elimination import Elimination, removal_curve
-from graphopt.solve.holdout import Unjudged, judges
+from graphopt.solve.holdout import Judging, Unjudged, judges
 from graphopt.solve.layer_regression import LayerRegression
+from graphopt.solve.layerwise_fit import Judged, LayerwiseFit
 from graphopt.solve.least_squares import Fit, damping, fit, shrunk, squared_error
 from graphopt.solve.limits import SAMPLES, gram_bytes, has_affordable_gram
 
@@ -29,7 +32,10 @@ __all__ = [
     "Curve",
     "Elimination",
     "Fit",
+    "Judged",
+    "Judging",
     "LayerRegression",
+    "LayerwiseFit",
     "Slopes",
     "Spending",
     "Unjudged",

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graphopt.data import Samples
+    from graphopt.data.samples import Sample
+
 # noise: one sample of so many judges; of 512 that is 64, by which a squared error is known to an eighth
 EVERY = 8
 
 
 def judges(number: int, samples: int) -> bool:
-    """Whether sample ``number`` of ``samples`` is not fitted to and only judges.
+    """Whether sample ``number`` of ``samples``, in the order they are read, is not fitted to and only judges.
 
     That is every eighth, the last one where there are fewer than eight, and none where there is only one.
     """
     if samples < EVERY:
         return samples > 1 and number == samples - 1
     return number % EVERY == EVERY - 1
+
+
+@dataclass(frozen=True)
+class Judging:
+    """The samples that only judge (see ``judges``), to run a whole network on; all where there is one."""
+
+    samples: Samples
+
+    def __iter__(self) -> Iterator[Sample]:
+        count = len(self.samples)
+        return (sample for n, sample in enumerate(self.samples) if count == 1 or judges(n, count))
+
+    def __len__(self) -> int:
+        count = len(self.samples)
+        return max(1, sum(judges(number, count) for number in range(count)))
 
 
 class Unjudged:

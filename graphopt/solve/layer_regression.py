@@ -18,7 +18,7 @@ from graphopt import ir
 from graphopt.calibration import ActivationCheckpoint, Gram, Patches
 from graphopt.ir.transform.residual import residual_sum
 from graphopt.solve.holdout import judges
-from graphopt.solve.least_squares import RELATIVE, damping, fit, squared_error
+from graphopt.solve.least_squares import RELATIVE, Fit, damping, squared_error
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -97,12 +97,25 @@ class LayerRegression:
         if self.biased and (node.input(2) is not None or matrix[:, -1].any()):
             graph.set_constant(node, 2, (matrix[:, -1].ravel() / shift).astype(dtype))
 
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every group makes a few outputs of one input."""
+        groups = self.patches.groups
+        if self.node.op == "ConvTranspose":  # (inputs, outputs of a group, ...)
+            return groups > 1 and self.weight.shape[0] == groups
+        return groups > 1 and self.weight.shape[1] == 1
+
+    def solver(self, gram: np.ndarray, rows: int, alive: float = 1.0) -> Fit:
+        """What gives the weights closest to targets, held to the current ones for want of data.
+
+        ``rows`` is how many rows ``gram`` sums up, ``alive`` the share of inputs that are not always zero.
+        """
+        relative = (DEPTHWISE if self.is_depthwise else RELATIVE) / max(alive, 1e-3)
+        return Fit(gram, damping(gram, relative, bias=self.biased, rows=rows))
+
     def solve(self, sums: Gram, current: np.ndarray) -> np.ndarray:
         """Return the weights that come closest to the target, held to the current ones for want of data."""
-        is_depthwise = self.patches.groups > 1 and current.shape[2] == 1
-        relative = DEPTHWISE if is_depthwise else RELATIVE
-        held = damping(sums.gram, relative, bias=self.biased, rows=sums.count)
-        return fit(sums.gram, sums.cross, current, held)
+        return self.solver(sums.gram, sums.count)(sums.cross, current)
 
     def error(self, sums: Gram, weights: np.ndarray) -> float:
         """Return the squared error of weights as a share of the target's variance."""

@@ -44,13 +44,6 @@ class Layer:
         return values
 
     @property
-    def biased(self) -> bool:
-        """Whether a bias can make up for what goes."""
-        bias = self.node.input(2)
-        fits = bias is None or (bias.constant is not None and bias.constant.ndim < 2)
-        return self.node.op != "MatMul" and fits
-
-    @property
     def is_fittable(self) -> bool:
         """Whether a Gram matrix can say what its weights are worth."""
         plain = self.node.attr("alpha", 1.0) == 1.0 and self.node.attr("beta", 1.0) == 1.0
@@ -94,14 +87,6 @@ class Layer:
             for index, tensor in enumerate(node.inputs):
                 if tensor is old:
                     node.inputs[index] = new
-
-    def shift(self, change: np.ndarray) -> None:
-        """Add to the bias, (groups, outputs)."""
-        node, bias = self.node, self.node.input(2)
-        graph = node.graph
-        assert graph is not None
-        old = np.zeros(change.size) if bias is None else np.asarray(bias.constant, np.float64)
-        graph.set_constant(node, 2, (old + change.ravel()).astype(self.values.dtype))
 
 
 def find_layers(model: ir.Model) -> Iterator[Layer | tuple[ir.Node, str]]:

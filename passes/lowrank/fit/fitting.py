@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
-from graphopt.calibration import ActivationCheckpoint, Gram, walk_cuts
+from graphopt.calibration import Gram
 from graphopt.ir.transform.linear import LAYERS
 from graphopt.ir.traversal import reads
 from graphopt.passes.lowrank.solve.whitening import Inputs
-from graphopt.solve import SAMPLES, LayerRegression, Unjudged, has_affordable_gram
+from graphopt.solve import SAMPLES, Judged, LayerRegression, LayerwiseFit, has_affordable_gram
 from graphopt.solve.limits import NOTHING
 
 from ..layers.layer import Layer, label
@@ -86,31 +86,21 @@ def fit_all(
 
     ``studied`` has the layers that are too large to be fitted.
     """
-    samples = samples.take(SAMPLES)
     model.sort()
     nodes = _worth_fitting(model.graph, tasks, others)
-    old, new = (ActivationCheckpoint(which, samples, ctx.session) for which in (original, model))
-    done, unjudged = [], Unjudged("lowrank", len(samples))
-    following = zip(nodes, walk_cuts(model.graph, nodes), strict=True)
-    for node, (cut, then) in ctx.progress("lowrank: fitting layers", following, len(nodes)):
+    fit = LayerwiseFit("lowrank", original, model, samples.take(SAMPLES), ctx)
+    done = []
+    for node, cut, then in fit.walk(nodes, nodes):
         task = tasks.get(node.output.name)
         if task is not None and node.output.name in studied:
             done.append(split_alone(model.graph, task, studied[node.output.name]))
             continue
-        aim = LayerRegression.of(node, cut)
-        if isinstance(aim, str):
+        regression = LayerRegression.of(node, cut)
+        if isinstance(regression, str):
             continue
-        old.advance(cut)
-        new.advance(cut)
-        aim = aim.settled(new)
-        sums = aim.collect(old, new, ctx.seed, then)
-        if not (sums[0].count and sums[1].count):
-            unjudged.add(label(node))
-        result = _fit(model.graph, aim, task, sums)
+        result = _fit(model.graph, task, *fit.sums(regression, cut, then, label(node)))
         if result is not None:
             done.append(result)
-    if unjudged.sentence:
-        ctx.warn(unjudged.sentence)
     return done
 
 
@@ -135,40 +125,35 @@ def _may_fit(node: ir.Node) -> bool:
     return has_affordable_gram(groups, unknowns)
 
 
-def _fit(graph: ir.Graph, aim: LayerRegression, task: Task | None, sums: tuple[Gram, Gram]) -> Done | None:
-    fitted, judged = sums
-    del sums  # a Gram matrix may have 170 MB: each is let go when it is done with
+def _fit(graph: ir.Graph, task: Task | None, aim: LayerRegression, sums: Judged[Gram]) -> Done | None:
     current = aim.matrix()
     if task is None:
-        return _fit_whole(aim, current, fitted, judged) if fitted.count else None
-    if not fitted.count:
+        return _fit_whole(aim, current, sums) if sums.fitted.count and sums.judged.count else None
+    if not sums.fitted.count:
         return split_alone(graph, task, next(blind([task.layer])))
-    if not judged.count:
-        factors, weights = _split(aim, task, fitted, current)
-        _put(graph, task, factors, weights[:, -1].ravel() if aim.biased else None)
-        return Done(label(aim.node) or task.layer.name, None, None, factors.values, task.ranks[0])
-    tried = [_split(aim, task, fitted, base) for base in (aim.solve(fitted, current), current)]
-    errors = [aim.error(judged, weights) for _, weights in tried]
-    merged = fitted.merge(judged)
-    del fitted, judged
-    base = aim.solve(merged, current) if errors[0] <= errors[1] else current
-    factors, weights = _split(aim, task, merged, base)
-    bias = weights[:, -1].ravel() if aim.biased else None
-    _put(graph, task, factors, bias)
-    return Done(label(aim.node) or task.layer.name, None, min(errors), factors.values, task.ranks[0])
+    if not sums.judged.count:
+        factors, weights = _split(aim, task, sums.fitted, current)
+        error = None
+    else:
+        ways = (
+            lambda part, _: _split(aim, task, part, aim.solve(part, current)),
+            lambda part, _: _split(aim, task, part, current),
+        )
+        best = sums.choose(ways, lambda made: made[1])
+        (factors, weights), error = best.made, min(best.errors)
+    _put(graph, task, factors, weights[:, -1].ravel() if aim.biased else None)
+    return Done(label(aim.node) or task.layer.name, None, error, factors.values, task.ranks[0])
 
 
-def _fit_whole(aim: LayerRegression, current: np.ndarray, fitted: Gram, judged: Gram) -> Done | None:
+def _fit_whole(aim: LayerRegression, current: np.ndarray, sums: Judged[Gram]) -> Done | None:
     """Fit a layer that is not split; leave it when that is not better."""
-    if not judged.count:
+    if aim.error(sums.judged, current) <= NOTHING:
         return None
-    before = aim.error(judged, current)
-    if before <= NOTHING:
+    best = sums.choose((lambda part, _: current, lambda part, _: aim.solve(part, current)), np.asarray)
+    if best.way == 0:
         return None
-    after = aim.error(judged, aim.solve(fitted, current))
-    if after >= before:
-        return None
-    aim.store(aim.solve(fitted.merge(judged), current))
+    aim.store(best.made)
+    before, after = best.errors
     return Done(label(aim.node), before, after)
 
 

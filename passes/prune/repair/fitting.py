@@ -12,10 +12,6 @@ import math
 
 import numpy as np
 
-from graphopt.solve import Fit, damping
-from graphopt.solve.layer_regression import DEPTHWISE
-from graphopt.solve.least_squares import RELATIVE
-
 from .layer_task import Task
 from .rows import Rows
 
@@ -37,14 +33,13 @@ def fitted(
     ``gram`` is that of ``rows``; inputs that are not ``alive`` (groups, n) are zero in both and stay so.
     ``start`` is a solution to go on from.
     """
-    relative = (DEPTHWISE if task.is_depthwise else RELATIVE) / max(float(alive.mean()), 1e-3)
     clamped = any(math.isfinite(bound) for bound in task.seen)
-    fit = Fit(gram, damping(gram, relative, bias=task.biased, rows=rows.count))
+    fit = task.solver(gram, rows.count, float(alive.mean()))
     weights = start
     if weights is None or not clamped:
         weights = fit(rows.cross(rows.wanted(), task.biased), current)
     for _ in range(rounds if clamped else 0):
-        wanted = _harmless(rows.targets, rows.come_to(weights, task.biased), task.seen)
+        wanted = _unseen_moved(rows.targets, rows.come_to(weights, task.biased), task.seen)
         if rows.beside is not None:
             wanted = wanted - rows.beside
         weights = fit(rows.cross(wanted, task.biased), current)
@@ -60,7 +55,7 @@ def relative_error(task: Task, rows: Rows, weights: np.ndarray) -> float:
     return _squares(missed) / max(_squares(spread), 1e-30)
 
 
-def _harmless(targets: np.ndarray, come_to: np.ndarray, seen: tuple[float, float]) -> np.ndarray:
+def _unseen_moved(targets: np.ndarray, come_to: np.ndarray, seen: tuple[float, float]) -> np.ndarray:
     """The targets, moved to what the layer comes to as far as no reader sees it."""
     low, high = seen
     wanted = np.where(targets <= low, np.minimum(come_to, low), targets)

@@ -33,14 +33,6 @@ class Task(LayerRegression):
     def _alone(self) -> Self:
         return replace(super()._alone(), seen=_seen(self.node.output))
 
-    @property
-    def is_depthwise(self) -> bool:
-        """Whether every group makes a few outputs of one input."""
-        groups = self.patches.groups
-        if self.node.op == "ConvTranspose":  # (inputs, outputs of a group, ...)
-            return groups > 1 and self.weight.shape[0] == groups
-        return groups > 1 and self.weight.shape[1] == 1
-
 
 def task_of(node: ir.Node, slots: tuple[ParameterAxis, ...], known: Set[str]) -> Task | str:
     """Return how to fit a layer, or why it is left as it is.

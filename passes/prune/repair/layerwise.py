@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphopt import ir
-from graphopt.calibration import ActivationCheckpoint, walk_cuts
-from graphopt.solve import SAMPLES, Unjudged
+from graphopt.solve import SAMPLES, Judged, LayerwiseFit
 from graphopt.solve.limits import NOTHING
 
 from ..coupling.builder import label
@@ -29,7 +29,7 @@ from ..coupling.coupling import Coupling
 from ..coupling.parameter_axes import ParameterAxis
 from ..selection.consumer_selection import DeferredGroup, choose
 from ..selection.predict import Keep
-from .fitting import fitted, relative_error
+from .fitting import ROUNDS, fitted, relative_error
 from .layer_task import Task, task_of
 from .rows import Rows, Targets, collect_rows, reading
 
@@ -77,10 +77,9 @@ def repair(
     loses = [node.output.name in (openings or {}) or walk.loses(node) for node in layers]
     nodes = layers[loses.index(True) :] if any(loses) else []  # nothing has changed before
     done: list[Repaired] = []
-    following = zip(nodes, walk_cuts(model.graph, nodes), strict=True)
-    for node, (cut, then) in ctx.progress("prune: refitting layers", following, len(nodes)):
+    for node, cut, then in walk.fit.walk(nodes, nodes):
         done += walk.step(node, cut, then, (openings or {}).get(node.output.name, ()))
-    walk.finish()
+    walk.unmask()
     return done
 
 
@@ -102,11 +101,9 @@ class _Walk:
         ctx: Context,
         targets: Targets | None,
     ) -> None:
-        self._coupling, self._keep, self._ctx = coupling, keep, ctx
+        self._coupling, self._keep, self._seed = coupling, keep, ctx.seed
         self._targets = targets
-        self._unjudged = Unjudged("prune", len(samples))
-        self._original = ActivationCheckpoint(model.copy(), samples, ctx.session, limit=CACHE_BYTES)
-        self._pruned = ActivationCheckpoint(model, samples, ctx.session, limit=CACHE_BYTES)
+        self.fit = LayerwiseFit("prune", model.copy(), model, samples, ctx, limit=CACHE_BYTES)
         self._masked: list[tuple[ir.Node, ir.Tensor]] = []
         self._slots: dict[str, list[ParameterAxis]] = defaultdict(list)
         for slot in coupling.slots:
@@ -125,38 +122,35 @@ class _Walk:
         if isinstance(task, str):
             self._mask(node)
             return
-        self._pruned.advance(cut)
-        task = task.settled(self._pruned)
+        self.fit.changed.advance(cut)
+        task = task.settled(self.fit.changed)
         if self._targets is None or self._targets.find(task) is None:
-            self._original.advance(cut)
-        rows = collect_rows(task, self._original, self._pruned, self._ctx.seed, then, self._targets)
+            self.fit.original.advance(cut)
+        rows = collect_rows(task, self.fit.original, self.fit.changed, self._seed, then, self._targets)
         if rows is None:
-            self._unjudged.add(label(node))
+            self.fit.cannot_judge(label(node))
             self._mask(node)
             return
-        judge = rows.part(rows.judge)
-        grams = rows.gram(task.biased), judge.gram(task.biased)
+        gram = rows.gram(task.biased)
         if openings:
-            choose(task, rows, grams[0], self._alive(task), openings, self._coupling, self._keep)
-        yield from self._fit(task, rows, judge, grams)
+            choose(task, rows, gram, self._alive(task), openings, self._coupling, self._keep)
+        yield from self._fit(task, rows, gram)
 
-    def _fit(
-        self, task: Task, rows: Rows, judge: Rows, grams: tuple[np.ndarray, np.ndarray]
-    ) -> Iterator[Repaired]:
+    def _fit(self, task: Task, rows: Rows, gram: np.ndarray) -> Iterator[Repaired]:
         alive, current = self._alive(task), task.matrix()
         current[:, : alive.shape[1]][~alive] = 0.0
-        rows, judge = rows.reading(alive), judge.reading(alive)
-        whole, held_out = (reading(gram, alive) for gram in grams)
+        rows, gram = rows.reading(alive), reading(gram, alive)
+        judge = rows.part(rows.judge)
         may_judge = 0 < judge.count < rows.count
         if not may_judge:
-            self._unjudged.add(label(task.node))
-        before = relative_error(task, judge, current) if may_judge else 0.0
-        if before > NOTHING:
-            first = fitted(task, rows.part(~rows.judge), whole - held_out, current, alive)
-            after = relative_error(task, judge, first)
-            if after < before:
-                task.store(fitted(task, rows, whole, current, alive, start=first, rounds=1))
-                yield Repaired(label(task.node), before, after)
+            self.fit.cannot_judge(label(task.node))
+        if may_judge and relative_error(task, judge, current) > NOTHING:
+            part = rows.part(~rows.judge), gram - judge.gram(task.biased)
+            sums = Judged(part, (judge, gram), lambda *_: (rows, gram), partial(_error, task))
+            best = sums.choose((lambda part, _: current, partial(_fitted, task, current, alive)), np.asarray)
+            if best.way == 1:
+                task.store(best.made)
+                yield Repaired(label(task.node), *best.errors)
                 return
         if not alive.all():
             task.store(current)
@@ -175,14 +169,8 @@ class _Walk:
             self._masked.append((node, node.inputs[1]))
             node.inputs[1] = node.graph.add_constant(node.inputs[1].name, self._without(slots, weight))
 
-    def finish(self) -> None:
-        """Give layers that were not fitted their weights back, and say where nothing could judge a fit."""
-        self._unmask()
-        if self._unjudged.sentence:
-            self._ctx.warn(self._unjudged.sentence)
-
-    def _unmask(self) -> None:
-        """Give layers their own weights back, shared ones shared."""
+    def unmask(self) -> None:
+        """Give layers that were not fitted their own weights back, shared ones shared."""
         for node, weight in self._masked:
             graph, mask = node.graph, node.inputs[1]
             assert graph is not None
@@ -196,3 +184,18 @@ class _Walk:
 
     def _kept(self, slot: ParameterAxis) -> np.ndarray:
         return self._coupling.kept(slot.ids, self._keep)
+
+
+Part = tuple[Rows, np.ndarray]  # rows of some samples, and their Gram matrix
+
+
+def _error(task: Task, part: Part, weights: np.ndarray) -> float:
+    return relative_error(task, part[0], weights)
+
+
+def _fitted(
+    task: Task, current: np.ndarray, alive: np.ndarray, part: Part, start: np.ndarray | None
+) -> np.ndarray:
+    """The fit to some rows; going on from ``start`` one round is enough."""
+    rounds = ROUNDS if start is None else 1
+    return fitted(task, *part, current, alive, start=start, rounds=rounds)

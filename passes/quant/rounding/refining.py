@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphopt import ir
+from graphopt.solve import Judging
 
 from ..items import Item, TuneItem, WeightItem, nodes_by_id
 from ..search.output_sqnr import Deviation
 from .stored_layer import StoredLayer
-from .tuning import SAMPLES, Tuned, Tuning, held_out, tune
+from .tuning import SAMPLES, Tuned, Tuning, tune
 
 if TYPE_CHECKING:
     from graphopt.ir import Array
@@ -40,8 +41,7 @@ def refine(original: ir.Model, model: ir.Model, items: Iterable[Item], ctx: Cont
         return Refined()
     how = Tuning(wanted.rounding, wanted.bias, wanted.refit)
     samples = ctx.calibration.take(SAMPLES)
-    judging = held_out(len(samples))
-    deviation = Deviation(original, samples.skip(len(samples) - judging) if judging else samples, ctx)
+    deviation = Deviation(original, Judging(samples), ctx)
     if not deviation.can_judge:
         return Refined(
             "rounded to nearest: no float tensor shows whether more care would bring the outputs closer"

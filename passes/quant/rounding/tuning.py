@@ -12,7 +12,7 @@ the whole stays only where it brings the outputs of the network closer on sample
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt import ir
-from graphopt.calibration import ActivationCheckpoint, Gram, cuts
-from graphopt.solve import damping, fit, has_affordable_gram, squared_error
-from graphopt.solve.holdout import EVERY
+from graphopt.calibration import Gram, cuts
+from graphopt.solve import Judged, LayerwiseFit, damping, has_affordable_gram, judges, squared_error
+from graphopt.solve import fit as least_squares
 
 from ..verify.sessions import integers_instead, open_stored
 from .second_order import DAMPING, fitted_scale, nearest, rounding_error, searched_scale, second_order
@@ -92,10 +92,8 @@ def tune(
     matrices are not worth their memory (``graphopt.solve.has_affordable_gram``) keep the nearest integers,
     their errors are not known, and a warning names them; their biases are corrected.
     """
-    samples = samples.take(SAMPLES)
-    fitting = len(samples) - held_out(len(samples))
-    old = ActivationCheckpoint(original, samples, ctx.session)
-    new = ActivationCheckpoint(model, samples, partial(open_stored, ctx=ctx))
+    open_changed = partial(open_stored, ctx=ctx)
+    fit = LayerwiseFit("quant", original, model, samples.take(SAMPLES), ctx, open_changed=open_changed)
     model.sort()
     there = cuts(original.graph, [layer.exact for layer in layers])
     here = cuts(model.graph, [layer.node for layer in layers])
@@ -104,14 +102,20 @@ def tune(
     too_large: list[str] = []
     steps = ctx.progress("quant: rounding and correcting", zip(layers, there, here, strict=True), len(layers))
     for layer, before, behind in steps:
-        old.advance(before)
-        new.advance([name for name in dict.fromkeys(integers.get(name, name) for name in behind) if name])
-        seen = _look(layer, old, new, fitting, POSITIONS * (4 if how.refit else 1), ctx.seed)
-        if seen.sums is None:
-            too_large.append(str(layer.exact.name or layer.exact.output.name))
+        fit.original.advance(before)
+        fit.changed.advance(
+            [name for name in dict.fromkeys(integers.get(name, name) for name in behind) if name]
+        )
+        seen = _look(layer, fit, POSITIONS * (4 if how.refit else 1), ctx.seed)
+        name = str(layer.exact.name or layer.exact.output.name)
+        if not seen.can_judge:
+            fit.cannot_judge(name)
+        elif seen.sums is None:
+            too_large.append(name)
             _correct(model.graph, layer, seen, how, layer.integers * layer.scale[:, None, :])
         else:
             done.append(_tune(model.graph, layer, seen, seen.sums, how))
+    fit.finish()
     if too_large:
         ctx.warn(
             f"quant: {', '.join(too_large)} keep the nearest integers: rounding them with care takes too "
@@ -120,24 +124,16 @@ def tune(
     return done
 
 
-def held_out(samples: int) -> int:
-    """How many samples at the end only judge; none when there is a single one, which then does both."""
-    return max(1, samples // EVERY) if samples > 1 else 0
-
-
-def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, sums: _Sums, how: Tuning) -> Tuned:
-    weights = layer.integers * layer.scale[:, None, :]
-    before = best = sums.noise(weights)
-    for found, wanted in _rounded(layer, sums.fitted, how):
-        integers, scale = layer.fitting(found, wanted)
-        tried = integers * scale[:, None, :]
-        if sums.noise(tried) < best:
-            best, weights = sums.noise(tried), tried
-            layer.rescale(graph, scale)
-            layer.store(graph, integers)
-    _correct(graph, layer, seen, how, weights)
+def _tune(graph: ir.Graph, layer: StoredLayer, seen: _Seen, sums: Judged[Gram], how: Tuning) -> Tuned:
+    best = sums.choose_by_all(_ways(layer, how), lambda made: made[0] * made[1][:, None, :])
+    integers, scale = best.made
+    if best.way:
+        layer.rescale(graph, scale)
+        layer.store(graph, integers)
+    _correct(graph, layer, seen, how, integers * scale[:, None, :])
     own = rounding_error(layer.weights, layer.integers, layer.scale, covariance(sums.fitted))
-    return Tuned(layer.exact.output.name, before, best, float(own.sum()) * sums.fitted.count / sums.energy)
+    local = float(own.sum()) * sums.fitted.count / _energy(sums.fitted)
+    return Tuned(layer.exact.output.name, best.errors[0], min(best.errors), local)
 
 
 def _correct(graph: ir.Graph, layer: StoredLayer, seen: _Seen, how: Tuning, weights: Array) -> None:
@@ -146,25 +142,37 @@ def _correct(graph: ir.Graph, layer: StoredLayer, seen: _Seen, how: Tuning, weig
         layer.correct(graph, seen.matching_bias(weights, layer.bias))
 
 
-def _rounded(layer: StoredLayer, sums: Gram, how: Tuning) -> Iterator[tuple[Array, Array]]:
-    """Integers and scales to try, the simplest first."""
-    spread, weights = covariance(sums), layer.weights
+Integers = tuple["Array", "Array"]  # and their scales
+Way = Callable[[Gram, "Integers | None"], Integers]
+
+
+def _ways(layer: StoredLayer, how: Tuning) -> list[Way]:
+    """Ways to set integers and scales, the simplest first."""
+    present = layer.integers, layer.scale
+    ways: list[Way] = [lambda sums, _: present]
+    if how.rounding:
+        ways.append(lambda sums, _: _rounded(layer, sums, how, refit=False))
+    if how.refit:
+        ways.append(lambda sums, _: _rounded(layer, sums, how, refit=True))
+    return ways
+
+
+def _rounded(layer: StoredLayer, sums: Gram, how: Tuning, *, refit: bool) -> Integers:
+    """Round the weights, or with ``refit`` those fitted to what the layer reads, as well as sums allow."""
+    spread = covariance(sums)
 
     def rounded(values: Array, scale: Array) -> Array:
         if how.rounding:
             return second_order(values, scale, layer.limit, spread)
         return nearest(values, scale, layer.limit)
 
-    if how.rounding:
-        yield rounded(weights, layer.scale), layer.scale
-    if how.refit:
-        fitted = _refitted(weights, sums)
-        if not layer.has_channels:
-            yield rounded(fitted, layer.scale), layer.scale
-            return
-        scale = _float32(searched_scale(fitted, layer.limit, spread, layer.least_scale))
-        integers = rounded(fitted, scale)
-        yield integers, _float32(np.maximum(fitted_scale(fitted, integers, spread, scale), layer.least_scale))
+    weights = _refitted(layer.weights, sums) if refit else layer.weights
+    if not refit or not layer.has_channels:
+        return layer.fitting(rounded(weights, layer.scale), layer.scale)
+    scale = _float32(searched_scale(weights, layer.limit, spread, layer.least_scale))
+    integers = rounded(weights, scale)
+    last = np.maximum(fitted_scale(weights, integers, spread, scale), layer.least_scale)
+    return layer.fitting(integers, _float32(last))
 
 
 def _float32(scale: Array) -> Array:
@@ -175,8 +183,8 @@ def _float32(scale: Array) -> Array:
 def _refitted(weights: Array, sums: Gram) -> Array:
     """The weights that bring what the layer reads now closest to what it should yield."""
     current = np.concatenate([weights, np.zeros((len(weights), 1, weights.shape[2]))], axis=1)
-    held = damping(sums.gram, DAMPING, bias=True)
-    return fit(sums.gram, sums.cross, current, held)[:, :-1]
+    held = damping(sums.gram, DAMPING, bias=True, rows=sums.count)
+    return least_squares(sums.gram, sums.cross, current, held)[:, :-1]
 
 
 def covariance(sums: Gram) -> Array:
@@ -186,33 +194,23 @@ def covariance(sums: Gram) -> Array:
     return gram[:, :-1, :-1] - mean[:, :, None] * mean[:, None, :]
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """Sums over single positions of what a layer reads and should yield, to round by and to judge by."""
+def _sums(layer: StoredLayer, positions: int, seed: int) -> Judged[Gram] | None:
+    """Empty sums over single positions of what a layer reads and should yield, to round by and to judge by.
 
-    fitted: Gram
-    judged: Gram
+    None for a layer whose Gram matrices would take too much memory.
+    """
+    groups, rows, _ = layer.patches.shape(layer.exact.inputs[1].constant.shape)
+    if not has_affordable_gram(groups, rows):
+        return None
+    positions = positions if rows <= MANY else 2 * positions
+    fitted, judged = (Gram(layer.patches, positions=positions, seed=seed) for _ in range(2))
+    return Judged(fitted, judged, lambda fitted, judged: fitted.merge(judged), _noise)
 
-    @classmethod
-    def of(cls, layer: StoredLayer, positions: int, seed: int) -> _Sums | None:
-        """Empty sums; None for a layer whose Gram matrices would take too much memory."""
-        groups, rows, _ = layer.patches.shape(layer.exact.inputs[1].constant.shape)
-        if not has_affordable_gram(groups, rows):
-            return None
-        positions = positions if rows <= MANY else 2 * positions
-        return cls(*(Gram(layer.patches, positions=positions, seed=seed) for _ in range(2)))
 
-    @property
-    def energy(self) -> float:
-        """The variance of the output times the rows that are fitted to."""
-        return _energy(self.fitted)
-
-    def noise(self, weights: Array) -> float:
-        """Variance of the output's error, relative to the output's variance."""
-        sums = self.fitted.merge(self.judged)
-        bias = _matching_bias(sums, weights)
-        whole = np.concatenate([weights, bias[:, None, :]], axis=1)
-        return squared_error(sums.gram, sums.cross, sums.energy, whole) / _energy(sums)
+def _noise(sums: Gram, weights: Array) -> float:
+    """Variance of the output's error, the bias making up for its mean, relative to the output's variance."""
+    whole = np.concatenate([weights, _matching_bias(sums, weights)[:, None, :]], axis=1)
+    return squared_error(sums.gram, sums.cross, sums.energy, whole) / _energy(sums)
 
 
 def _energy(sums: Gram) -> float:
@@ -231,16 +229,23 @@ class _Seen:
     def __init__(self, layer: StoredLayer, positions: int, seed: int) -> None:
         self._patches = layer.patches
         self._axis = -1 if layer.node.op in ("Gemm", "MatMul") else 1
-        self.sums = _Sums.of(layer, positions, seed)
+        self.sums = _sums(layer, positions, seed)
         self._means: list[tuple[Array, Array]] = []  # of rows and of outputs, for each sample
         self._judging: list[int] = []
 
-    def update(self, read: Array, wanted: Array, judges: bool) -> None:
+    @property
+    def can_judge(self) -> bool:
+        """Whether there is something to fit to, and something else to judge by."""
+        if self.sums is None:
+            return 0 < len(self._judging) < len(self._means)
+        return self.sums.fitted.count > 0 and self.sums.judged.count > 0
+
+    def update(self, read: Array, wanted: Array, is_judging: bool) -> None:
         """Take in what the layer reads and should yield for one sample."""
         if self.sums is not None:
-            (self.sums.judged if judges else self.sums.fitted).update(read, wanted)
+            (self.sums.judged if is_judging else self.sums.fitted).update(read, wanted)
         others = tuple(axis for axis in range(wanted.ndim) if axis != self._axis % wanted.ndim)
-        if judges:
+        if is_judging:
             self._judging.append(len(self._means))
         self._means.append((self._patches.means(read), wanted.mean(axis=others).astype(np.float64)))
 
@@ -269,16 +274,10 @@ def _matching_bias(sums: Gram, weights: Array) -> Array:
     return wanted - np.einsum("gn,gno->go", mean, weights)
 
 
-def _look(
-    layer: StoredLayer,
-    old: ActivationCheckpoint,
-    new: ActivationCheckpoint,
-    fitting: int,
-    positions: int,
-    seed: int,
-) -> _Seen:
-    seen = _Seen(layer, positions, seed)
+def _look(layer: StoredLayer, fit: LayerwiseFit, positions: int, seed: int) -> _Seen:
+    seen, count = _Seen(layer, positions, seed), fit.original.samples
     source, target = layer.node.inputs[0].name, layer.exact.output.name
-    for number, (here, there) in enumerate(zip(new.stream([source]), old.stream([target]), strict=True)):
-        seen.update(here[source], there[target], number >= fitting)
+    pairs = zip(fit.changed.stream([source]), fit.original.stream([target]), strict=True)
+    for number, (here, there) in enumerate(pairs):
+        seen.update(here[source], there[target], judges(number, count))
     return seen

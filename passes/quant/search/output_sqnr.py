@@ -13,7 +13,7 @@ from ..verify.sessions import run_in_parts
 
 if TYPE_CHECKING:
     from graphopt import ir
-    from graphopt.data import Samples
+    from graphopt.calibration.checkpoint import SampleSet
     from graphopt.ir import Array
     from graphopt.pipeline import Context
 
@@ -26,7 +26,7 @@ class Deviation:
     A network without float outputs is judged by the float tensors before what makes integers of them.
     """
 
-    def __init__(self, original: ir.Model, samples: Samples, ctx: Context) -> None:
+    def __init__(self, original: ir.Model, samples: SampleSet, ctx: Context) -> None:
         self._samples = samples
         self._ctx = ctx
         self._judged = Judged(original)

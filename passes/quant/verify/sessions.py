@@ -12,7 +12,7 @@ from graphopt.targets.host import host_isa, host_sums, runs_here
 if TYPE_CHECKING:
     import numpy as np
 
-    from graphopt.data import Samples
+    from graphopt.calibration.checkpoint import SampleSet
     from graphopt.ir import Graph, Model
     from graphopt.pipeline import Context
     from graphopt.runtime import Session
@@ -33,7 +33,7 @@ def open_stored(model: Model, outputs: Iterable[str] | None, ctx: Context) -> Se
 
 
 def run_in_parts(
-    model: Model, names: Sequence[str], samples: Samples, ctx: Context
+    model: Model, names: Sequence[str], samples: SampleSet, ctx: Context
 ) -> Iterator[Mapping[str, np.ndarray]]:
     """The named tensors of a quantized model for each sample.
 

@@ -48,7 +48,8 @@ PLAIN = {"rounding": "nearest", "bias_correction": False}
 def test_each_step_of_the_ladder_helps(bits: int) -> None:
     """Nearest, then rounding, then correcting: the noise falls, or rises by no more than chance."""
     steps = [PLAIN, {"rounding": "second-order", "bias_correction": False}, {}]
-    noise = [run(network(), weight_bits=bits, **step)[1] for step in steps]
+    drawn = [[run(network(seed), weight_bits=bits, **step)[1] for step in steps] for seed in (3, 4, 5)]
+    noise = np.mean(drawn, axis=0)  # one network with 16 samples says little of steps that fit to them
     assert noise[1] <= noise[0] + 0.3
     assert noise[2] <= noise[1] + 0.3
     if bits == 4:
