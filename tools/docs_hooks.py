@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 FIRST = (
-    *("clean", "fold-bn", "prune", "sparsify", "lowrank", "quant", "cast", "distill", "surgeon"),
-    *("sensitivity", "inspect", "compare", "evaluate", "report", "ui"),
+    *("optimize", "clean", "fold-bn", "prune", "sparsify", "lowrank", "quant", "cast", "distill", "surgeon"),
+    *("sensitivity", "inspect", "compare", "evaluate", "check", "report", "ui", "passes"),
     *("pytorch", "paddle", "tensorflow"),
 )
 _PLACE = re.compile(r"^\{\{ (?P<kind>options|help):(?P<name>[\w-]+) \}\}$", re.MULTILINE)
