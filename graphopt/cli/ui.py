@@ -66,9 +66,11 @@ def command(
             click.echo("Ctrl-C ends it; what was not downloaded goes with it", err=True)
         if not no_browser:
             webbrowser.open(address)
-        settings = uvicorn.Config(make_app(bench, token), log_level="error", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(
+            uvicorn.Config(make_app(bench, token, lambda: server.should_exit), log_level="error")
+        )
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(settings).run(sockets=[listening])
+            server.run(sockets=[listening])
         bench.close()
 
 
@@ -95,6 +97,7 @@ def _socket(port: int) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind(("127.0.0.1", port))
+        made.listen()  # whoever comes before the server is ready waits for it
     except OSError as error:
         made.close()
         raise UsageError(f"port {port} cannot be used: {error.strerror or error}") from error

@@ -60,6 +60,9 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
             return "the request comes from another page"
+        site = headers.get("sec-fetch-site", "none")
+        if site not in ("none", "same-origin") and scope["path"] != "/":  # a link may lead to the page itself
+            return "the request comes from another page"
         token = headers.get("x-graphopt-token")
         if token is None and scope["method"] == "GET":  # links, downloads and event streams have no headers
             token = QueryParams(scope["query_string"]).get("token")
@@ -68,9 +71,9 @@ class Guard:
         return ""
 
 
-def make_app(bench: Workbench, token: str) -> Starlette:
-    """The application for one workbench."""
-    views = _Views(bench)
+def make_app(bench: Workbench, token: str, is_stopping: Callable[[], bool] = lambda: False) -> Starlette:
+    """The application for one workbench; event streams end once it ``is_stopping``."""
+    views = _Views(bench, is_stopping)
     app = Starlette(
         routes=[
             Route("/", views.page),
@@ -88,8 +91,9 @@ def make_app(bench: Workbench, token: str) -> Starlette:
 
 
 class _Views:
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Workbench, is_stopping: Callable[[], bool]) -> None:
         self._bench = bench
+        self._is_stopping = is_stopping
 
     async def page(self, _: Request) -> Response:
         """The page."""
@@ -106,7 +110,7 @@ class _Views:
 
     async def _changes(self, request: Request) -> AsyncIterator[str]:
         version = -1
-        while not await request.is_disconnected():
+        while not self._is_stopping() and not await request.is_disconnected():
             now = await run_in_threadpool(self._bench.wait, version, BEAT)
             yield f"data: {json.dumps(self._bench.state())}\n\n" if now != version else ": alive\n\n"
             version = now

@@ -50,6 +50,8 @@ def finished(bench: Workbench, number: int) -> Any:
         ("/api/state", {**KEY, "Origin": "http://evil.example"}),
         ("/api/state", {**KEY, "Origin": "http://127.0.0.1:9999"}),  # another page of this machine
         ("/api/state", {**KEY, "Origin": "null"}),
+        ("/api/state", {**KEY, "Sec-Fetch-Site": "cross-site"}),
+        (f"/api/events?token={TOKEN}", {"Sec-Fetch-Site": "same-site"}),  # an image of a page on another port
         (f"/api/state?token={TOKEN}", {"Host": "evil.example:8000"}),  # a name pointed at the loopback
         (f"/api/state?token={TOKEN}", {"Host": "127.0.0.1.evil.example"}),
     ],

@@ -257,8 +257,9 @@ def inspection() -> Callable[..., Inspection]:
 class Tab:
     """A page in a real browser; remembers everything it complained about."""
 
-    def __init__(self, page: Any) -> None:
+    def __init__(self, page: Any, home: str = "file:") -> None:
         self.page = page
+        self._home = home
         self.complaints: list[str] = []
         page.on("console", lambda message: self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -266,7 +267,7 @@ class Tab:
         page.on("request", lambda request: self._heard(request.url))
 
     def _heard(self, url: str) -> None:
-        if not url.startswith(("file:", "data:")):
+        if not url.startswith((self._home, "data:")):
             self.complaints.append(f"asked for {url}")
 
     def serious(self) -> list[str]:
