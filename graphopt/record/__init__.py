@@ -1,5 +1,6 @@
 """The record of a run: plain values that print and serialise; nothing here renders or runs.
 
+- ``budget``: What a search over the passes of a run tried, and what it promises.
 - ``divergent_inputs``: The inputs to which a result answers least like its original.
 - ``layers``: One node of a model before and after a run.
 - ``pages``: Pages of records: what draws them is found by name, since records know nothing of their views.

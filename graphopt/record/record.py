@@ -14,6 +14,7 @@ from graphopt.util.files import plain, write_json, write_text
 
 if TYPE_CHECKING:
     from graphopt.metrics.significance import Paired
+    from graphopt.record.budget import BudgetRecord
     from graphopt.record.divergent_inputs import DivergentInput
     from graphopt.record.layers import LayerRecord
 
@@ -131,12 +132,15 @@ class Record:
     paired: Mapping[str, Paired] = field(default_factory=dict)  # the change of each metric; in JSON if any
     goals: Mapping[str, Any] = field(default_factory=dict)  # those of the run, by their flags
     divergent: tuple[DivergentInput, ...] = ()  # the inputs that are answered least alike; in report files
+    budget: BudgetRecord | None = None  # the search over the passes that shared one; in JSON if any
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values; a number that is not finite becomes null."""
         fields = dataclasses.asdict(self)
         if not self.paired:
             del fields["paired"]
+        if self.budget is None:
+            del fields["budget"]
         fields["passes"] = [_pass_json(entry) for entry in fields["passes"]]
         document: dict[str, Any] = plain({"schema": SCHEMA, **fields})
         return document

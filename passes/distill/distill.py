@@ -35,6 +35,7 @@ class Distill(Pass):
 
     name: ClassVar[str] = "distill"
     contract: ClassVar[Contract] = Contract.APPROXIMATE
+    too_long_for_trials: ClassVar[bool] = True
 
     epochs: int = option(3, "how often each sample is seen", minimum=1)
     lr: float = option(2e-3, "learning rate at its highest", minimum=0)

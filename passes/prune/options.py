@@ -19,6 +19,7 @@ GOALS = ("ratio", "macs", "params", "bytes", "latency")
 IMPORTANCE = ("auto", "obs", *criteria().names)
 RANKINGS = ("global", "layer")
 UNITS = ("ranks", "heads", "none")
+MAX_DROP = 1.0  # fixed: points that may be lost when nothing is said
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Options(PlannedPass):
 
     name: ClassVar[str] = "prune"
     contract: ClassVar[Contract] = Contract.APPROXIMATE
+    careful: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("clean", "fold-bn:lone=true")
 
     ratio: float | None = option(
@@ -40,8 +42,12 @@ class Options(PlannedPass):
     latency: float | None = option(
         None, "fraction of the time to leave, as measured on this machine", minimum=0.01, maximum=1
     )
-    max_drop: float = option(
-        1.0, "points that pruning may cost when no goal is given", minimum=0, maximum=100
+    max_drop: float | None = option(
+        None,
+        f"points that pruning may cost when no goal is given; none: {MAX_DROP:g}, or what the run's budget "
+        "for all its passes leaves",
+        minimum=0,
+        maximum=100,
     )
     ratios: tuple[str, ...] = option(
         (),
@@ -130,6 +136,11 @@ class Options(PlannedPass):
         return next((goal for goal in GOALS if getattr(self, goal) is not None), "")
 
     @property
+    def has_goal(self) -> bool:
+        """Whether it says itself how far to go, in a goal or in points."""
+        return bool(self.goal) or self.max_drop is not None
+
+    @property
     def scope(self) -> Scope:
         """Which layers may be pruned, and how far."""
         selection = Selection(self.include, self.exclude, self.skip_first, self.skip_last)
@@ -140,8 +151,10 @@ class Options(PlannedPass):
 
         Each leaves the same fraction of what the one before left.
         """
+        if steps == 1:
+            return self
         if self.goal == "ratio":
             return replace(self, ratio=1.0 - (1.0 - float(self.ratio or 0.0)) ** (1.0 / steps))
         if self.goal:
             return replace(self, **{self.goal: float(getattr(self, self.goal)) ** (1.0 / steps)})
-        return replace(self, max_drop=self.max_drop / steps)
+        return replace(self, max_drop=(MAX_DROP if self.max_drop is None else self.max_drop) / steps)

@@ -12,6 +12,8 @@ import numpy as np
 from graphopt import ir
 from graphopt.errors import UsageError
 from graphopt.pipeline import Plan, Trial
+from graphopt.pipeline.contract.base import Offer
+from graphopt.pipeline.contract.moves import Move
 from graphopt.pipeline.search.degradation import Degradation, bisect_within_budget, trial_samples
 from graphopt.pipeline.search.search_trace import SearchTrace
 from graphopt.runtime.difference import TOLERANCE
@@ -28,7 +30,8 @@ from .importance.dead_channels import dead_classes
 from .importance.moment_propagation import Notes
 from .importance.obs import obs_rankings
 from .importance.ranking import score_rankings
-from .options import Options
+from .offers import chosen_widths, moves, offered_block, translated
+from .options import MAX_DROP, Options
 from .plan import group_name, read_items, write_items
 from .repair.constant_channels import absorb_constants, without_constants
 from .repair.rows import Targets
@@ -126,6 +129,53 @@ class Prune(Options):
                 name = group_name(choice.coupling, ranking.cell)
                 yield Trial(name, 1.0 - width / total, Plan(tuple(item for item in items if item["remove"])))
 
+    def offer(self, model: ir.Model, ctx: Context, saves: str) -> Offer | None:
+        """The groups at a few widths; None with a goal of its own, or without samples to price them by."""
+        if self.has_goal:
+            return None
+        origin, state = model.copy(), fingerprint(model, ctx)
+        block = offered_block(self._block(ctx), saves, self.round_to)
+        priced = replace(self, round_to=block, max_drop=None)
+        before, facts = priced._without_constants(origin, ctx)
+        choice = priced._choice(before, facts, ctx, ctx.calibration)
+        if not choice.adds_up:
+            return None
+        rule = f"by the run's budget for {saves}, at one price for all moves"
+
+        def plan(now: ir.Model, taken: Sequence[Move], now_ctx: Context) -> Plan:
+            if fingerprint(now, now_ctx) == state:
+                return priced._planned(
+                    now, before, facts, choice, chosen_widths(choice, taken), rule, now_ctx
+                )
+            other, now_facts = priced._without_constants(now, now_ctx)
+            again = priced._choice(other, now_facts, now_ctx, now_ctx.calibration)
+            return priced._planned(now, other, now_facts, again, translated(again, taken), rule, now_ctx)
+
+        return Offer(tuple(moves(choice)), plan)
+
+    def _planned(
+        self,
+        model: ir.Model,
+        before: ir.Model,
+        facts: Facts,
+        choice: Choice,
+        chosen: np.ndarray,
+        rule: str,
+        ctx: Context,
+    ) -> Plan:
+        """The plan that leaves each group so wide; ``before`` is the model without constant channels."""
+        planner = replace(
+            self._planner(before, facts, ctx, fingerprint(model, ctx)),
+            decide=lambda ranked, goal: (ranked.keep(chosen), rule),
+            fits=self.repair and self.importance in ("auto", "obs"),
+        )
+        keep, _, fitted = planner.plan(choice)
+        if keep.all():
+            ctx.warn(f"prune removed nothing ({rule})")
+        predictor = Predictor(before, choice.coupling)
+        self._foretell(predictor.size(choice.coupling.keep_all()), predictor.size(keep), ctx)
+        return Plan(write_items(choice, keep, rule, predictor, self._block(ctx)), beside=fitted)
+
     def for_trials(self) -> Self:
         """Prune without repair: hundreds of trials are carried out."""
         return replace(self, repair=False, steps=1)
@@ -150,10 +200,10 @@ class Prune(Options):
         foretell = self.importance == "auto" and self._samples(facts, ctx) is None
         return notes if foretell and can_foretell(coupling, notes) else None
 
-    def _choice(self, model: ir.Model, facts: Facts, ctx: Context) -> Choice:
-        """Rank the channels of a model in every cell."""
+    def _choice(self, model: ir.Model, facts: Facts, ctx: Context, given: Samples | None = None) -> Choice:
+        """Rank the channels of a model in every cell, by the samples ``given`` where there are any."""
         coupling = self.scope.walled(couple(model, facts))
-        samples = self._samples(facts, ctx)
+        samples = self._samples(facts, ctx) if given is None else given if facts.runs else None
         notes = self._notes(coupling, facts, ctx)
         if (
             notes is not None
@@ -163,7 +213,7 @@ class Prune(Options):
             coupling = coupling.keeping(coupling.summed, UNREAD)
         cells, dead = find_cells(coupling, self._block(ctx)), dead_classes(coupling)
         allowed = self.scope.widths(coupling, cells, self.min_channels)
-        if samples is not None and not self.goal:
+        if samples is not None and not self.goal and given is None:
             samples = trial_samples(samples)
         name, alike = self.importance, self.ranking == "layer"
         if notes is not None:
@@ -205,9 +255,7 @@ class Prune(Options):
             goal=float(getattr(self, self.goal)) if self.goal else None,
             steps=self.steps if self.goal else 1,
             start=0.0 if self.goal == "ratio" else 1.0,
-            afresh=self.repair
-            and self.importance in ("auto", "obs")
-            and self._samples(facts, ctx) is not None,
+            fits=self.repair and self.importance in ("auto", "obs") and self._samples(facts, ctx) is not None,
             state=state,
         )
 
@@ -265,6 +313,7 @@ class Prune(Options):
     def _careful(self, model: ir.Model, facts: Facts, choice: Choice, ctx: Context) -> tuple[Keep, str]:
         """Prune as much as costs no more than ``max_drop`` points on held-out samples."""
         harm, predictor = Degradation(model, ctx), Predictor(model, choice.coupling)
+        limit = MAX_DROP if self.max_drop is None else self.max_drop
         keep_at = cache(lambda step: choice.at_step(step, predictor))
         samples, targets = trial_samples(ctx.calibration) if self.repair else None, Targets()
         whole = predictor.size(choice.coupling.keep_all()).macs or 1
@@ -273,8 +322,6 @@ class Prune(Options):
         def prune(step: int) -> None:
             carry_out(model, couple(model, facts), keep_at(step), samples, ctx, targets=targets)
 
-        step = bisect_within_budget(model, prune, harm, self.max_drop, STEPS, CLOSE, tried.note)
-        tried.leave(ctx, step, harm, self.max_drop)
-        return keep_at(
-            step
-        ), f"no goal: the most that costs at most {self.max_drop:g} points ({harm.measure})"
+        step = bisect_within_budget(model, prune, harm, limit, STEPS, CLOSE, tried.note)
+        tried.leave(ctx, step, harm, limit)
+        return keep_at(step), f"no goal: the most that costs at most {limit:g} points ({harm.measure})"

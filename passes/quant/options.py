@@ -105,6 +105,11 @@ class Options(PlannedPass):
         super().__post_init__()
         refuse_unheard(self.options, {option.name: option.default for option in self.describe()})
 
+    @property
+    def has_goal(self) -> bool:
+        """Whether it says itself how far to go; weights alone and ranges at run time are all or nothing."""
+        return self.max_drop is not None or self.mode != "static" or bool(self.ranges or self.tensorrt_cache)
+
     def scheme_of(self, ctx: Context) -> Scheme:
         """The grids that are asked for; UsageError names what the target allows."""
         return resolve(ctx.target, self.activations, self.symmetric, self.per_channel)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from graphopt import ir
 from graphopt.errors import ModelError, UsageError
 from graphopt.ir import Model
 from graphopt.ir.transform.linear import LAYERS
 from graphopt.pipeline import Context, Plan, Trial
+from graphopt.pipeline.contract.base import Offer
+from graphopt.pipeline.contract.moves import Move
+from graphopt.pipeline.contract.selection import matches
 
 from .channels.prepare import prepare
 from .insertion.absorbed_nodes import drop_absorbed
@@ -26,6 +30,7 @@ from .items import (
     from_plan,
     node_id,
 )
+from .offers import floats, moves
 from .options import Options
 from .plan_builder import PlanBuilder
 from .plots import show_rounding
@@ -103,6 +108,32 @@ class Quant(Options):
         said = (ctx.summary, refined.said, in_words(assumed))
         ctx.reported("; ".join(text for text in said if text))
 
+    def offer(self, model: Model, ctx: Context, saves: str) -> Offer | None:
+        """Each layer in 8 bits; None with a goal of its own, or where nothing can be stored."""
+        if self.has_goal or refusal_of(model):
+            return None
+        self.selection.check("quant", model.graph.nodes)
+        changed = model.copy()
+        try:
+            scheme = raise_opset(changed, self.scheme_of(ctx), lambda text: None)
+            limit, calibrator = self.weight_limit(self.weight_bits, ctx), self.calibrator_of(scheme)
+            placed = PlanBuilder(changed, scheme, self.refusal, limit, ctx, calibrator).draft({}).placement
+        except ModelError:
+            return None  # planning says why
+        names = {node_id(node) for node in placed.layers}
+        found = (node for node in changed.graph.nodes if node.outputs and node_id(node) in names)
+        layers = {node: scheme.axis(node) for node in found}
+        every = tuple(moves(changed, layers, calibrator.levels, limit, ctx))
+
+        def plan(now: Model, taken: Sequence[Move], now_ctx: Context) -> Plan:
+            stay = tuple(glob.escape(name) for name in floats(every, taken))
+            if len(stay) == len(every):
+                now_ctx.skipped("model", "8 bits in no layer save enough for what they lose")
+                return Plan()
+            return replace(self, exclude=(*self.exclude, *_present(stay, now))).plan(now, now_ctx)
+
+        return Offer(every, plan) if every else None
+
     def trials(self, model: Model, ctx: Context) -> Iterator[Trial]:
         """Yield each layer alone, with weights of 8 bits and of 4."""
         if reason := refusal_of(model):
@@ -120,3 +151,8 @@ class Quant(Options):
             return PlanBuilder(made, scheme, refused, limit, ctx, calibrator, sums=self.sums(ctx))
 
         yield from trials(builder_of)
+
+
+def _present(patterns: Sequence[str], model: Model) -> list[str]:
+    """The patterns that mean a node of a model: passes before may have replaced a layer."""
+    return [pattern for pattern in patterns if any(matches(node, pattern) for node in model.graph.nodes)]

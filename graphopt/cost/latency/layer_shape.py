@@ -19,6 +19,7 @@ Attributes: TypeAlias = "tuple[tuple[str, Any], ...]"
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 PRODUCTS = ("Gemm", "MatMul")
+INTEGER = "int8"  # the type of a layer whose activations and weights are stored in 8 bits
 POOLS = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
 # Attributes that change nothing when they have these values; spatial lists count when all entries do.
 _DEFAULTS: dict[str, Any] = {
@@ -45,7 +46,8 @@ class LayerShape:
     """One layer by its sizes: two layers with equal shapes take equally long.
 
     ``input`` are the dims of what flows in, batch first; ``weight`` those of the constant weight in ONNX's
-    layout, empty for pooling.  ``attrs`` are sorted, with lists as tuples and defaults left out.
+    layout, empty for pooling.  ``attrs`` are sorted, with lists as tuples and defaults left out.  ``dtype``
+    is a floating type, or ``int8`` for a layer that is computed on integers.
     """
 
     op: str

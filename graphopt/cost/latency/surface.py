@@ -69,38 +69,44 @@ class LatencySurface:
 
 
 def latency_surfaces(
-    table: LatencyTable, layers: Sequence[LayerShape], *, block: int = 16, unaligned: bool = False
+    table: LatencyTable,
+    layers: Sequence[LayerShape],
+    *,
+    block: int = 16,
+    unaligned: bool = False,
+    fractions: Sequence[float] = _FRACTIONS,
 ) -> list[LatencySurface]:
     """The staircase of each layer, all measured in one sitting.
 
-    About 25 widths a layer are measured, 5 where outputs follow inputs.  With ``unaligned`` one more tells
-    what widths that are no multiples of four cost; without, they count as if they were.
+    About 25 widths a layer are measured, 5 where outputs follow inputs: one block and ``fractions`` of the
+    full width.  With ``unaligned`` one more tells what widths that are no multiples of four cost; without,
+    they count as if they were.
     """
     known = dict.fromkeys(layers)
-    wanted = {layer: [*_grid(layer, block), *_odd(layer, unaligned)] for layer in known}
+    wanted = {layer: [*_grid(layer, block, fractions), *_odd(layer, unaligned)] for layer in known}
     flat = list(dict.fromkeys(itertools.chain.from_iterable(wanted.values())))
     times = dict(zip(flat, table.milliseconds(flat).tolist(), strict=True))
-    made = {layer: _staircase(layer, block, times, unaligned) for layer in known}
+    made = {layer: _staircase(layer, block, times, unaligned, fractions) for layer in known}
     return [made[layer] for layer in layers]
 
 
-def steps(full: int, block: int) -> list[int]:
+def steps(full: int, block: int, fractions: Sequence[float] = _FRACTIONS) -> list[int]:
     """The widths to measure up to ``full``: one block, and quarters of the width in whole blocks."""
-    wanted = [block, *(block * max(1, round(full * part / block)) for part in _FRACTIONS)]
+    wanted = [block, *(block * max(1, round(full * part / block)) for part in fractions)]
     return sorted({min(width, full) for width in wanted} | {full})
 
 
-def _widths(layer: LayerShape, block: int) -> tuple[list[int], list[int]]:
+def _widths(layer: LayerShape, block: int, fractions: Sequence[float]) -> tuple[list[int], list[int]]:
     """Input and output steps; widths that a grouped convolution cannot have are left out."""
     if layer.is_tied:
-        return steps(layer.inputs, block), [layer.outputs]
+        return steps(layer.inputs, block, fractions), [layer.outputs]
     group = layer.group
-    inputs, outputs = steps(layer.inputs, block), steps(layer.outputs, block)
+    inputs, outputs = steps(layer.inputs, block, fractions), steps(layer.outputs, block, fractions)
     return [w for w in inputs if w % group == 0], [w for w in outputs if w % group == 0]
 
 
-def _grid(layer: LayerShape, block: int) -> Iterable[LayerShape]:
-    inputs, outputs = _widths(layer, block)
+def _grid(layer: LayerShape, block: int, fractions: Sequence[float]) -> Iterable[LayerShape]:
+    inputs, outputs = _widths(layer, block, fractions)
     if layer.is_tied:
         return [layer.with_widths(inputs=width) for width in inputs]
     return [layer.with_widths(*pair) for pair in itertools.product(inputs, outputs)]
@@ -118,10 +124,14 @@ def _odd(layer: LayerShape, unaligned: bool) -> list[LayerShape]:
 
 
 def _staircase(
-    layer: LayerShape, block: int, times: dict[LayerShape, float], unaligned: bool
+    layer: LayerShape,
+    block: int,
+    times: dict[LayerShape, float],
+    unaligned: bool,
+    fractions: Sequence[float],
 ) -> LatencySurface:
-    inputs, outputs = _widths(layer, block)
-    grid = np.array([times[one] for one in _grid(layer, block)]).reshape(len(inputs), len(outputs))
+    inputs, outputs = _widths(layer, block, fractions)
+    grid = np.array([times[one] for one in _grid(layer, block, fractions)]).reshape(len(inputs), len(outputs))
     odd = [times[one] / times[layer] for one in _odd(layer, unaligned) if times[layer] > 0]
     factor = max(1.0, *odd) if odd else 1.0
     return LatencySurface(layer, block, np.array(inputs), np.array(outputs), monotone(grid), factor)

@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from graphopt import ir
-from graphopt.cost.latency.layer_shape import PRODUCTS, LayerShape
+from graphopt.cost.latency.layer_shape import INTEGER, PRODUCTS, LayerShape
 from graphopt.data.ports import IMAGE_CHANNELS
 from graphopt.runtime import Kernel, ProfiledSession, SessionOptions
 from graphopt.util.progress import Progress
@@ -20,7 +20,9 @@ SHORTEST = 1.5  # time: seconds of a sitting: a disturbance that lasts as long a
 SESSIONS = 48  # memory: layers that are open at a time
 BYTES = 512 * 2**20  # memory: of their weights and activations together
 
-BEFORE, AFTER = "graphopt_before", "graphopt_after"
+BEFORE, AFTER, WEIGHT = "graphopt_before", "graphopt_after", "graphopt_weight"
+# Kernels around an integer layer that its neighbours in a network take away.
+_BORDER = ("Transpose", "QuantizeLinear", "DequantizeLinear", "ReorderInput", "ReorderOutput")
 
 
 def time_layers(
@@ -79,7 +81,8 @@ class _Sitting:
 
     def finish(self) -> list[float]:
         """Close the sessions; milliseconds of each layer."""
-        return [sum(k.typical for k in _own(session.finish())) / 1e3 for session in self._sessions]
+        pairs = zip(self._layers, self._sessions, strict=True)
+        return [sum(k.typical for k in _own(session.finish(), layer)) / 1e3 for layer, session in pairs]
 
 
 def is_settled(times: Sequence[float]) -> bool:
@@ -93,8 +96,11 @@ def tiny_model(layer: LayerShape, rng: np.random.Generator) -> ir.Model:
 
     onnxruntime keeps activations of convolutions in a blocked layout and puts kernels that reorder them only
     where that begins and ends.  A narrow 1x1 convolution before the layer and a pooling after it keep those
-    kernels away from the layer, as its neighbours do in a network.
+    kernels away from the layer, as its neighbours do in a network.  A layer of the type ``int8`` stands
+    between the pairs that let onnxruntime compute it on integers.
     """
+    if layer.dtype == INTEGER:
+        return _integer_model(layer, rng)
     model = ir.blank()
     graph = model.graph
     dims = _fed_dims(layer)
@@ -111,6 +117,28 @@ def tiny_model(layer: LayerShape, rng: np.random.Generator) -> ir.Model:
     return model
 
 
+def _integer_model(layer: LayerShape, rng: np.random.Generator) -> ir.Model:
+    """A layer between reading from and storing in 8 bits; its bias is left out, which takes no time."""
+    model = ir.blank()
+    graph = model.graph
+    tensor: ir.Tensor = ir.Variable("x", np.dtype(np.uint8), layer.input)
+    graph.inputs = [tensor]
+    scale = graph.add_constant("scale", np.float32(0.02))
+    zero = graph.add_constant("zero", np.uint8(128))
+    read = graph.add_node("DequantizeLinear", [tensor, scale, zero], name=BEFORE)
+    operands: list[ir.Tensor] = [read.output]
+    if layer.weight:
+        values = rng.integers(-127, 128, layer.weight).astype(np.int8)
+        stored = [graph.add_constant("w", values), graph.add_constant("w_scale", np.float32(0.01))]
+        stored.append(graph.add_constant("w_zero", np.int8(0)))
+        operands.append(graph.add_node("DequantizeLinear", stored, name=WEIGHT).output)
+    node = graph.add_node(layer.op, operands, layer.attributes, name="layer")
+    made = graph.add_node("QuantizeLinear", [node.output, scale, zero], name=AFTER)
+    made.output.dtype, made.output.shape = np.dtype(np.uint8), (None,) * len(layer.input)
+    graph.outputs = [made.output]
+    return model
+
+
 def _convolution(
     graph: ir.Graph, tensor: ir.Tensor, layer: LayerShape, rng: np.random.Generator
 ) -> ir.Tensor:
@@ -121,8 +149,10 @@ def _convolution(
     return graph.add_node("Conv", [tensor, constant], outputs=[made], name=BEFORE).output
 
 
-def _own(kernels: Sequence[Kernel]) -> list[Kernel]:
+def _own(kernels: Sequence[Kernel], layer: LayerShape) -> list[Kernel]:
     """The kernels between the surroundings, in the order they run."""
+    if layer.dtype == INTEGER:
+        return [kernel for kernel in kernels if kernel.op not in _BORDER]
     names = [kernel.name for kernel in kernels]
     first = next((i + 1 for i, name in enumerate(names) if BEFORE in name), 0)
     last = next((i for i, name in enumerate(names) if AFTER in name), len(names))
@@ -131,7 +161,8 @@ def _own(kernels: Sequence[Kernel]) -> list[Kernel]:
 
 def _reads_features(layer: LayerShape) -> bool:
     """Whether the layer reads what a convolution computed: neither a matrix nor an image."""
-    return layer.op not in PRODUCTS and layer.inputs > max(IMAGE_CHANNELS)
+    is_float = layer.dtype != INTEGER
+    return is_float and layer.op not in PRODUCTS and layer.inputs > max(IMAGE_CHANNELS)
 
 
 def _fed_dims(layer: LayerShape) -> tuple[int, ...]:
@@ -139,6 +170,8 @@ def _fed_dims(layer: LayerShape) -> tuple[int, ...]:
 
 
 def _input(layer: LayerShape, rng: np.random.Generator) -> np.ndarray:
+    if layer.dtype == INTEGER:
+        return rng.integers(0, 256, layer.input).astype(np.uint8)
     return _values(_fed_dims(layer), layer.dtype, rng)
 
 

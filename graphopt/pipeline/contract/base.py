@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from graphopt.ir import Model
     from graphopt.pipeline.contract.context import Context
+    from graphopt.pipeline.contract.moves import Move
 
 
 class Contract(enum.Enum):
@@ -58,6 +59,7 @@ class Pass(metaclass=_AcceptsOldNames):
 
     name: ClassVar[str] = ""
     contract: ClassVar[Contract] = Contract.APPROXIMATE
+    too_long_for_trials: ClassVar[bool] = False  # whether a search over the run's passes leaves it out
     needs: ClassVar[tuple[str, ...]] = ()  # specs of passes put before this one when the run lacks them
 
     def __post_init__(self) -> None:
@@ -126,8 +128,22 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """The moves of one pass, and how it plans those that were taken.
+
+    ``plan(model, taken, ctx)`` gets the model as it stands when the pass's turn comes: passes before it have
+    carried out their moves.
+    """
+
+    moves: tuple[Move, ...]
+    plan: Callable[[Model, Sequence[Move], Context], Plan]
+
+
+@dataclass(frozen=True)
 class PlannedPass(Pass):
     """A pass that decides first and then acts: ``plan`` reads the model, ``apply`` is mechanical surgery."""
+
+    careful: ClassVar[bool] = False  # whether it looks for how far to go where nobody says
 
     @abstractmethod
     def plan(self, model: Model, ctx: Context) -> Plan:
@@ -146,6 +162,19 @@ class PlannedPass(Pass):
         for number, item in enumerate(self.plan(model, ctx).items):
             name = next((value for value in item.values() if isinstance(value, str)), str(number))
             yield Trial(name, 1.0, Plan((item,)))
+
+    @property
+    def has_goal(self) -> bool:
+        """Whether its own options say how far it goes, so that a budget of the run leaves it alone."""
+        return True
+
+    def offer(self, model: Model, ctx: Context, saves: str) -> Offer | None:
+        """Return the moves that this pass can make on ``model``, for a search over all passes of a run.
+
+        ``saves`` is what the run is to save: one of ``moves.GOALS``.  None, the default, when the pass has a
+        goal of its own or nothing to choose: it then runs as it is written.
+        """
+        return None
 
     def for_trials(self) -> Self:
         """The pass that applies the trials' plans.

@@ -1,5 +1,7 @@
 """The loop of a run, from the request to the written file.
 
+- ``budget_planner``: Plans the passes of a run that share its budget: the first whose turn comes starts the
+  search for all.
 - ``fix_shape``: Declares the sizes a model runs at as its only ones.
 - ``handover``: Puts a measured model into the form of its target, and runs that in its backends on request.
 - ``inputs``: The samples and sizes of one run, worked out when first asked for and then kept.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,12 @@ class Inputs:
         except DataError as error:
             self._misfit = error
             raise
+
+    def fitting_to(self, samples: Samples) -> Inputs:
+        """The same inputs with other calibration samples, such as those that trials are fitted to."""
+        other = copy.copy(self)
+        vars(other)["_given_calibration"] = samples  # in place of the cached property
+        return other
 
     def remember(self) -> None:
         """Keep the model as it is now: the original of the run, which passes may ask for."""
@@ -161,6 +168,11 @@ class Inputs:
     def source(self) -> str:
         """Where the calibration samples come from: a path, or ``synthetic``."""
         return "synthetic" if self._given_calibration is None else self._given_calibration.source
+
+    @property
+    def given_count(self) -> int | None:
+        """How many calibration samples the user gave, whether a pass looks at them or not; None for none."""
+        return None if self._given_calibration is None else len(self._given_calibration)
 
     def check_labels(self) -> None:
         """Raise DataError when a label that counts is none of the classes that the model declares."""

@@ -20,6 +20,7 @@ from graphopt.util.progress import Busy, unwatched
 
 if TYPE_CHECKING:
     from graphopt.ir import Model, Snapshot
+    from graphopt.pipeline.run.budget_planner import BudgetPlanner
     from graphopt.pipeline.run.inputs import Inputs
     from graphopt.pipeline.run.reproducer import Reproducer
     from graphopt.targets import Target
@@ -55,6 +56,7 @@ class Manager:
         reproducer: Reproducer | None = None,
         announce: Callable[[str], None] = lambda text: None,
         busy: Busy = unwatched,
+        budget: BudgetPlanner | None = None,
     ) -> None:
         self._stages = stages
         self._inputs, self._settings, self._target = inputs, settings, target
@@ -66,6 +68,7 @@ class Manager:
         self._reproducer = reproducer
         self._announce = announce
         self._busy = busy
+        self._budget = budget
         self._safe: tuple[int, Snapshot] | None = (
             None  # the last checked state and the stage it stands before
         )
@@ -124,7 +127,7 @@ class Manager:
                 step.run(model, ctx)
                 return None
             replayed = self._plans.find(index)
-            plan = step.plan(model, ctx) if replayed is None else replayed
+            plan = self._plan(index, step, model, ctx) if replayed is None else replayed
             for text in plan.missed:
                 ctx.goal_missed(text)
             step.apply(model, plan, ctx)
@@ -142,6 +145,11 @@ class Manager:
                     message, pass_name=step.name, hint="check the items that were edited"
                 ) from error
             raise PassError(f"the pass {step.name} failed: {told}", pass_name=step.name) from error
+
+    def _plan(self, index: int, step: PlannedPass, model: Model, ctx: Context) -> Plan:
+        """The plan of a pass: from the budget that it shares with others, else its own."""
+        shared = None if self._budget is None else self._budget.plan(index, model, ctx)
+        return step.plan(model, ctx) if shared is None else shared
 
     def _explain(self, error: GraphoptError, model: Model) -> None:
         if self._reproducer is not None and self._safe is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from graphopt.pipeline.results.result_measurer import (
     check_goal,
     missed_goals,
 )
+from graphopt.pipeline.run.budget_planner import BudgetPlanner, goals_of
 from graphopt.pipeline.run.fix_shape import fix_shapes
 from graphopt.pipeline.run.handover import HandedOver, hand_over
 from graphopt.pipeline.run.inputs import Inputs
@@ -47,6 +49,7 @@ from graphopt.pipeline.spec.request import Request
 from graphopt.record.record import Calibration, Record
 from graphopt.runtime import Session, check_session, machine
 from graphopt.targets import misfits
+from graphopt.targets.host import runs_here
 from graphopt.util.files import sha256
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
 
 
 GOALS = ("max_drop", "require_speedup")  # of the request
+CAREFUL = 1.0  # fixed: points that all passes together may lose when nobody says
 CALIBRATION = "graphopt.calibration"  # the key under which a file says that its samples were synthetic
 EVIDENCE = "measuring how far each layer moved"
 _SPARED = (
@@ -120,6 +124,7 @@ class Run:
             return self._execute(workers)
 
     def _execute(self, workers: Workers) -> Finished:
+        start = time.monotonic()
         ask, model = self._ask, self._model
         plans = Plans() if ask.plan is None else read_plans(ask.plan, self._source.sha256)
         self._announce_stages()
@@ -132,7 +137,8 @@ class Run:
         lock = Lock.of(ask, self._source.sha256, self._stages, self._inputs, shapes)
         before = measure.contents(model, shapes, measure.input_bytes(model), self._warn)
         evidence = ReportCollector(model, shapes, self._warn) if ask.report else None
-        outcome = self._manager(plans, evidence, workers).run(model)
+        budget = self._budget(start)
+        outcome = self._manager(plans, evidence, workers, budget).run(model)
         lock.check(outcome.records)
         self._finish_model(plans)
         with draft_folder(None if ask.dry_run else ask.output) as folder:
@@ -142,6 +148,8 @@ class Run:
             handed = self._handed_over(found.files)
             files = self._publish(outcome, handed)
         record = self._record(outcome, found, shapes, files, workers)
+        if budget is not None and budget.settled is not None:
+            record = dataclasses.replace(record, budget=budget.settled.record)
         if evidence is not None:
             record = self._with_evidence(record, evidence)
         self._write_json(record)
@@ -217,7 +225,36 @@ class Run:
             fix_shapes(self._model, shapes)
         return shapes
 
-    def _manager(self, plans: Plans, evidence: ReportCollector | None, workers: Workers) -> Manager:
+    def _budget(self, start: float) -> BudgetPlanner | None:
+        """What plans the passes that share the goals of the run; None where none does."""
+        ask = self._ask
+        if ask.plan is not None:
+            return None
+        saves, amount = ask.goal or (
+            "latency" if ask.times_models and runs_here(self._target) else "macs",
+            None,
+        )
+        goals = goals_of(
+            self._stages,
+            saves=saves,
+            max_drop=ask.max_drop,
+            amount=amount,
+            samples=self._inputs.given_count,
+            careful=CAREFUL,
+            risk=ask.risk,
+        )
+        if goals is None:
+            return None
+        deadline = None if ask.time_limit is None else start + 60.0 * ask.time_limit
+        return BudgetPlanner(self._stages, goals, deadline)
+
+    def _manager(
+        self,
+        plans: Plans,
+        evidence: ReportCollector | None,
+        workers: Workers,
+        budget: BudgetPlanner | None,
+    ) -> Manager:
         ask = self._ask
         instruments: list[Instrument] = [] if evidence is None else [evidence]
         if ask.dump is not None:
@@ -244,6 +281,7 @@ class Run:
             reproducer=Reproducer(output, failure_flags(ask)) if output is not None else None,
             announce=ask.announce,
             busy=ask.busy,
+            budget=budget,
         )
 
     # -- after the passes ---------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -28,7 +29,10 @@ Open: TypeAlias = "Callable[[ir.Model, Sequence[str] | None], Session]"
 # noise: samples at most; the standard error of a rate is then 0.5 / sqrt(512) = 2.2 points at worst
 HELD_OUT = 512
 FITTED = 256  # time: samples that a trial is fitted to at most; the result is fitted to all
-SAME_ANSWER = 0.9  # share of samples with the same class above which classes tell nothing
+CONFIDENT = 1.2816  # theory: standard errors to the bound that is passed in one case of ten
+EACH = 1.6449  # theory: the same in one of twenty, for each of two bounds of which the lower counts
+CONFIDENCE_LEFT = 0.1  # fixed: the share of cases in which a promise may fail
+SAME_ANSWER = 0.9  # noise: share of samples with the same class above which classes tell nothing
 TRIED = 2  # time: samples on which it is tried whether a metric can judge the model
 
 
@@ -43,13 +47,22 @@ class Degradation:
     varies from sample to sample.
     """
 
-    def __init__(self, model: ir.Model, ctx: Context, open_model: Open | None = None) -> None:
-        """``open_model`` opens what is judged and takes names of outputs; by default like the original."""
+    def __init__(
+        self,
+        model: ir.Model,
+        ctx: Context,
+        open_model: Open | None = None,
+        samples: Samples | None = None,
+    ) -> None:
+        """``open_model`` opens what is judged and takes names of outputs; by default like the original.
+
+        ``samples`` judge; by default the held-out half of the calibration samples.
+        """
         self._ctx = ctx
         self._open: Open = open_model or ctx.session
         original = ctx.session(model)
         self._judged = Judged(model)
-        self._samples = held_out(ctx.calibration)
+        self._samples = held_out(ctx.calibration) if samples is None else samples
         self._answers = Remembered(original)
         first = original.run(next(iter(self._samples)).feeds)
         self._metric = self._chosen_metric(original)
@@ -81,6 +94,79 @@ class Degradation:
         if self._metric:
             return self._loss(model)
         return self._noise(model) if self._scores is None else self._disagreement(self._scores, model)
+
+    def assess(self, model: ir.Model) -> Loss:
+        """Return how much worse ``model`` is, with an upper bound and the noise of its outputs."""
+        if self._metric:
+            return self._metric_loss(model)
+        if self._scores is None:
+            return self._noise_loss(model)
+        counts, share = _Scores(self._scores, self._labelled), NoiseShare([self._scores], [self._scores])
+        candidate = runs(self._open(model, None))
+        self._said(
+            look(
+                self._watched(),
+                _scores_only(candidate, self._scores),
+                _scores_only(self._answers, self._scores),
+                [counts, share],
+                until=lambda: counts.is_broken,
+            )
+        )
+        if counts.is_broken:
+            return Loss(math.inf, math.inf, math.inf)
+        return Loss(counts.seen, counts.upper(EACH), share.points / 100.0)
+
+    def expected(self) -> Callable[[float], float]:
+        """Return what loss in points to expect of noise, before anything was tried.
+
+        Noise is given as a share of the variance of what is judged by.  For a classifier it follows from the
+        margins of the original's answers; elsewhere points are taken for the square root of the noise, or
+        for its percentage where that is what is judged by.
+        """
+        if self._metric:
+            return lambda noise: 100.0 * math.sqrt(max(noise, 0.0))
+        if self._scores is None:
+            return lambda noise: 100.0 * noise
+        counts, share = ExpectedDisagreement(), NoiseShare([self._scores], [self._scores])
+        for sample in self._samples:
+            scores = self._answers(sample)[self._scores]
+            counts.update(scores, scores)
+            share.update({self._scores: scores}, {self._scores: scores}, sample, None)
+        return lambda noise: 100.0 * counts.at_noise(noise, share.spread)
+
+    def _metric_loss(self, model: ir.Model) -> Loss:
+        judge = Judge(self._samples, self._ctx.settings.judged_by.make())
+        candidate = self._open(model, None)
+        verdict = judge.judge(candidate, self._answers, watched=self._watched(), seed=self._ctx.seed)
+        self._said(verdict.count)
+        ratios = [ratio for ratio in verdict.agreement.get("snr_db", {}).values() if math.isfinite(ratio)]
+        noise = max((10.0 ** (-ratio / 10.0) for ratio in ratios), default=0.0)
+        if verdict.drop is None or math.isnan(verdict.drop):
+            return Loss(math.inf, math.inf, noise)
+        paired = verdict.outcome.paired.get(judge.metric.main)
+        error = 0.0 if paired is None or paired.error is None else 100.0 * paired.error
+        if not noise:
+            return Loss(verdict.drop, verdict.drop, 0.0)
+        # One sample may have lost as much as it can and not be among those that were drawn.
+        unseen = 100.0 * (1.0 - CONFIDENCE_LEFT ** (1.0 / len(self._samples))) if not error else 0.0
+        return Loss(verdict.drop, verdict.drop + max(CONFIDENT * error, unseen), noise)
+
+    def _noise_loss(self, model: ir.Model) -> Loss:
+        points = self._noise(model)
+        # The power of noise varies from sample to sample about as much as a chi-square of one degree.
+        return Loss(points, points * (1.0 + CONFIDENT * math.sqrt(2.0 / len(self._samples))), points / 100.0)
+
+    @property
+    def samples(self) -> int:
+        """How many samples judge."""
+        return len(self._samples)
+
+    @property
+    def needed(self) -> Callable[[float], int]:
+        """How many samples it takes to promise a limit in points at all, by how the loss is measured."""
+        if not self._metric:
+            return lambda limit: 2
+        return lambda limit: math.ceil(math.log(CONFIDENCE_LEFT) / math.log1p(-min(limit, 99.0) / 100.0))
 
     def _chosen_metric(self, original: Session) -> str:
         """How the run's own metric judges the samples, in words; empty where it does not."""
@@ -153,6 +239,20 @@ class Degradation:
         return self._ctx.progress("measuring the degradation", self._samples, len(self._samples))
 
 
+@dataclass(frozen=True)
+class Loss:
+    """Points lost as seen, their upper bound at 90 % confidence, and the noise as a share of the variance."""
+
+    points: float
+    upper: float
+    noise: float
+
+
+def _scores_only(answer: Callable[[Any], Outputs], name: str) -> Callable[[Any], Outputs]:
+    """The one output that holds the scores."""
+    return lambda sample: {name: answer(sample)[name]}
+
+
 class _Scores:
     """Counts how often the class of the output ``name`` changes, or a right one is lost."""
 
@@ -167,6 +267,16 @@ class _Scores:
         self.is_broken = bool((np.isfinite(old) & ~np.isfinite(new)).any())
         if not self.is_broken:
             self._expected.update(old, new, np.asarray(truth) if self._labelled else None)
+
+    @property
+    def seen(self) -> float:
+        """Points lost, by the answers that changed, or the shifts of margins where these say more."""
+        return 100.0 * (self._expected.seen_loss if self._labelled else self._expected.disagreement)
+
+    def upper(self, z: float) -> float:
+        """The upper bound of the points lost, so many standard errors above."""
+        bound = self._expected.upper_loss if self._labelled else self._expected.upper_disagreement
+        return 100.0 * bound(z)
 
     @property
     def points(self) -> float:

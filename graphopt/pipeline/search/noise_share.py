@@ -46,6 +46,13 @@ class NoiseShare:
         return self._verdict is not None
 
     @property
+    def spread(self) -> float:
+        """The standard deviation of an element over the samples, the mean over all tensors' elements."""
+        powers = [(signal.power, signal.elements) for signal in self._signal.values()]
+        elements = sum(count for _, count in powers)
+        return math.sqrt(sum(power for power, _ in powers) / elements) if elements else 0.0
+
+    @property
     def points(self) -> float:
         """Noise power of the worst tensor in percent; infinite where numbers became none."""
         if self._verdict is not None:
@@ -61,12 +68,14 @@ class Variation:
         self._squares = 0.0
         self._sum: np.ndarray | None = None
         self._count = 0
+        self.elements = 0  # of all samples together
         self._same_shape = True
 
     def add(self, value: np.ndarray) -> None:
         """Take one sample's output, float64."""
         self._squares += float(np.square(value).sum())
         self._count += 1
+        self.elements += value.size
         if self._sum is None:
             self._sum = np.zeros_like(value)
         self._same_shape = self._same_shape and self._sum.shape == value.shape

@@ -107,8 +107,12 @@ def recipe_flags() -> tuple[str, ...]:
 
 def _check_together(request: Request) -> None:
     has_data = request.calibration is not None or request.evaluation is not None
-    if request.max_drop is not None and request.evaluation is None:
-        raise UsageError("--max-drop needs --evaluation: without samples no drop can be measured")
+    if request.max_drop is not None and not has_data:
+        raise UsageError(
+            "--max-drop needs --calibration or --evaluation: without samples no drop can be measured"
+        )
+    if request.goal is not None and request.goal[0] == "latency" and request.latency is False:
+        raise UsageError("--goal latency needs the latency that --no-latency leaves out")
     if request.chooses_metric:
         request.judged_by.make()
         if request.evaluation is None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from graphopt.errors import UsageError
+from graphopt.pipeline.contract.moves import GOALS
 from graphopt.pipeline.spec import flag
 from graphopt.pipeline.spec.flag import Flag, Kind
 from graphopt.pipeline.spec.shapes import Shapes, parse_shapes
-from graphopt.util.text import described
+from graphopt.util.text import described, did_you_mean
 
 if TYPE_CHECKING:
     from graphopt.pipeline.contract.base import Pass
@@ -91,6 +92,27 @@ def _workers() -> Kind[Any, Any]:
         from graphopt.execution import check_workers
 
         return None if value is None else check_workers(value)
+
+    return Kind(convert)
+
+
+def _goal() -> Kind[Any, Any]:
+    def convert(spelled: str, value: Any) -> tuple[str, float] | None:
+        if value is None:
+            return None
+        name, _, number = str(value).partition("=")
+        if name not in GOALS:
+            hint = did_you_mean(name, GOALS)
+            raise UsageError(f"{spelled} takes one of {', '.join(GOALS)}, not {name!r}", hint=hint)
+        try:
+            amount = float(number)
+        except ValueError:
+            amount = math.nan
+        if not 0.0 < amount <= 1.0:
+            raise UsageError(
+                f"{spelled} {value} does not say what fraction to leave", hint=f"for example {name}=0.5"
+            )
+        return name, amount
 
     return Kind(convert)
 
@@ -218,8 +240,26 @@ class RunFlags:
     max_drop: Flag[float | None, float | None] = Flag(
         None,
         flag.number("a number of points, from 0", lambda value: 0 <= value < math.inf),
-        "Goal: lose at most this many points, hundredths of the metric; needs --evaluation.",
+        "Goal: lose at most this many points, hundredths of the metric, in all passes together.",
         metavar="POINTS",
+        shown="1 where no goal is given and a pass asks how far to go",
+    )
+    goal: Flag[str | None, tuple[str, float] | None] = Flag(
+        None,
+        _goal(),
+        "Goal: leave this fraction of latency, macs, bytes or params, in all passes together.",
+        metavar="latency=0.5",
+    )
+    risk: Flag[bool, bool] = Flag(
+        False,
+        flag.switch(),
+        "Hold the loss to --max-drop as it is seen, not its bound at 90 % confidence.",
+    )
+    time_limit: Flag[float | None, float | None] = Flag(
+        None,
+        flag.number("a number of minutes above 0", lambda value: 0 < value < math.inf),
+        "End the search for how far to go after so many minutes, with the best that was tried.",
+        metavar="MINUTES",
     )
     require_speedup: Flag[bool, bool] = Flag(
         False, flag.switch(), "Goal: the result runs faster than the input here."

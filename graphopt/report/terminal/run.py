@@ -120,6 +120,8 @@ def _print_facts(record: Record) -> None:
             print_line(f"agreement with the original: {record.agreement[key]:.4f} {what}")
     for output, ratio in record.agreement.get("snr_db", {}).items():
         print_line(f"SQNR of {output}: {decibel_text(ratio)}")
+    for text in record.budget.said if record.budget is not None else ():
+        print_line(f"budget: {text}")
     calibration = record.calibration
     if calibration.samples:
         print_line(f"calibration: {calibration.source}, {calibration.samples} samples", wrap=False)

@@ -25,7 +25,7 @@ class Planner:
     """Reaches a goal in ``steps``: each decides on the network as the step before has fitted it.
 
     ``rank`` ranks the channels of a model, ``decide`` turns a ranking and an amount into a choice and a
-    rule.  ``goal`` is the whole amount, None for the careful rule.  With ``afresh`` layers are fitted while
+    rule.  ``goal`` is the whole amount, None for the careful rule.  With ``fits`` layers are fitted while
     planning, and channels that only one layer reads are chosen when its turn comes.
     """
 
@@ -37,7 +37,7 @@ class Planner:
     goal: float | None
     steps: int
     start: float  # the amount that changes nothing
-    afresh: bool
+    fits: bool
     state: str  # what ``fingerprint`` says of the model before its constants were absorbed
 
     def plan(self, choice: Choice) -> tuple[Keep, str, Fitted | None]:
@@ -49,7 +49,7 @@ class Planner:
             choice = self.rank(fitted)
         keep, rule = self.decide(choice, self.goal)
         exact = bool(keep[list(choice.coupling.inexact)].all())
-        if self.afresh and exact and not keep.all():
+        if self.fits and exact and not keep.all():
             _, coupling, keep, done = self._fit(choice, keep)
             return keep, rule, fitted_weights(self.model, coupling, keep, done, self.state)
         return keep, rule, None
@@ -65,6 +65,6 @@ class Planner:
         fitted = self.model.copy()
         coupling = couple(fitted, self.facts)
         keep = keep.copy()
-        opened = openings(coupling, choice.cells, keep, choice.dead) if self.afresh else {}
+        opened = openings(coupling, choice.cells, keep, choice.dead) if self.fits else {}
         done = repair(fitted, coupling, keep, self.ctx.calibration, self.ctx, opened)
         return fitted, coupling, keep, done
