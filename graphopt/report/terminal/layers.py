@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from graphopt.analysis.layer_costs import worth_compressing
 from graphopt.report.terminal.run import amount
-from graphopt.report.terminal.text import print_line, print_table
+from graphopt.report.terminal.text import print_line, print_listing, print_table
 
 if TYPE_CHECKING:
     from graphopt.analysis.layer_costs import LayerCost, Timing
@@ -37,7 +37,7 @@ def _print_counts(layers: Sequence[LayerCost]) -> None:
         cells = amount(layer.parameters), amount(layer.macs), _percent(layer.macs and layer.macs / total)
         rows.append((layer.name, layer.op, size, *cells))
     header = ("layer", "operator", "output", "parameters", "MACs", "share")
-    print_table(header, rows, right=(3, 4, 5))
+    print_listing(header, rows, right=(3, 4, 5))
 
 
 def _print_times(layers: Sequence[LayerCost], macs: int) -> None:
@@ -54,7 +54,7 @@ def _print_times(layers: Sequence[LayerCost], macs: int) -> None:
         for layer in layers
     ]
     header = ("layer", "operator", "MACs", "ms", "time", "of peak", "bound by")
-    print_table(header, rows, right=(2, 3, 4, 5))
+    print_listing(header, rows, right=(2, 3, 4, 5))
 
 
 def timing_lines(timing: Timing) -> tuple[str, str]:

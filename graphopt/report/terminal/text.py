@@ -57,6 +57,27 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: 
     console.print(table)
 
 
+def print_listing(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> None:
+    """Print a table whose first column are names, which are never broken.
+
+    Where a row does not fit, each name has a line of its own and the other columns stand below it.
+    """
+    console, aligned, rows = _Stdout(), set(right), list(rows)
+    natural = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
+    if sum(natural) + 3 * len(natural) + 1 <= console.width:
+        print_table(header, rows, right=aligned)
+        return
+    below = {index - 1 for index in aligned}
+    lines = [f"\n  {header[0]}\n", *_indented(header[1:], natural[1:], below)]
+    for row in rows:
+        lines += [f"  {row[0]}\n", *_indented(row[1:], natural[1:], below)]
+    console.file.writelines(lines)
+
+
+def _indented(row: Sequence[str], widths: Sequence[int], right: set[int]) -> Iterator[str]:
+    return (f"  {line}" for line in _row_lines(row, widths, right))
+
+
 def _long_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], right: set[int], width: int, rule: str
 ) -> Iterator[str]:

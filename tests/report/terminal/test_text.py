@@ -79,3 +79,15 @@ def test_styles_show_on_terminals_that_want_them(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     text.print_line("careful", "warning")
     assert ("\x1b[33m" in capsys.readouterr().out) is coloured
+
+
+def test_names_in_a_listing_are_never_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["/blocks/blocks.0/conv_pw/Conv_quant_projection", "/head/" + "deep/" * 12 + "Gemm"]
+    text.print_listing(
+        ("layer", "operator", "MACs"), [(name, "Conv", "12.5 M") for name in names], right=(2,)
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines if line.strip() in names] == names
+    assert max(len(line) for line in lines if line.strip() not in names) <= text.WIDTH
+    text.print_listing(("layer", "operator", "MACs"), [("conv", "Conv", "1")], right=(2,))
+    assert any(line.split() == ["conv", "Conv", "1"] for line in capsys.readouterr().out.splitlines())
