@@ -86,10 +86,12 @@ class Backend(ABC):
 
 @dataclass
 class Seen:
-    """What was seen of the workers: who they are, and how long their tasks took."""
+    """What was seen of the workers: who they are, how long tasks took, bytes of shared values and results."""
 
     machines: dict[str, Identity] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
+    shared: int = 0
+    received: int = 0
 
 
 class Workers:
@@ -154,6 +156,7 @@ class Workers:
         digest = digest_of(content)
         if digest not in self._contents:
             self._contents[digest] = content
+            self.seen.shared += len(content)
             self._published[digest] = self._backend.publish(digest, content)
         return ByHash(digest, load)
 
@@ -294,6 +297,7 @@ class _Round:
         if answer.failure is not None:
             raise answer.failure.error(answer.worker)
         self._workers.seen.seconds.append(answer.seconds)
+        self._workers.seen.received += len(answer.value) if isinstance(answer.value, bytes) else 0
         self._seconds.append(answer.seconds)
         return answer
 
