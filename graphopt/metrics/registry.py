@@ -7,7 +7,6 @@ entry points of the group ``graphopt.metrics``.
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint
@@ -18,8 +17,7 @@ from graphopt.data.feeder import content_key
 from graphopt.errors import UsageError
 from graphopt.metrics.base import Metric
 from graphopt.metrics.user_function import UserFunction
-from graphopt.util.registry import added
-from graphopt.util.text import meant_or_known
+from graphopt.util.registry import Broken, Registry, added
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -103,30 +101,24 @@ class MetricSpec:
 
 
 def names() -> tuple[str, ...]:
-    """The tasks that are registered."""
-    return (*BUILT_IN, *sorted(set(_points()) - set(BUILT_IN)))
+    """The tasks that are registered, our own first."""
+    return (*BUILT_IN, *(name for name in _registry().names if name not in BUILT_IN))
 
 
 def find(task: str) -> type[Metric]:
     """The metric registered as ``task``; UsageError when there is none or it cannot be imported."""
-    if task in BUILT_IN:
-        module, _, name = BUILT_IN[task].partition(":")
-        built_in: type[Metric] = getattr(importlib.import_module(module), name)
-        return built_in
-    if task not in _points():
-        raise UsageError(f"--task {task} is not known{meant_or_known(task, names())}")
-    try:
-        loaded = _points()[task].load()
-    except Exception as error:  # a plugin may fail in any way
-        raise UsageError(f"--task {task} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not (isinstance(loaded, type) and issubclass(loaded, Metric)):
-        raise UsageError(f"--task {task} cannot be loaded: {loaded!r} is no Metric")
-    return loaded
+    entry = _registry().find(task)
+    if isinstance(entry, Broken):
+        raise UsageError(f"--task {entry.error()}", hint=entry.hint)
+    if not issubclass(entry, Metric):
+        raise UsageError(f"--task {task} cannot be loaded: {entry!r} is no metric")
+    return entry
 
 
 @functools.cache
-def _points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in added(GROUP)}
+def _registry() -> Registry:
+    ours = (EntryPoint(name, value, GROUP) for name, value in BUILT_IN.items())
+    return Registry((*ours, *added(GROUP)), kind="metric", of=type)
 
 
 def _options() -> dict[str, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt.data.preprocess.presets import PRESETS
+from graphopt.data.remote_path import RemotePath
 from graphopt.data.spec import parse_spec
 from graphopt.errors import UsageError
 from graphopt.pipeline.results.layers import computing_nodes, first_output
@@ -224,9 +225,9 @@ class Workbench:
         if not is_text and recipe not in ("auto", *PRESETS):
             self._check_inside(Path(recipe))
 
-    def _check_inside(self, path: Path) -> None:
-        resolved = path.resolve()
-        if not any(resolved.is_relative_to(folder) for folder in self.folders):
+    def _check_inside(self, path: Path | RemotePath) -> None:
+        resolved = path.resolve() if isinstance(path, Path) else None
+        if resolved is None or not any(resolved.is_relative_to(folder) for folder in self.folders):
             raise OutsideError(
                 f"{path} lies outside the folders that this page may read", hint="--folder adds one"
             )

@@ -11,6 +11,7 @@ import pytest
 from graphopt.errors import UsageError
 from graphopt.metrics import Detection, MetricSpec, Segmentation, UserFunction, registry
 from graphopt.metrics.outputs import Generic
+from graphopt.util.registry import Registry
 
 
 def test_every_registered_metric_is_made_under_its_name() -> None:
@@ -47,14 +48,12 @@ def test_a_metric_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
     class Depth(Generic):
         name = "depth"
 
-    points = {
-        "depth": SimpleNamespace(load=lambda: Depth),
-        "number": SimpleNamespace(load=lambda: 7),
-        "broken": SimpleNamespace(load=lambda: {}["gone"]),
-    }
-    monkeypatch.setattr(registry, "_points", lambda: points)
+    loads = {"depth": lambda: Depth, "number": lambda: 7, "broken": lambda: {}["gone"]}
+    points = [SimpleNamespace(name=name, value="mine:it", load=load) for name, load in loads.items()]
+    made = Registry(points, kind="metric", of=type)  # type: ignore[arg-type]
+    monkeypatch.setattr(registry, "_registry", lambda: made)
     assert isinstance(MetricSpec(task="depth").make(), Depth)
-    for name, said in (("number", "no Metric"), ("broken", "KeyError")):
+    for name, said in (("number", "no metric"), ("broken", "KeyError")):
         with pytest.raises(UsageError, match=f"--task {name} cannot be loaded: .*{said}"):
             MetricSpec(task=name)
 

@@ -74,7 +74,8 @@ def test_what_changes_something_needs_the_token_in_its_header(client: TestClient
 
 @pytest.mark.parametrize("where", ["calibration", "evaluation", "preprocess"])
 @pytest.mark.parametrize(
-    "path", ["../outside/samples.npz", "link.npz", "/etc/passwd", "../outside/samples.npz#x::4"]
+    "path",
+    ["../outside/samples.npz", "link.npz", "/etc/passwd", "../outside/samples.npz#x::4", "s3://bucket/x.npz"],
 )
 def test_no_path_leads_outside(
     client: TestClient, bench: Workbench, monkeypatch: pytest.MonkeyPatch, where: str, path: str

@@ -103,7 +103,7 @@ def convert(pass_name: str, known: Iterable[Option], name: str, value: object) -
     options = {n: o for o in known for n in (*o.aliases, o.name)}
     if name not in options:
         raise UsageError(
-            f"{pass_name} has no option {name!r}{meant_or_known(name, options)}",
+            f"{pass_name} has no option {name!r}{meant_or_known(name, {o.name for o in options.values()})}",
             hint=f"graphopt passes {pass_name} lists its options",
         )
     try:

@@ -18,6 +18,7 @@ from graphopt import runtime
 from graphopt.errors import ModelError, PassError
 
 from ..backends.base import Backend, Job, Tuned
+from ..data.augment import check_images
 from ..data.feeds import Producer
 from ..data.samples import Split, split
 from ..graph.prepare import Prepared, prepare, write_back
@@ -107,6 +108,7 @@ class Distillation:
     def _prepared(self, samples: Samples, batch: int) -> Prepared:
         feeds = next(samples.take(batch).batches(batch)).feeds
         ask = self._ask
+        check_images([value.shape for value in feeds.values()], ask.settings.augment)
         found = prepare(self._student, feeds, ask.choice, live_bn=ask.settings.live_bn, sparse=ask.sparse)
         if found.problems:
             first = found.problems[0]

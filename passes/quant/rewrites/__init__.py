@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from graphopt.errors import PassError
+from graphopt.errors import PassError, UsageError
 from graphopt.ir import Graph, Model, Node, Shape, Tensor, infer_shapes
 from graphopt.ir.analysis.facts import gather_facts
 from graphopt.targets import Target
+from graphopt.util.text import meant_or_known
 
 from ..items import Item, RewriteItem, node_id
 from .arithmetic import divide, mean, prelu, subtract
@@ -39,9 +40,19 @@ REWRITES: dict[str, Rewrite] = {
     "channel-constant": affine,
 }
 
+# Rewrites that are carried out while the pairs of QuantizeLinear and DequantizeLinear are put in.
+WHILE_INSERTING = ("integer-pad", "integer-gate", "rescale")
+NAMES = (*REWRITES, "depthwise-block", *WHILE_INSERTING)
+
 
 def find_rewrites(model: Model, target: Target, refused: Callable[[Node], str | None]) -> list[RewriteItem]:
-    """Carry out every rewrite of the target that fits, and return what was done; not of refused nodes."""
+    """Carry out every rewrite of the target that fits, and return what was done; not of refused nodes.
+
+    Raises UsageError when the target names a rewrite that does not exist.
+    """
+    for kind in target.rewrites:
+        if kind not in NAMES:
+            raise UsageError(f"{target.name}: there is no rewrite {kind!r}{meant_or_known(kind, NAMES)}")
     done: list[RewriteItem] = []
     shapes = _known(model)
     for kind in target.rewrites:

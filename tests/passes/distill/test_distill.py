@@ -13,6 +13,7 @@ from graphopt.errors import DataError, ModelError, PassError, UsageError
 from graphopt.passes.distill import Distill
 from graphopt.passes.distill.backends.base import backends
 from graphopt.pipeline.contract.context import RunSettings
+from tests.corpus._net import Net
 from tests.passes.distill.conftest import FakeTrainer, make_context, make_samples
 from tests.passes.distill.nets import CHANNELS, around, classifier, one, weights_of
 
@@ -94,6 +95,14 @@ def test_a_batch_of_one_accumulates(fake: FakeTrainer) -> None:
     _, _ = distilled(fake, student, teacher_model=teacher, samples=make_samples(teacher))
     (job,) = fake.jobs
     assert (job["batch"], job["accumulate"]) == (1, 8)
+
+
+def test_augmentation_of_what_is_no_image_is_refused(fake: FakeTrainer) -> None:
+    net = Net(0)
+    made = net.model(net.op("Gemm", net.input("x", ("n", 6)), net.random(6, 3)))
+    rows = ir.from_bytes(made.SerializeToString())
+    with pytest.raises(UsageError, match="augment=flip needs one input of images"):
+        distilled(fake, rows, teacher_model=rows.copy(), augment=("flip",))
 
 
 def test_augmentation_makes_parts(fake: FakeTrainer) -> None:

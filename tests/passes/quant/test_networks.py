@@ -216,26 +216,14 @@ def test_memory_does_not_grow_with_the_samples() -> None:
     alive: list[int] = []
     seen: list[weakref.ref[np.ndarray]] = []
 
-    class Watched:
+    class Watched(data.Samples):
         """Samples that note how many earlier ones somebody still holds."""
 
-        source = "watched"
-        labelled = False
-
-        def __init__(self) -> None:
-            self.samples = ctx.calibration.take(16)
-
-        def __len__(self) -> int:
-            return len(self.samples)
-
-        def __iter__(self):
-            return iter(self.samples)
-
         def take(self, count: int):
-            return self.samples.take(count)
+            return data.Samples(**vars(self)).take(count)
 
         def batches(self, size: int):
-            for batch in self.samples.batches(size):
+            for batch in super().batches(size):
                 gc.collect()
                 alive.append(sum(ref() is not None for ref in seen))
                 feeds = {name: value.copy() for name, value in batch.feeds.items()}  # synthetic rows are kept
@@ -243,6 +231,6 @@ def test_memory_does_not_grow_with_the_samples() -> None:
                 yield replace(batch, feeds=feeds)
                 del feeds
 
-    Quant(**PLAIN).run(model, Context(Inputs(model, calibration=Watched())))
+    Quant(**PLAIN).run(model, Context(Inputs(model, calibration=Watched(**vars(ctx.calibration.take(16))))))
     assert len(alive) == 16
     assert max(alive) <= 2

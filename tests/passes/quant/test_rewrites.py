@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 
@@ -10,10 +11,10 @@ import onnx
 import pytest
 
 from graphopt import ir, runtime, targets
-from graphopt.errors import PassError
+from graphopt.errors import PassError, UsageError
 from graphopt.passes.quant import Quant
 from graphopt.passes.quant.items import RewriteItem
-from graphopt.passes.quant.rewrites import carry_out, find_rewrites
+from graphopt.passes.quant.rewrites import NAMES, carry_out, find_rewrites
 from graphopt.pipeline import Context, Plan
 from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus._net import Net
@@ -191,6 +192,17 @@ def test_plans_with_rewrites_replay_and_foreign_ones_are_refused() -> None:
     assert results[0] == results[1]
     with pytest.raises(PassError, match="asks for the rewrite division of nobody"):
         carry_out(model, [RewriteItem("nobody", "division")], ctx.target)
+
+
+def test_a_rewrite_that_does_not_exist_is_refused_by_name() -> None:
+    model = ir.from_bytes(sandwich("depthwise").SerializeToString())
+    wrong = dataclasses.replace(targets.load("ort-cpu"), rewrites=("divison",))
+    with pytest.raises(UsageError, match="there is no rewrite 'divison'; did you mean 'division'"):
+        find_rewrites(model, wrong, nobody)
+
+
+def test_every_rewrite_that_a_target_of_ours_names_exists() -> None:
+    assert {kind for name in targets.names() for kind in targets.load(name).rewrites} == set(NAMES)
 
 
 def test_a_refused_node_is_not_rewritten() -> None:

@@ -107,6 +107,9 @@ def test_an_option_takes_the_name_it_had_before(fakes: Any, tiny: Path) -> None:
     assert registry.make(parse("everything:aim=0.25").steps[0]).goal == 0.25
     with pytest.raises(UsageError, match="goal is given twice"):
         registry.make(parse("everything:aim=0.25:goal=0.25").steps[0])
+    with pytest.raises(UsageError) as refused:
+        registry.make(parse("everything:aime=1").steps[0])
+    assert "aim'" not in str(refused.value), "a name that will go is not suggested"
     with pytest.raises(UsageError, match="aim=2 is not allowed; aim takes a number, at most 1"):
         registry.make(parse("everything:aim=2").steps[0])
 
