@@ -71,7 +71,7 @@ def _talk(name: str, options: dict[str, Any], recipe: Any) -> bool:
 
 
 def _print_usage(result: Any) -> None:
-    from graphopt.cli.snippet import python_lines
+    from graphopt.report.terminal.python_lines import python_lines
 
     click.echo("\nRun it:\n")
     for line in python_lines(result.model, result.report):
