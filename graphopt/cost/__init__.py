@@ -4,6 +4,7 @@
 - ``static``: What can be counted: multiply-accumulates, parameters, bytes.
 """
 
+from graphopt.cost.latency.device import BackendDevice, CommandDevice, Device
 from graphopt.cost.latency.layer_shape import LayerShape
 from graphopt.cost.latency.predict import predict
 from graphopt.cost.latency.ratios import Ratios
@@ -14,7 +15,10 @@ from graphopt.cost.static.layers import Layer, layers
 from graphopt.cost.static.totals import Cost, measure
 
 __all__ = [
+    "BackendDevice",
+    "CommandDevice",
     "Cost",
+    "Device",
     "LatencySurface",
     "LatencyTable",
     "Layer",

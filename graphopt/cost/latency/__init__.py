@@ -1,5 +1,7 @@
 """What has to be measured: the time of layers on this machine, kept in a table, and models of it.
 
+- ``device``: Where time counts when that is not onnxruntime here: an installed backend, or a device behind a
+  command.
 - ``layer_shape``: What decides how long one layer takes: operator, sizes, attributes and type, apart from any
   model.
 - ``predict``: Foretell how long a changed network takes, from the times of its layers.

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from graphopt import ir
-from graphopt.cost.latency.storage import Kept, file_in
-from graphopt.runtime import Machine, machine
+from graphopt.cost.latency.device import Device
+from graphopt.cost.latency.storage import Host, Kept, file_in
+from graphopt.runtime import machine
 
 SCHEMA = 1  # fixed: raise it when networks are timed in another way
 # time: bytes of weights up to which networks are hashed to be told apart; larger ones are measured again
@@ -21,14 +22,17 @@ LARGEST = 2**30
 class Ratios:
     """Measured ratios by the two networks, for one processor, onnxruntime version and number of threads."""
 
-    def __init__(self, file: Path | None, host: Machine) -> None:
+    def __init__(self, file: Path | None, host: Host) -> None:
         self._kept = Kept(file, "ratios", SCHEMA, host)
         self._known = self._kept.read()
 
     @classmethod
-    def open(cls, cache: Path | None, threads: int) -> Ratios:
-        """The ratios of this machine; ``cache`` is the folder of their file, None keeps them in memory."""
-        host = machine(threads)
+    def open(cls, cache: Path | None, threads: int, device: Device | None = None) -> Ratios:
+        """The ratios of this machine or of a device.
+
+        ``cache`` is the folder of their file, None keeps them in memory.
+        """
+        host: Host = {**machine(threads)} if device is None else {**machine(threads), "device": device.key}
         return cls(file_in(cache, "ratios", SCHEMA, host), host)
 
     def of(

@@ -7,12 +7,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from graphopt.errors import OutputError
-from graphopt.runtime import Machine
 from graphopt.util.files import replacing
+
+Host = Mapping[str, Any]  # a runtime.Machine, with a ``device`` where that is timed
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Kept:
     file: Path | None
     kind: str
     schema: int
-    host: Machine
+    host: Host
 
     def read(self) -> dict[str, float]:
         """Return what earlier runs measured; nothing when there is no readable file of this machine."""
@@ -47,15 +49,15 @@ class Kept:
         """
         together = {**known, **self.read()}
         if self.file is not None:
-            _write(self.file, {"schema": self.schema, "machine": self.host, self.kind: together})
+            _write(self.file, {"schema": self.schema, "machine": dict(self.host), self.kind: together})
         return together
 
 
-def file_in(folder: Path | None, prefix: str, schema: int, host: Machine) -> Path | None:
+def file_in(folder: Path | None, prefix: str, schema: int, host: Host) -> Path | None:
     """Return the file of one machine in a folder; None without a folder."""
     if folder is None:
         return None
-    digest = hashlib.sha256(json.dumps([schema, host], sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([schema, dict(host)], sort_keys=True).encode()).hexdigest()
     return folder / f"{prefix}-{digest[:16]}.json"
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from graphopt.cost.latency.device import Device, layer_times
 from graphopt.cost.latency.layer_shape import LayerShape
-from graphopt.cost.latency.storage import Kept, file_in
+from graphopt.cost.latency.storage import Host, Kept, file_in
 from graphopt.cost.latency.timing import time_layers
-from graphopt.runtime import Machine, machine
+from graphopt.runtime import machine
 from graphopt.util.progress import Progress, silent
 
 Timer = Callable[..., "list[float]"]
@@ -31,7 +33,7 @@ class LatencyTable:
     def __init__(
         self,
         path: Path | None,
-        host: Machine,
+        host: Host,
         *,
         seconds: float = SECONDS,
         progress: Progress = silent,
@@ -47,15 +49,31 @@ class LatencyTable:
 
     @classmethod
     def open(
-        cls, cache: Path | None, threads: int, *, seconds: float = SECONDS, progress: Progress = silent
+        cls,
+        cache: Path | None,
+        threads: int,
+        *,
+        seconds: float = SECONDS,
+        progress: Progress = silent,
+        device: Device | None = None,
     ) -> LatencyTable:
         """The table of this machine for sessions of ``threads`` threads.
 
         ``cache`` is the folder of its file; None keeps it in memory alone.  Measuring layers that are not
-        known takes about ``seconds`` a call, shown by ``progress``.
+        known takes about ``seconds`` a call, shown by ``progress``.  With ``device`` it is the table of that.
         """
+        if device is not None:
+            return cls._of_device(cache, threads, progress, device)
         host = machine(threads)
         return cls(file_in(cache, "latency", SCHEMA, host), host, seconds=seconds, progress=progress)
+
+    @classmethod
+    def _of_device(cls, cache: Path | None, threads: int, progress: Progress, device: Device) -> LatencyTable:
+        def timer(layers: Sequence[LayerShape], threads: int, **_: Any) -> list[float]:
+            return layer_times(device, layers, progress)
+
+        host = {**machine(threads), "device": device.key}
+        return cls(file_in(cache, "latency", SCHEMA, host), host, progress=progress, timer=timer)
 
     def __len__(self) -> int:
         return len(self._known)

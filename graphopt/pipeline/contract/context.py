@@ -15,6 +15,7 @@ from graphopt.util.progress import Progress, silent
 if TYPE_CHECKING:
     import numpy as np
 
+    from graphopt.cost import Device
     from graphopt.data import Samples
     from graphopt.execution import Workers
     from graphopt.ir import Model, Node
@@ -37,6 +38,7 @@ class RunSettings:
     notes: dict[str, Any] = field(default_factory=dict)
     judged_by: MetricSpec = field(default_factory=lambda: _not_chosen())  # how the run's results are judged
     times: Path | None = None  # the folder that keeps how long layers take on this machine
+    device: Device | None = None  # where time counts; None: in onnxruntime here
     workers: Workers | None = None  # who carries out what can be spread; this process when None
 
 

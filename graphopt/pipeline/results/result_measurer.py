@@ -23,6 +23,7 @@ from graphopt.runtime import Session
 from graphopt.runtime.timing import FASTER
 
 if TYPE_CHECKING:
+    from graphopt.cost import Device
     from graphopt.data import Samples
     from graphopt.ir import Model
     from graphopt.metrics.judge import Looks
@@ -68,12 +69,18 @@ class ResultMeasurer:
     """Measures the result of a run against its input, the model file or bytes ``original``."""
 
     def __init__(
-        self, request: Request, original: Path | bytes, inputs: Inputs, warn: Callable[[str], None]
+        self,
+        request: Request,
+        original: Path | bytes,
+        inputs: Inputs,
+        warn: Callable[[str], None],
+        device: Device | None = None,
     ) -> None:
         self._ask = request
         self._original = original
         self._inputs = inputs
         self._warn = warn
+        self._device = device
         self._outputs = inputs.output_ports
 
     def assess(
@@ -176,12 +183,34 @@ class ResultMeasurer:
 
     def _times(self, draft: Path, samples: Samples, *, is_input: bool) -> tuple[float, float]:
         """Milliseconds before and after; a result with the bytes of the input is as fast, and timed once."""
+        if self._device is not None and (times := self._on_device(self._device, draft, samples)):
+            return times
         before = Session(self._original, self._ask.session, timed=True)
         if is_input:
             time = measure.latency(before, samples)
             return time, time
         after = Session(draft, self._ask.session, timed=True)
         return measure.paired_latency(before, after, samples)
+
+    def _on_device(self, device: Device, draft: Path, samples: Samples) -> tuple[float, float] | None:
+        """Milliseconds on the device; None, which is said, where the target's own runtime does not run them.
+
+        Raises ModelError when the user's command fails.
+        """
+        from graphopt import ir
+
+        original = self._original
+        before = ir.load(original) if isinstance(original, Path) else ir.from_bytes(original)
+        feeds = measure.first_feeds(samples)
+        try:
+            times = device.milliseconds([before, ir.load(draft)], [feeds, feeds])
+        except ModelError as error:
+            if self._ask.measure_command is not None:
+                raise
+            self._warn(f"latency is that of onnxruntime here: {error}")
+            return None
+        self._ask.announce(f"latency is that of {device.key}")
+        return times[0], times[1]
 
     def _warn_if_slower(self, before: float, after: float) -> None:
         if after > SLOWER * before and after - before > NOTICEABLE:

@@ -2,6 +2,8 @@
 
 - ``budget_planner``: Plans the passes of a run that share its budget: the first whose turn comes starts the
   search for all.
+- ``device``: Where the time of a run counts: a device behind a command, the target's runtime, or onnxruntime
+  here.
 - ``fix_shape``: Declares the sizes a model runs at as its only ones.
 - ``handover``: Puts a measured model into the form of its target, and runs that in its backends on request.
 - ``inputs``: The samples and sizes of one run, worked out when first asked for and then kept.

@@ -28,6 +28,7 @@ from graphopt.pipeline.results.result_measurer import (
     missed_goals,
 )
 from graphopt.pipeline.run.budget_planner import BudgetPlanner, goals_of
+from graphopt.pipeline.run.device import device_of
 from graphopt.pipeline.run.fix_shape import fix_shapes
 from graphopt.pipeline.run.handover import HandedOver, hand_over
 from graphopt.pipeline.run.inputs import Inputs
@@ -94,6 +95,7 @@ class Run:
 
         self._stages = arrange(request.turns, registry or passes(), as_written=request.as_written)
         self._target: Target = targets.load(request.target)
+        self._device = device_of(request, self._target)
         self._source, self._model = _open(request)
         self._ask = request.within_memory(self._model.weight_bytes)
         self._is_spared = self._ask != request
@@ -142,7 +144,7 @@ class Run:
         lock.check(outcome.records)
         self._finish_model(plans)
         with draft_folder(None if ask.dry_run else ask.output) as folder:
-            assessor = ResultMeasurer(ask, self._source.content, self._inputs, self._warn)
+            assessor = ResultMeasurer(ask, self._source.content, self._inputs, self._warn, self._device)
             found = assessor.assess(model, folder / _name(ask.output), before, shapes)
             self._settle_goals(outcome, found)
             handed = self._handed_over(found.files)
@@ -268,6 +270,7 @@ class Run:
             progress=ask.progress,
             judged_by=ask.judged_by,
             workers=workers,
+            device=self._device,
         )
         return Manager(
             self._stages,

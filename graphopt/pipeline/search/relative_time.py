@@ -22,11 +22,16 @@ def relative_time(model: Model, changed: Model, ctx: Context) -> float:
     """
     feeds = next(iter(ctx.inputs.check)).feeds
 
+    device = ctx.settings.device
+
     def measure() -> float:
+        if device is not None:
+            before, after = device.milliseconds([model, changed], [feeds, feeds], SECONDS)
+            return after / before
         pair = ctx.session(model, timed=True), ctx.session(changed, timed=True)
         return paired_latency(*pair, feeds, seconds=SECONDS).ratio
 
     sizes = {name: values.shape for name, values in feeds.items()}
-    return Ratios.open(ctx.settings.times, ctx.threads).of(
+    return Ratios.open(ctx.settings.times, ctx.threads, device).of(
         model, changed, measure, under=f"{ctx.settings.session.provider} {sizes}"
     )

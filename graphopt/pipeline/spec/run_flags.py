@@ -297,6 +297,13 @@ class RunFlags:
         shown="yes, unless the model is too large to be run for it alone",
         negative=True,
     )
+    measure_command: Flag[str | None, str | None] = Flag(
+        None,
+        flag.text(),
+        "Time models by this command, which prints milliseconds: for goals in time, layers, and both models.",
+        metavar='"ssh board bench {model}"',
+        shown="the target's own runtime where it is installed, else onnxruntime here",
+    )
     dump: Flag[str | Path | None, Path | None] = Flag(
         None, flag.path(), "Write the model after each pass that changed it.", metavar="DIR"
     )

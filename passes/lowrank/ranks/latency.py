@@ -57,7 +57,8 @@ class Timed:
 
 def time_all(offers: Sequence[Offer], ctx: Context) -> Timed:
     """Look up or measure the layers of all offers and the best of their candidates."""
-    table = LatencyTable.open(ctx.settings.times, ctx.threads, progress=ctx.settings.progress)
+    settings = ctx.settings
+    table = LatencyTable.open(settings.times, ctx.threads, progress=settings.progress, device=settings.device)
     wanted: dict[tuple[str, str, tuple[int, ...]], list[LayerShape]] = {}
     whole: dict[str, LayerShape] = {}
     for offer in offers:

@@ -46,7 +46,8 @@ def reach_latency(model: ir.Model, facts: Facts, choice: Choice, goal: float, ct
     Where that cannot be reached, the fastest choice that was tried comes back, and never one that is slower
     than the model as it is.
     """
-    table = LatencyTable.open(ctx.settings.times, ctx.threads, progress=ctx.settings.progress)
+    settings = ctx.settings
+    table = LatencyTable.open(settings.times, ctx.threads, progress=settings.progress, device=settings.device)
     block = channel_block(ctx.target)
     stairs = measured_stairs(choice.coupling, choice.cells, facts, table, block)
 
