@@ -71,10 +71,10 @@ def _talk(name: str, options: dict[str, Any], recipe: Any) -> bool:
 
 
 def _print_usage(result: Any) -> None:
-    from graphopt.report.terminal.python_lines import python_lines
+    from graphopt.report.terminal.usage import usage_lines
 
     click.echo("\nRun it:\n")
-    for line in python_lines(result.model, result.report):
+    for line in usage_lines(result.model, result.report):
         click.echo(f"    {line}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,8 +100,11 @@ def commands(target: Target, output: Path, sizes: Mapping[str, Sequence[int]]) -
             f"-cind {entry['input']} {folder / entry['file']} {entry['mean']} {entry['std']}"
             for entry in entries
         )
+    stem = shlex.quote(str(output.with_suffix("")))  # 'a b'.onnx is one word too
+    has_scales = place_of("ncnn-scales", output).is_file()
     for template in target.converter:
-        yield template.format(stem=output.with_suffix(""), sizes=shapes, calibration=calibration)
+        if has_scales or "{stem}.ncnn.npz" not in template:
+            yield template.format(stem=stem, sizes=shapes, calibration=calibration)
 
 
 def _write_ncnn(place: Path, layers: Sequence[StoredLayer]) -> None:
