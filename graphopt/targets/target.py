@@ -95,7 +95,7 @@ class Target:
     ``half`` is whether it runs float16.  ``layout`` is how it keeps images, ``sums`` the integers in which it
     adds products in pairs: those of this machine where results run here, else int32 or int16.
     ``absorbed_nodes``: ``drop`` takes out a Relu or Clip whose work storing does.  ``provider`` is that of
-    onnxruntime by which it runs files.
+    onnxruntime by which it runs files.  ``auto`` are the passes of ``--passes auto``, in order.
     """
 
     name: str
@@ -138,6 +138,7 @@ class Target:
     sums: str = "int32"
     absorbed_nodes: str = "keep"
     provider: str = "CPUExecutionProvider"
+    auto: tuple[str, ...] = ("prune", "quant")
 
     def block(self, isa: str) -> int:
         """Channels per block on a machine; ``isa`` as ``runtime.machine()`` names it."""

@@ -30,7 +30,6 @@ from .importance.dead_channels import dead_classes
 from .importance.moment_propagation import Notes
 from .importance.obs import obs_rankings
 from .importance.ranking import score_rankings
-from .offers import chosen_widths, moves, offered_block, translated
 from .options import MAX_DROP, Options
 from .plan import group_name, read_items, write_items
 from .repair.constant_channels import absorb_constants, without_constants
@@ -38,6 +37,7 @@ from .repair.rows import Targets
 from .report import report
 from .selection.choice import Choice
 from .selection.latency_goal import reach_latency
+from .selection.offers import chosen_widths, moves, offered_block, translated
 from .selection.predict import Keep, Predictor, Size
 from .selection.steps import Planner
 from .surgery.apply import carry_out, fitted_beside

@@ -30,7 +30,6 @@ from .items import (
     from_plan,
     node_id,
 )
-from .offers import floats, moves
 from .options import Options
 from .plan_builder import PlanBuilder
 from .plots import show_rounding
@@ -38,6 +37,7 @@ from .report import tell_fusion
 from .rewrites import carry_out
 from .rounding.refining import refine
 from .scheme import convert, opset_of, raise_opset
+from .search.offers import floats, moves
 from .selection import form_refusal, refusal_of
 from .sensitivity import trials
 from .static import StaticPlanner

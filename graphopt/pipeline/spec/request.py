@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import UsageError
+from graphopt.pipeline.spec.automatic import EXACT, expanded
 from graphopt.pipeline.spec.flag import flags_of
 from graphopt.pipeline.spec.recipe import Recipe, ScheduledPass, turns_of
 from graphopt.pipeline.spec.run_flags import JUDGED_BY, RunFlags, cache_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from graphopt.metrics import MetricSpec
     from graphopt.runtime import SessionOptions
 
-EXACT = "clean,fold-bn"  # what runs where no passes are named
 TALK = ("quiet", "verbose")  # they concern what the command line shows, and nothing else
 # memory: weight bytes up to which models are run for checks and latency without being asked to
 LARGEST_RUN = 2**31
@@ -97,7 +97,10 @@ def make_request(
 
     if "cache" in values:
         values["times"] = cache_of(values["cache"])
-    return Request(**values, model=ir.accept(model), turns=turns or recipe.turns or turns_of(EXACT))
+    written = turns or recipe.turns or turns_of(EXACT)
+    target = values.get("target", flags_of(RunFlags)["target"].default)
+    scheduled = expanded(written, str(target), has_data=values.get("calibration") is not None)
+    return Request(**values, model=ir.accept(model), turns=scheduled)
 
 
 def recipe_flags() -> tuple[str, ...]:

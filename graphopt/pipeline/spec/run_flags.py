@@ -132,7 +132,8 @@ class RunFlags:
     passes: Flag[PassesLike | None, Any] = Flag(
         None,
         flag.anything(),
-        "Passes in order, such as prune:macs=0.7,quant; graphopt passes lists them.",
+        "Passes in order, such as prune:macs=0.7,quant; graphopt passes lists them; auto: what the target "
+        "likes.",
         metavar="SPEC",
         shown="clean,fold-bn, which change no numbers",
     )

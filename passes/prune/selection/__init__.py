@@ -9,6 +9,7 @@
 - ``latency_goal``: Reach a fraction of the measured time: plan by the times of single layers, then measure
   the whole.
 - ``latency_model``: How long a model takes as a function of the widths of its cells, from measured layers.
+- ``offers``: What ``prune`` offers to a search over all passes: each group of channels at a few widths.
 - ``predict``: What the model would cost with some channels removed, before anything is removed.
 - ``steps``: Plan in one step or in several: decide widths, choose channels while fitting, score what is left
   anew.

@@ -4,6 +4,7 @@
   float.
 - ``model_choice``: Choose between a fully quantized, a mixed and a float model by their measured time.
 - ``noise_bisection``: Leave float the few layers that make much of the noise of the outputs alone.
+- ``offers``: What ``quant`` offers to a search over all passes: each layer in 8 bits.
 - ``output_sqnr``: How far a network's outputs are from the float network's, on samples that nothing was
   fitted to.
 - ``search``: Choices that are made by trying: what to do to channels, and what stays float under a budget.

@@ -15,10 +15,10 @@ import numpy as np
 
 from graphopt.pipeline.contract.moves import Effect, Move
 
-from .coupling.coupling import Coupling
-from .coupling.groups import Group, cell_numbers
-from .plan import group_name
-from .selection.choice import Choice
+from ..coupling.coupling import Coupling
+from ..coupling.groups import Group, cell_numbers
+from ..plan import group_name
+from .choice import Choice
 
 if TYPE_CHECKING:
     from graphopt import ir

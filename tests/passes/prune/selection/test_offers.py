@@ -17,7 +17,7 @@ from graphopt.pipeline.contract.moves import Move
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.search.consumption import Consumption
 
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = Path(__file__).parents[4] / "models"
 
 
 @pytest.fixture(scope="module")

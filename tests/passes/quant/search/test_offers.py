@@ -16,7 +16,7 @@ from graphopt.pipeline.contract.base import Offer
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.runtime import Session
 
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = Path(__file__).parents[4] / "models"
 PLAIN = Quant(measure=False, equalise="none", absorb=False, rounding="nearest", keep_noisy_float=False)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from graphopt.calibration import StatisticSpec
 from graphopt.pipeline.contract.moves import Effect, Move
 
-from .items import node_id
+from ..items import node_id
 
 if TYPE_CHECKING:
     from graphopt.ir import Model, Node
