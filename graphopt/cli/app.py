@@ -31,6 +31,29 @@ COMMANDS = {
 # fixed: each sample has a thread of its own. More threads inside of every product wait for each other most of
 # the time, and sums come out otherwise with each number of them: results would depend on the processors.
 LINEAR_ALGEBRA = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+# Bash takes : and = for ends of words, which SPEC text has inside: words are cut at blanks here instead, and
+# what bash sees as done already is taken off the answers.
+BASH = r"""
+_graphopt_completion() {
+    local IFS=$'\n' line=${COMP_LINE:0:COMP_POINT} word cut="" words count answer
+    word=${line##*[[:space:]]}
+    [[ $word == *[:=]* ]] && cut=${word%"${word##*[:=]}"}
+    IFS=$' \t\n' read -ra words <<< "$line"
+    count=${#words[@]}
+    [[ -n $word ]] && count=$((count - 1))
+    COMPREPLY=()
+    while read -r answer; do
+        case ${answer%%,*} in
+            plain) COMPREPLY+=("${answer#plain,}") ;;
+            dir) compopt -o dirnames 2>/dev/null ;;
+            file) compopt -o default 2>/dev/null ;;
+        esac
+    done < <(env COMP_WORDS="$line" COMP_CWORD="$count" _GRAPHOPT_COMPLETE=bash_complete "$1")
+    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace 2>/dev/null
+    COMPREPLY=("${COMPREPLY[@]#"$cut"}")
+}
+complete -o nosort -F _graphopt_completion graphopt
+"""
 INTERRUPTED = 130
 BUG = 1
 
@@ -93,6 +116,17 @@ def _add_plugins(ctx: click.Context, _: click.Parameter, folders: tuple[str, ...
         os.environ[PLUGINS] = os.pathsep.join(dict.fromkeys([*named, *absolute]))
 
 
+def _print_completion(ctx: click.Context, _: click.Parameter, shell: str | None) -> None:
+    if shell is None or ctx.resilient_parsing:
+        return
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None
+    click.echo(BASH if shell == "bash" else made(cli, {}, "graphopt", "_GRAPHOPT_COMPLETE").source())
+    ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     invoke_without_command=True,
@@ -105,6 +139,14 @@ def _add_plugins(ctx: click.Context, _: click.Parameter, folders: tuple[str, ...
     expose_value=False,
     callback=_print_version,
     help="Show the version and exit.",
+)
+@click.option(
+    "--completion",
+    type=click.Choice(["bash", "zsh", "fish"]),
+    is_eager=True,
+    expose_value=False,
+    callback=_print_completion,
+    help='Print what completes commands, flags, passes and targets; eval "$(graphopt --completion bash)".',
 )
 @click.option(
     "--plugin",

@@ -38,7 +38,31 @@ class _Once(click.Option):
 
 def value(*names: str, **settings: Any) -> Callable[[F], F]:
     """A flag with a value; None when absent, an error when it is given twice."""
+    if "shell_complete" not in settings and settings.get("type") is None:
+        settings["shell_complete"] = _completes(str(settings.get("metavar") or ""))
     return click.option(*names, cls=_Once, **settings)
+
+
+def _completes(metavar: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
+    """What a shell offers for a flag: passes and their options, targets, else files where it names some."""
+
+    def complete(ctx: click.Context, parameter: click.Parameter, text: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        found: list[Any] = []
+        if parameter.name in ("passes", "step"):
+            from graphopt.pipeline.spec.completion import spec_candidates
+
+            return list(spec_candidates(text))
+        if parameter.name == "target":
+            from graphopt.targets import names
+
+            found = [CompletionItem(name) for name in names() if name.startswith(text)]
+        kind = "dir" if metavar.startswith("DIR") else "file"
+        named = ("FILE", "MODEL", "DATA", "DIR", "OUT", "LABELS", "LIB")
+        return [*found, CompletionItem(text, type=kind)] if any(word in metavar for word in named) else found
+
+    return complete
 
 
 def of_run(*names: str) -> Callable[[F], F]:
@@ -54,8 +78,11 @@ def _declared(flag: Flag[Any, Any]) -> Callable[[F], F]:
         return click.option(spelled, is_flag=True, default=None, help=flag.explained)
     shown: dict[str, Any] = {"metavar": flag.metavar or None, "help": flag.explained}
     if flag.kind.repeated:
-        return click.option(*names, multiple=True, **shown)
-    return value(*names, type=_click_type(flag.kind), **shown)
+        return click.option(*names, multiple=True, shell_complete=_completes(flag.metavar), **shown)
+    kind = _click_type(flag.kind)
+    if kind is str:
+        shown["shell_complete"] = _completes(flag.metavar)
+    return value(*names, type=kind, **shown)
 
 
 def _click_type(kind: Kind[Any, Any]) -> Any:
@@ -89,7 +116,9 @@ def _model_path(ctx: click.Context, parameter: click.Parameter, text: str) -> st
 
 def model_path(name: str) -> Callable[[F], F]:
     """An argument that names a model file."""
-    return click.argument(name, metavar=name.upper(), callback=_model_path)
+    return click.argument(
+        name, metavar=name.upper(), callback=_model_path, shell_complete=_completes("MODEL")
+    )
 
 
 model_argument = model_path("model")

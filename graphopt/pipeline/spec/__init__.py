@@ -2,6 +2,7 @@
 
 - ``arrange``: From a spec to the frozen passes of a run, with the passes they need put before them.
 - ``automatic``: ``--passes auto``: the passes that a target likes, where samples say how far they may go.
+- ``completion``: What may stand next in SPEC text: passes, their options, and the values of these.
 - ``flag``: One flag of a run: a field of a dataclass that knows its default, what it takes, and its
   explanation.
 - ``recipe``: Recipes: a run written down in TOML, with every flag as a key and the passes as tables.
