@@ -57,7 +57,7 @@ def command(model: str, json: bool | None, **options: Any) -> int:
     if result.report.output is not None:
         _print_usage(result)
     if options["passes"] is None and not recipe.turns and "passes" not in recipe.flags:
-        click.echo("\nOnly the exact passes ran: --passes prune,quant --calibration DATA makes more of it.")
+        click.echo(f"\n{_more(result.report.target)}")
     return _exit_code(result)
 
 
@@ -68,6 +68,14 @@ def _talk(name: str, options: dict[str, Any], recipe: Any) -> bool:
     if not isinstance(wanted, bool):
         raise UsageError(f"in the recipe: {name} takes true or false, not {wanted!r}")
     return wanted
+
+
+def _more(target: str) -> str:
+    """What ``--passes auto`` would try, where only the exact passes ran."""
+    from graphopt import targets
+
+    likes = ", ".join(targets.load(target).auto) or "no more than these"
+    return f"Only the exact passes ran; --passes auto --calibration DATA tries {likes}."
 
 
 def _print_usage(result: Any) -> None:
