@@ -336,13 +336,3 @@ def test_our_own_bug_asks_to_be_reported(
     call = optimize("--passes", "drop-identity")
     assert call.code == 1
     assert "please report" in call.err and "Traceback" not in call.err
-
-
-def test_without_passes_the_last_line_says_what_auto_would_try(
-    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from graphopt import targets
-
-    assert app.run(["optimize", str(tiny), "--no-latency", "-o", str(tmp_path / "out.onnx")]) == 0
-    last = capsys.readouterr().out.strip().splitlines()[-1]
-    assert "--passes auto" in last and all(name in last for name in targets.load("ort-cpu").auto)
