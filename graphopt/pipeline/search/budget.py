@@ -108,7 +108,9 @@ class BudgetSearch:
             taken = [self._market.taken(choice, owner) for owner in range(len(self._passes))]
             tried = self._trials.carry_out(taken)
             self._tried[choice] = tried
-            self._prediction.learn(self._market.degradation(choice), tried.noise, self._counts(tried))
+            # None lost says that less than half an answer was, not that nothing ever will be.
+            points = max(self._counts(tried), 50.0 / self._judge.samples)
+            self._prediction.learn(self._market.degradation(choice), tried.noise, points)
         return self._tried[choice]
 
     def _check_time(self) -> None:
@@ -219,7 +221,7 @@ class BudgetSearch:
         if self._goals.amount is not None and self._goals.max_drop is None:
             fits = [c for c, tried in self._tried.items() if tried.left <= self._goals.amount]
             choice = max(fits, key=lambda c: self._tried[c].left, default=choice)
-        found = f"the best of {len(self._tried)} trials was taken"
+        found = f"the best of {_trials(len(self._tried))} was taken"
         if choice == self._market.nothing:
             found = f"no trial was good enough by then, so {', '.join(self._passes)} changed nothing"
         self._said.append(f"{why}: {found}")
@@ -238,7 +240,7 @@ class BudgetSearch:
                 self._said.append("no move saves enough for what it would lose")
             return
         text = (
-            f"{tried.left:.3g} of the {goals.saves} left after {len(self._tried)} trials on "
+            f"{tried.left:.3g} of the {goals.saves} left after {_trials(len(self._tried))} on "
             f"{self._judge.samples} held-out samples: {tried.loss.points:.2f} points ({self._judge.kind})"
         )
         if self._uses_bound:
@@ -272,3 +274,7 @@ class BudgetSearch:
             made,
             tuple(self._said),
         )
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'s' if count != 1 else ''}"
