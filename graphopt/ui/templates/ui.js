@@ -233,7 +233,7 @@
     line.tabIndex = 0;
     return [make("p", "measured", `Measured: ${words.join(", ")}`), links, line];
   };
-  let studies = 0;
+  let studies = -1;
   const heard = (state) => {
     jobs = state.jobs;
     one("#jobs").replaceChildren(...[...jobs].reverse().map(card));
