@@ -94,10 +94,13 @@ class _Views:
     def __init__(self, bench: Workbench, is_stopping: Callable[[], bool]) -> None:
         self._bench = bench
         self._is_stopping = is_stopping
+        self._page: tuple[str, str] | None = None  # drawing a large graph takes a while
 
     async def page(self, _: Request) -> Response:
         """The page."""
-        text, policy = await run_in_threadpool(render_page, self._bench)
+        if self._page is None:
+            self._page = await run_in_threadpool(render_page, self._bench)
+        text, policy = self._page
         return HTMLResponse(text, headers={**_HEADERS, "Content-Security-Policy": policy})
 
     async def state(self, _: Request) -> Response:

@@ -223,7 +223,7 @@ class Workbench:
         recipe = setting.preprocess or "auto"
         is_text = "=" in recipe and not recipe.endswith(".toml")
         if not is_text and recipe not in ("auto", *PRESETS):
-            self._check_inside(Path(recipe))
+            self._check_inside(parse_spec(recipe).path)
 
     def _check_inside(self, path: Path | RemotePath) -> None:
         resolved = path.resolve() if isinstance(path, Path) else None

@@ -4,6 +4,7 @@
   const token = new URLSearchParams(location.search).get("token") || "";
   history.replaceState(null, "", location.pathname); // the token does not stay in the address bar
   const layers = JSON.parse(one("#layers").content.textContent);
+  const MOST_LISTED = 80; // of more a browser takes too long to follow a drag
   const choices = { quant: {}, prune: {} };
   const canvas = one("#canvas"), detail = one("#detail"), slider = one("#position");
   let view = null, known = null, asked = 0, jobs = [];
@@ -52,7 +53,9 @@
     one("#figures").textContent = `Predicted: ${decibel(point.sqnr_db)} SQNR, ${percent(point.bytes)} of the weights' bytes, ${percent(point.macs)} of the MACs, ${point.changed} parts changed`;
     drawFront();
     const listed = known.parts.filter((part) => part.level !== null || part.choice !== "auto");
-    one("#changes").replaceChildren(...listed.map(line));
+    listed.sort((a, b) => (a.choice === "auto") - (b.choice === "auto")); // what a person chose comes first
+    one("#changes").replaceChildren(...listed.slice(0, MOST_LISTED).map(line));
+    if (listed.length > MOST_LISTED) one("#changes").append(make("li", "muted", `and ${listed.length - MOST_LISTED} more, in the graph`));
     mark();
     if (view && view.chosen !== null) tell(view.chosen);
   };
