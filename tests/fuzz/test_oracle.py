@@ -192,13 +192,16 @@ def test_a_small_loss_is_allowed_where_the_spec_allows_it(graph: Graph, tmp_path
     assert judge(graph, CLOSE, tmp_path, optimize=writing(scale_weight)).kind == "ok"
 
 
-def test_a_feed_outside_of_the_ranges_is_not_blamed() -> None:
-    samples, far = [{"x": np.full((1, 4), 1.0, np.float32)}], [{"x": np.full((1, 4), 4.0, np.float32)}]
+def test_what_plain_storing_loses_is_not_blamed() -> None:
+    samples = [{"x": np.array([[0.0, 0.3, 0.6, 1.0]], np.float32)}]
+    far = [{"x": np.full((1, 4), 4.0, np.float32)}]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in ("x", "y")]
     node = helper.make_node("Relu", ["x"], ["y"])
     model = helper.make_model(helper.make_graph([node], "g", values[:1], values[1:]), ir_version=8)
-    assert yardstick.shares_of_clipping(model, samples, far, [[far[0]["x"]]]) == [pytest.approx(0.75**2)]
-    assert yardstick.shares_of_clipping(model, samples, samples, [[samples[0]["x"]]]) == [0.0]
+    lost = yardstick.shares_of_storing(model, samples, far, [[far[0]["x"]]])
+    assert lost == [pytest.approx(1.5**2)]  # three quarters at the input, and as much at the output
+    near = yardstick.shares_of_storing(model, samples, samples, [[samples[0]["x"]]])
+    assert near == [pytest.approx((2 * 0.5 / 255) ** 2 / 1.45, rel=1e-3)]  # 76.5, 153 and 255 of 255
 
 
 def test_the_smallest_failing_recipe_is_found(graph: Graph, tmp_path: Path) -> None:

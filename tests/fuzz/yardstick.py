@@ -78,56 +78,100 @@ def shares_of_noise(
     return shares(reference, moved)
 
 
-def shares_of_clipping(
+def is_fragile(model: onnx.ModelProto, feeds: Sequence[Feeds], size: float, draws: int = 8) -> bool:
+    """Whether factors that near one on weights make the model's own outputs infinite or NaN.
+
+    As MeanVarianceNormalization does, as onnxruntime computes it, with a channel that is constant.
+    """
+    for draw in range(draws):
+        rng, noisy = np.random.default_rng([draw, 8]), onnx.ModelProto()
+        noisy.CopyFrom(model)
+        for tensor in noisy.graph.initializer:
+            if tensor.data_type == TensorProto.FLOAT:
+                values = numpy_helper.to_array(tensor)
+                moved = (values * (1 + size * rng.uniform(-1, 1, values.shape))).astype(np.float32)
+                tensor.CopyFrom(numpy_helper.from_array(moved, tensor.name))
+        try:
+            rows_of_values = outputs(session(noisy), feeds)
+        except Exception:  # an index or a size that moved
+            continue
+        if not all(np.isfinite(a).all() for row in rows_of_values for a in row if a.dtype.kind == "f"):
+            return True
+    return False
+
+
+def shares_of_storing(
     model: onnx.ModelProto, samples: Sequence[Feeds], feeds: Sequence[Feeds], reference: Outputs
 ) -> list[float]:
-    """The share of each energy that is lost by clipping inner tensors to their range over ``samples``.
+    """The share of each energy that storing tensors in 8 bits, over their range on ``samples``, takes.
 
-    Ranges that are measured on so few samples cannot do better on a feed that leaves them.
+    Tensor by tensor, the errors (not the energies) added up: together, what one leaves another one would hide
+    by its own range.  Ranges that are measured on so few samples cannot do better on a feed that leaves them.
     """
-    produced = {name for node in model.graph.node for name in node.output}
-    infos = onnx.shape_inference.infer_shapes(model).graph
-    floats = [
-        value
-        for value in (*infos.value_info, *infos.output)
-        if value.name in produced and value.type.tensor_type.elem_type == TensorProto.FLOAT
-    ]
+    limits = {}
+    for name, seen in _inner_floats(model, samples).items():
+        if (span := max(map(np.max, seen)) - (low := min(map(np.min, seen)))) > 0:
+            limits[name] = (low, span)
+    errors = [np.sqrt(shares(reference, outputs(session(model), _stored_feeds(samples, feeds))))]
+    for name, (low, span) in limits.items():
+        alone = shares(reference, outputs(session(_stored(model, name, low, span)), feeds))
+        errors.append(np.sqrt(alone))
+    return list(np.square(np.sum(errors, axis=0)))
+
+
+def _inner_floats(model: onnx.ModelProto, samples: Sequence[Feeds]) -> dict[str, list[np.ndarray]]:
+    """What each float tensor that is no input holds on each sample, those without elements left out."""
+    made = [node for node in model.graph.node if "Sequence" not in node.op_type]
+    names = list(dict.fromkeys(name for node in made for name in node.output if name))
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     del observed.graph.output[:]
-    observed.graph.output.extend(floats)
+    observed.graph.output.extend(
+        onnx.ValueInfoProto(name=name) for name in names
+    )  # onnxruntime knows the types
     rows_of_values = outputs(session(observed), samples)
-    limits = {
-        value.name: (
-            min(row[index].min() for row in rows_of_values),
-            max(row[index].max() for row in rows_of_values),
-        )
-        for index, value in enumerate(floats)
-        if all(row[index].size for row in rows_of_values)
+    columns = {name: [row[index] for row in rows_of_values] for index, name in enumerate(names)}
+    return {
+        name: [values for values in column if values.size]
+        for name, column in columns.items()
+        if column[0].dtype == np.float32 and any(values.size for values in column)
     }
-    return shares(reference, outputs(session(_clipped(model, limits)), feeds))
 
 
-def _clipped(model: onnx.ModelProto, limits: dict[str, tuple[np.float32, np.float32]]) -> onnx.ModelProto:
-    """The model with a Min and a Max behind each tensor that has limits."""
-    clipped = onnx.ModelProto()
-    clipped.CopyFrom(model)
-    del clipped.graph.node[:]
+def _stored_feeds(samples: Sequence[Feeds], feeds: Sequence[Feeds]) -> list[Feeds]:
+    """The feeds with their floats in 8 bits over their range on the samples."""
+
+    def store(name: str, values: np.ndarray) -> np.ndarray:
+        seen = [sample[name] for sample in samples if sample[name].size]
+        if values.dtype.kind != "f" or not seen:
+            return values
+        low, high = min(map(np.min, seen)), max(map(np.max, seen))
+        step = (high - low) / 255 or 1.0
+        return (low + step * np.round((np.clip(values, low, high) - low) / step)).astype(values.dtype)
+
+    return [{name: store(name, values) for name, values in feed.items()} for feed in feeds]
+
+
+def _stored(model: onnx.ModelProto, name: str, low: float, span: float) -> onnx.ModelProto:
+    """The model with low + span * round(255 * clip((x - low) / span, 0, 1)) / 255 behind one tensor."""
+    stored = onnx.ModelProto()
+    stored.CopyFrom(model)
+    del stored.graph.node[:]
     for node in model.graph.node:
-        copied = clipped.graph.node.add()
+        copied = stored.graph.node.add()
         copied.CopyFrom(node)
-        for index, name in enumerate(node.output):
-            if name not in limits:
-                continue
-            copied.output[index] = f"{name}/raw"
-            for limit, value in zip(("low", "high"), limits[name], strict=True):
-                tensor = numpy_helper.from_array(np.float32(value), f"{name}/{limit}")
-                clipped.graph.initializer.append(tensor)
-            clipped.graph.node.append(
-                helper.make_node("Max", [f"{name}/raw", f"{name}/low"], [f"{name}/max"])
-            )
-            clipped.graph.node.append(helper.make_node("Min", [f"{name}/max", f"{name}/high"], [name]))
-    return clipped
+        if name not in node.output:
+            continue
+        copied.output[list(node.output).index(name)] = last = f"{name}/raw"
+        steps = (("Sub", low), ("Max", 0), ("Min", span), ("Mul", 255 / span), ("Round", None))
+        for number, (op, value) in enumerate((*steps, ("Mul", span / 255), ("Add", low))):
+            operands = [last]
+            if value is not None:
+                operands.append(f"{name}/{number}")
+                stored.graph.initializer.append(numpy_helper.from_array(np.float32(value), operands[1]))
+            last = name if op == "Add" else f"{name}/{op}{number}"
+            stored.graph.node.append(helper.make_node(op, operands, [last]))
+    return stored
 
 
 def distances(reference: Outputs, other: Outputs) -> list[float]:

@@ -125,12 +125,15 @@ def _leave_open(
     """
     scales = np.asarray(node.attr("scales", ()), np.float32) if scales is None else scales
     axes = node.attr("axes") or range(len(scales))
-    if given is None or len(axes) != len(scales):
+    if given is None or node.output.name not in made or len(axes) != len(scales):
         return
+    before, after = (kind.tensor_type.shape.dim for kind in (given, made[node.output.name]))
+    if len(before) != len(after) or not all(-len(after) <= axis < len(after) for axis in axes):
+        return  # of an input of unknown rank nothing is known that could be wrong
     for axis, scale in zip(axes, scales.astype(np.float32), strict=True):
-        size = given.tensor_type.shape.dim[axis].dim_value
+        size = before[axis].dim_value
         if np.floor(np.float32(size) * scale) != np.floor(float(size) * float(scale)):
-            made[node.output.name].tensor_type.shape.dim[axis].Clear()
+            after[axis].Clear()
 
 
 def _outer_reads(node: Node) -> Iterator[Tensor]:

@@ -165,8 +165,10 @@ def layer_bias(node: Node) -> Bias | None:
     if adder is None or adder.op != "Add" or not adder.is_standard or adder.graph is not node.graph:
         return None
     index = 1 if adder.inputs[0] is node.output else 0
-    constant = adder.inputs[index].constant
-    if constant is None or constant.ndim > 1 or constant.size not in (1, node.inputs[1].constant.shape[-1]):
+    constant, weight = adder.inputs[index].constant, node.inputs[1].constant
+    if constant is None or weight is None or constant.ndim > 1:
+        return None
+    if constant.size not in (1, weight.shape[-1]):
         return None
     return Bias(adder, index)
 
@@ -258,6 +260,8 @@ def _hard_sigmoid(node: Node, target: Target) -> str | None:
 
 
 def _pad(node: Node, target: Target) -> str | None:
+    if node.input(1) is None:
+        return "it pads integers from opset 11 on"
     tensor = node.input(2)
     value = np.asarray(node.attr("value", 0.0)) if tensor is None else tensor.constant
     if value is None or np.any(value):

@@ -45,6 +45,13 @@ def test_a_size_that_depends_on_the_precision_is_left_open(
     assert all(size in (None, real) for size, real in zip(known, made.shape, strict=True))
 
 
+def test_a_resize_of_what_has_no_known_rank() -> None:
+    proto = resized("Resize", 13, [1.0, 1.0, 1.6666666, 2.0])
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    shape = ir.infer_shapes(ir.from_bytes(proto.SerializeToString())).get("y", ())
+    assert not any(isinstance(size, int) for size in shape)
+
+
 def foreign_identity(inside: str = "") -> onnx.ModelProto:
     """An EyeLike of what an unknown operator makes, at once or in the branches of an If."""
     eye = helper.make_node("EyeLike", ["c"], ["e"], dtype=TensorProto.FLOAT)
