@@ -124,7 +124,7 @@ class Workshop:
         try:
             result = graphopt.optimize(self.source, passes, output=output, target=target, **options)
         except GraphoptError as error:
-            return Subject(name, target, None, note=str(error))
+            return Subject(name, target, None, note=f"graphopt: {error}")
         step = next(
             entry for entry in result.report.passes if entry.name == passes.split(":")[0].split(",")[-1]
         )
