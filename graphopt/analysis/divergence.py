@@ -71,12 +71,12 @@ def divergence(
     """
     pairs, unmatched = match(a, b, shapes)
     makers = {tensor.name: node for node in a.graph.nodes for tensor in node.outputs}
-    told = [
+    differences = [
         _told(twin, difference, makers[twin.original])
         for twin, difference in compared(a, b, pairs, samples, options)
         if not difference.mismatch
     ]
-    found = {one.tensor: one for one in _nearest(told)}
+    found = {one.tensor: one for one in _nearest(differences)}
     before = _matched_before(a, found)
     first = _first(a, found, before)
     unmatched += len(pairs) - len(found)
@@ -141,14 +141,14 @@ def _size(dims: ir.Shape | None) -> int | None:
     return None if sizes is None else math.prod(sizes)
 
 
-def _nearest(told: Sequence[TensorDifference]) -> list[TensorDifference]:
+def _nearest(differences: Sequence[TensorDifference]) -> list[TensorDifference]:
     """Of several tensors of A that one of B may stand for, the one it is nearest to."""
     best: dict[str, TensorDifference] = {}
-    for one in told:
+    for one in differences:
         known = best.get(one.other)
         if known is None or (known.snr_db or -SNR_LIMIT) < (one.snr_db or -SNR_LIMIT):
             best[one.other] = one
-    return [one for one in told if best[one.other] is one]
+    return [one for one in differences if best[one.other] is one]
 
 
 def _told(twin: TensorPair, difference: Difference, node: Node) -> TensorDifference:

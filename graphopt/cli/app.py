@@ -93,9 +93,9 @@ class LazyGroup(click.Group):
 
         registry = commands()
         rooms = [name for name in registry.names if name not in COMMANDS]
-        told = [(name, registry.summary(name) or f"See graphopt {name} --help.") for name in rooms]
+        plugged_in = [(name, registry.summary(name) or f"See graphopt {name} --help.") for name in rooms]
         with formatter.section("Commands"):
-            formatter.write_dl([*COMMANDS.items(), *told])
+            formatter.write_dl([*COMMANDS.items(), *plugged_in])
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

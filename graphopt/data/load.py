@@ -135,6 +135,6 @@ def _recipe_used(
     elif isinstance(feeder, ArrayFeeder):
         found = [column.recipe for column in feeder.columns if column.recipe is not None]
     if not found:
-        told = f"preprocessing does not apply to {source}: its arrays are fed as they are"
-        return None, [told] if recipe is not None and not isinstance(recipe, Declared) else []
+        warning = f"preprocessing does not apply to {source}: its arrays are fed as they are"
+        return None, [warning] if recipe is not None and not isinstance(recipe, Declared) else []
     return found[0], [UNSCALED] if recipe is None and found[0].has_values else []

@@ -76,8 +76,8 @@ def guess(outputs: Mapping[str, Any]) -> str:
             return "corners"
         if min(rows, columns) >= 5:
             return "yolov8" if columns > rows else "yolov5"
-    told = ", ".join(f"{name} {getattr(value, 'shape', '?')}" for name, value in outputs.items())
-    raise ModelError(f"the outputs ({told}) are of no known detector", hint=f"--decode {'|'.join(PRESETS)}")
+    listed = ", ".join(f"{name} {getattr(value, 'shape', '?')}" for name, value in outputs.items())
+    raise ModelError(f"the outputs ({listed}) are of no known detector", hint=f"--decode {'|'.join(PRESETS)}")
 
 
 def _yolov8(arrays: Arrays, size: Size, limits: Limits) -> list[Detections]:
@@ -132,8 +132,8 @@ def _single(arrays: Arrays, preset: str, least: int, axis: int) -> np.ndarray:
 
 
 def _misfit(arrays: Arrays, preset: str) -> ModelError:
-    told = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
-    return ModelError(f"the outputs ({told}) are not of the form {preset}", hint="choose another --decode")
+    listed = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
+    return ModelError(f"the outputs ({listed}) are not of the form {preset}", hint="choose another --decode")
 
 
 def _centred(boxes: np.ndarray, scores: np.ndarray, limits: Limits) -> Detections:

@@ -142,8 +142,8 @@ def class_map(outputs: Outputs) -> str:
         and ((value.ndim == 4 and value.dtype.kind == "f") or (value.ndim >= 3 and value.dtype.kind in "iub"))
     }
     if not found:
-        told = ", ".join(f"{name} {getattr(value, 'shape', '?')}" for name, value in outputs.items())
-        raise ModelError(f"the outputs ({told}) hold no map of classes", hint="choose another --task")
+        listed = ", ".join(f"{name} {getattr(value, 'shape', '?')}" for name, value in outputs.items())
+        raise ModelError(f"the outputs ({listed}) hold no map of classes", hint="choose another --task")
     return max(found, key=lambda name: found[name][0, 0].size)
 
 

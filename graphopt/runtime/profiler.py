@@ -89,8 +89,8 @@ def _runs(events: Sequence[Mapping[str, Any]]) -> Iterator[dict[_Key, float]]:
             yield times
             times = {}
         elif event.get("cat") == "Node" and name.endswith(_SUFFIX):
-            told = event["args"]
-            key = (name.removesuffix(_SUFFIX), str(told["op_name"]), str(told.get("node_index", "")))
+            args = event["args"]
+            key = (name.removesuffix(_SUFFIX), str(args["op_name"]), str(args.get("node_index", "")))
             times[key] = times.get(key, 0.0) + float(event["dur"])
 
 

@@ -25,7 +25,7 @@ from .coupling.facts import Facts, gather_facts
 from .coupling.groups import find_cells
 from .fingerprint import fingerprint
 from .importance.criteria import Evidence, criterion, scores
-from .importance.data_free import NOTE, can_foretell, foretold_rankings
+from .importance.data_free import NOTE, can_predict, predicted_rankings
 from .importance.dead_channels import dead_classes
 from .importance.moment_propagation import Notes
 from .importance.obs import obs_rankings
@@ -94,7 +94,7 @@ class Prune(Options):
         if keep.all():
             ctx.warn(f"prune removed nothing ({rule})")
         predictor = Predictor(model, choice.coupling)
-        self._foretell(predictor.size(choice.coupling.keep_all()), predictor.size(keep), ctx)
+        self._say_prediction(predictor.size(choice.coupling.keep_all()), predictor.size(keep), ctx)
         return Plan(write_items(choice, keep, rule, predictor, self._block(ctx)), beside=fitted)
 
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
@@ -173,7 +173,7 @@ class Prune(Options):
         if keep.all():
             ctx.warn(f"prune removed nothing ({rule})")
         predictor = Predictor(before, choice.coupling)
-        self._foretell(predictor.size(choice.coupling.keep_all()), predictor.size(keep), ctx)
+        self._say_prediction(predictor.size(choice.coupling.keep_all()), predictor.size(keep), ctx)
         return Plan(write_items(choice, keep, rule, predictor, self._block(ctx)), beside=fitted)
 
     def for_trials(self) -> Self:
@@ -190,15 +190,15 @@ class Prune(Options):
         return channel_block(ctx.target) if self.round_to is None else self.round_to
 
     def _samples(self, facts: Facts, ctx: Context) -> Samples | None:
-        """The samples to go by: real ones, or made-up ones where a goal must be met."""
+        """The samples to go by: real ones, or synthetic ones where a goal must be met."""
         may = facts.runs and (bool(self.goal) or not ctx.calibration_is_synthetic)
         return ctx.calibration if may else None
 
     def _notes(self, coupling: Coupling, facts: Facts, ctx: Context) -> Notes | None:
-        """What normalisations foretell, where there are no samples to go by and they say enough."""
+        """What normalisations predict, where there are no samples to go by and they say enough."""
         notes = ctx.notes.get(NOTE, {})
-        foretell = self.importance == "auto" and self._samples(facts, ctx) is None
-        return notes if foretell and can_foretell(coupling, notes) else None
+        predict = self.importance == "auto" and self._samples(facts, ctx) is None
+        return notes if predict and can_predict(coupling, notes) else None
 
     def _choice(self, model: ir.Model, facts: Facts, ctx: Context, given: Samples | None = None) -> Choice:
         """Rank the channels of a model in every cell, by the samples ``given`` where there are any."""
@@ -217,7 +217,7 @@ class Prune(Options):
             samples = trial_samples(samples)
         name, alike = self.importance, self.ranking == "layer"
         if notes is not None:
-            rankings = foretold_rankings(model, coupling, cells, dead, notes)
+            rankings = predicted_rankings(model, coupling, cells, dead, notes)
             return Choice(coupling, rankings, dead, allowed, True, alike)
         if name == "auto":
             name = "l2" if samples is None else "obs"
@@ -298,7 +298,7 @@ class Prune(Options):
         asked = getattr(self, self.goal)
         ctx.goal_missed(f"prune can leave {least:.3g} of the {self.goal} at best, {asked:g} was asked for")
 
-    def _foretell(self, whole: Size, left: Size, ctx: Context) -> None:
+    def _say_prediction(self, whole: Size, left: Size, ctx: Context) -> None:
         """Say what the plan leaves."""
         macs, params = left.macs / (whole.macs or 1), left.params / (whole.params or 1)
         text = f"{macs:.3f} of the MACs and {params:.3f} of the parameters left"

@@ -85,8 +85,8 @@ class PlanBuilder:
     def _without(self, tails: Mapping[str, str], floats: Mapping[str, str]) -> Draft:
         """The draft that leaves tails float too, and says so."""
         made = self.draft({**floats, **tails})
-        told = {node for node, _ in made.placement.skips}
-        joins = [n for n in made.model.graph.find("Concat") if node_id(n) in tails and n not in told]
+        skipped = {node for node, _ in made.placement.skips}
+        joins = [n for n in made.model.graph.find("Concat") if node_id(n) in tails and n not in skipped]
         made.placement.skips += [(node, tails[node_id(node)]) for node in joins]
         return made
 

@@ -48,7 +48,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Blocks:
-    """All but the ``keep`` dearest of every ``of`` consecutive columns."""
+    """All but the ``keep`` most expensive of every ``of`` consecutive columns."""
 
     keep: int
     of: int

@@ -67,7 +67,7 @@ def _computed() -> Iterator[float]:
 
 
 def _maker() -> Any:
-    """The made-up report files of the tests."""
+    """The synthetic report files of the tests."""
     path = Path(__file__).parents[2] / "tests" / "report" / "html" / "conftest.py"
     spec = importlib.util.spec_from_file_location("report_documents", path)
     assert spec is not None and spec.loader is not None

@@ -1,4 +1,4 @@
-"""Train the detector and the segmenter on scenes that are composed afresh for every epoch."""
+"""Train the detector and the segmenter on scenes that are composed anew for every epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Foretell how long the models of trials take, from the layers that went and came."""
+"""Predict how long the models of trials take, from the layers that went and came."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def with_latency(
     """The points of trials with their latency in milliseconds; all new layers are timed in one sitting.
 
     ``before`` are the layers of the untouched model, which takes ``whole`` milliseconds.  Where layers
-    compute on integers, nothing is foretold.
+    compute on integers, nothing is predicted.
     """
     new = (layer for result in tried if result.is_timed for layer in result.come)
     layers = list(dict.fromkeys([*before, *new]))

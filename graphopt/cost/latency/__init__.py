@@ -4,7 +4,7 @@
   command.
 - ``layer_shape``: What decides how long one layer takes: operator, sizes, attributes and type, apart from any
   model.
-- ``predict``: Foretell how long a changed network takes, from the times of its layers.
+- ``predict``: Predict how long a changed network takes, from the times of its layers.
 - ``ratios``: How many times as long one network takes as another on this machine: measured once, read back
   ever after.
 - ``roofline``: What this machine can do at best, and what therefore bounds a layer: arithmetic or memory.

@@ -140,12 +140,12 @@ class LayerShape:
     def _tied_inputs(self, inputs: int | None, outputs: int | None) -> int:
         multiplier = self.outputs // self.inputs
         both = (inputs, None if outputs is None else outputs / multiplier)
-        told = {width for width in both if width is not None}
-        if len(told) > 1 or any(width != int(width) for width in told):
+        widths = {width for width in both if width is not None}
+        if len(widths) > 1 or any(width != int(width) for width in widths):
             raise ValueError(
                 f"a {self.op} that ties {self.outputs} outputs to {self.inputs} inputs keeps that"
             )
-        return int(told.pop()) if told else self.inputs
+        return int(widths.pop()) if widths else self.inputs
 
     def _weight(self, inputs: int, outputs: int, group: int) -> Dims:
         if self.op == "Conv":

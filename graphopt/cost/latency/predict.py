@@ -1,4 +1,4 @@
-"""Foretell how long a changed network takes, from the times of its layers."""
+"""Predict how long a changed network takes, from the times of its layers."""
 
 from __future__ import annotations
 

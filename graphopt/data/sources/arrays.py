@@ -120,9 +120,9 @@ def _match_named(
 def _row_count(columns: Sequence[Column], where: str) -> int:
     counts = {column.input: column.rows.shape[0] for column in columns if column.constant is None}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} for '{name}'" for name, count in counts.items())
+        listed = ", ".join(f"{count} for '{name}'" for name, count in counts.items())
         raise DataError(
-            f"{where} has different numbers of samples: {told}", hint="give each input as many rows"
+            f"{where} has different numbers of samples: {listed}", hint="give each input as many rows"
         )
     count = next(iter(counts.values()), 1)
     if count == 0:

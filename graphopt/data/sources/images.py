@@ -70,8 +70,10 @@ def image_feeder(
         )
     port = ports[0]
     if port.dtype is None or port.dtype.kind not in "fiu":
-        told = shape_text(dims or ())
-        raise DataError(f"images do not fit input '{port.name}' ({port.dtype}, {told})", hint="give an .npz")
+        wanted = shape_text(dims or ())
+        raise DataError(
+            f"images do not fit input '{port.name}' ({port.dtype}, {wanted})", hint="give an .npz"
+        )
     transform = Transform(resolve(recipe, port, dims), port.dtype, port.name, dims)
     return ImageFeeder(files, transform, image_labels(files.names, files.tables(), files.where))
 

@@ -133,8 +133,8 @@ class _Reader:
         rows = {port.name: self._rows(port, arrays[port.name], where) for port in self._ports}
         counts = {len(found) for name, found in rows.items() if name in self._batches.inputs} or {1}
         if len(counts) > 1:
-            told = ", ".join(f"{len(found)} for '{name}'" for name, found in rows.items())
-            raise DataError(f"{where} has different numbers of rows: {told}")
+            listed = ", ".join(f"{len(found)} for '{name}'" for name, found in rows.items())
+            raise DataError(f"{where} has different numbers of rows: {listed}")
         count = counts.pop()
         for name, found in rows.items():
             for row in found if name in self._batches.inputs else [found[0]] * count:
@@ -240,8 +240,8 @@ class _Stack:
         shapes = {array.shape for array in self._arrays} | {shape for _, _, shape in self._places}
         dtypes = {array.dtype for array in self._arrays} | {dtype for _, dtype, _ in self._places}
         if len(dtypes) > 1:
-            told = " and ".join(sorted(map(str, dtypes)))
-            raise DataError(f"{self.where} is {told}", hint="give all samples the same type")
+            listed = " and ".join(sorted(map(str, dtypes)))
+            raise DataError(f"{self.where} is {listed}", hint="give all samples the same type")
         if self._file is None and len(shapes) == 1:
             return ArrayRows(self.where, np.stack(self._arrays))
         if self._file is not None:

@@ -39,10 +39,10 @@ def is_defined(op: str, opset: int) -> bool:
 def lapses(model: Model) -> list[str]:
     """One sentence for each rule of ONNX that the model breaks though every runtime can do without it."""
     open_ports = [p.name for p in (*model.graph.inputs, *model.graph.outputs) if _is_shapeless(p.info)]
-    told = [f"'{name}' declares no shape, which ONNX asks of inputs and outputs" for name in open_ports]
+    sentences = [f"'{name}' declares no shape, which ONNX asks of inputs and outputs" for name in open_ports]
     unknown = [domain for domain in _domains(model) if domain not in model.opsets]
-    told += [f"operators of {domain} are used without its import" for domain in unknown]
-    return told
+    sentences += [f"operators of {domain} are used without its import" for domain in unknown]
+    return sentences
 
 
 def check_model(model: Model) -> None:

@@ -163,9 +163,9 @@ class _Sweep:
         dims = [(source[i] if i < len(source) else None) if s == 0 else s for i, s in enumerate(sizes)]
         dims = [None if size == -1 else size for size in dims]
         kind = onnx.helper.np_dtype_to_tensor_dtype(dtype)
-        told = merged(self.facts.type_proto(node.output), onnx.helper.make_tensor_type_proto(kind, dims))
-        if told is not None:
-            self.facts._types[node.output] = told
+        shaped = merged(self.facts.type_proto(node.output), onnx.helper.make_tensor_type_proto(kind, dims))
+        if shaped is not None:
+            self.facts._types[node.output] = shaped
 
     def _value(self, node: Node) -> Value | None:
         if node.op in SIZE_READERS:

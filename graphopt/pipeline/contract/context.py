@@ -119,7 +119,7 @@ class Context:
 
     @property
     def calibration_is_synthetic(self) -> bool:
-        """Whether the calibration samples are made up."""
+        """Whether the calibration samples are synthetic."""
         return self.inputs.is_synthetic
 
     @property

@@ -138,13 +138,13 @@ class Manager:
         except GraphoptError:
             raise
         except Exception as error:
-            told = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
             if self._plans.find(index) is not None:
-                message = f"the plan that was given for {step.name} cannot be carried out: {told}"
+                message = f"the plan that was given for {step.name} cannot be carried out: {reason}"
                 raise PassError(
                     message, pass_name=step.name, hint="check the items that were edited"
                 ) from error
-            raise PassError(f"the pass {step.name} failed: {told}", pass_name=step.name) from error
+            raise PassError(f"the pass {step.name} failed: {reason}", pass_name=step.name) from error
 
     def _plan(self, index: int, step: PlannedPass, model: Model, ctx: Context) -> Plan:
         """The plan of a pass: from the budget that it shares with others, else its own."""

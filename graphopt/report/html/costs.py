@@ -27,11 +27,11 @@ class Shades:
         self._steps = _LADDER[end - SHADES : end]
 
     def __call__(self, share: float | None) -> str:
-        """A digit, 0 for the cheapest and 5 for the dearest; empty for what costs nothing."""
+        """A digit, 0 for the cheapest and 5 for the most expensive; empty for what costs nothing."""
         return str(bisect_right(self._steps, share)) if share else ""
 
     def legend(self) -> list[tuple[str, str]]:
-        """(class, words) of each shade, the dearest first."""
+        """(class, words) of each shade, the most expensive first."""
         steps = [(f"e{i}", f"≥ {step:g} %") for i, step in enumerate(self._steps, 1)]
         return [*reversed(steps), ("e0", "less")]
 
@@ -84,7 +84,7 @@ def choices(rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> lis
 
 
 def _numbers(layer: LayerCost) -> dict[str, Any]:
-    told = (
+    shown = (
         "name",
         "op",
         "parameters",
@@ -97,7 +97,7 @@ def _numbers(layer: LayerCost) -> dict[str, Any]:
         "absorbed",
     )
     return {
-        **{key: getattr(layer, key) for key in told},
+        **{key: getattr(layer, key) for key in shown},
         "shape": shape_text(layer.outputs[0] if layer.outputs else None),
     }
 

@@ -116,7 +116,7 @@ def _ports(found: Inspection) -> list[dict[str, Any]]:
 
 
 def _operators(found: Inspection) -> list[dict[str, Any]]:
-    """A row for each operator with what its nodes cost together, the dearest first."""
+    """A row for each operator with what its nodes cost together, the most expensive first."""
     groups: dict[str, list[LayerCost]] = {op: [] for op in found.ops}
     for layer in found.layers:
         groups.setdefault(layer.op, []).append(layer)

@@ -9,13 +9,13 @@ from markupsafe import Markup, escape
 
 def tag(name: str, *children: Any, **attributes: Any) -> Markup:
     """One element: ``class_`` stands for class, ``_`` for ``-``; those that are None are left out."""
-    told = "".join(
+    written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(_short(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
     inner = "".join(escape(child) for child in children)
-    return Markup(f"<{name}{told}>{inner}</{name}>")
+    return Markup(f"<{name}{written}>{inner}</{name}>")
 
 
 def svg(

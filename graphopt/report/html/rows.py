@@ -59,12 +59,12 @@ def _decisions(passes: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, 
         changed = set()
         for change in entry.get("changes", ()):
             changed.add(change["node"])
-            told = {"pass": str(entry["name"]), "kind": "changed", "text": str(change["what"])}
-            found.setdefault(str(change["node"]), []).append(told)
+            remark = {"pass": str(entry["name"]), "kind": "changed", "text": str(change["what"])}
+            found.setdefault(str(change["node"]), []).append(remark)
         for skip in entry.get("skips", ()):
             if skip["node"] not in changed:
-                told = {"pass": str(entry["name"]), "kind": "skipped", "text": str(skip["reason"])}
-                found.setdefault(str(skip["node"]), []).append(told)
+                remark = {"pass": str(entry["name"]), "kind": "skipped", "text": str(skip["reason"])}
+                found.setdefault(str(skip["node"]), []).append(remark)
     return found
 
 

@@ -55,7 +55,7 @@ class Watched:
             self._progress(event)
 
     def _progress(self, event: Mapping[str, Any]) -> None:
-        self._told.text = told(event, self._settings.epochs)
+        self._told.text = sentence_of(event, self._settings.epochs)
         self._total = int(event["total"])
         if self._thread is None:
             self._thread = threading.Thread(target=self._show, daemon=True)
@@ -77,7 +77,7 @@ class Watched:
                 yield self._shown
 
 
-def told(event: Mapping[str, Any], epochs: int) -> str:
+def sentence_of(event: Mapping[str, Any], epochs: int) -> str:
     """The event in words."""
     left = event.get("seconds_left")
     text = f"distill: epoch {int(event['epoch']) + 1} of {epochs}, loss {event['loss']:.4g}, "

@@ -126,9 +126,9 @@ class Distillation:
             digest.update(runtime.fingerprint(model).encode())
         for key in samples.content_keys():
             digest.update(key.encode())
-        told = asdict(self._ask)
-        told["settings"].pop("save_every")
-        digest.update(json.dumps(told, sort_keys=True, default=str).encode())
+        identity = asdict(self._ask)
+        identity["settings"].pop("save_every")
+        digest.update(json.dumps(identity, sort_keys=True, default=str).encode())
         digest.update(chosen.train.tobytes())
         return digest.hexdigest()[:24]
 

@@ -95,8 +95,8 @@ def status(path: Path) -> Status:
     """
     from .selftest import selftest
 
-    told = selftest(require(path))
-    found = told["versions"].get("onnxruntime", "")
+    reported = selftest(require(path))
+    found = reported["versions"].get("onnxruntime", "")
     if found.partition("+")[0] != VERSION:
         raise PassError(
             f"the trainer at {path} has onnxruntime-training {found or 'of no version'}, "
@@ -104,7 +104,7 @@ def status(path: Path) -> Status:
             hint="graphopt trainer install --force",
         )
     size = sum(file.lstat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
-    return Status(path, told["python"], told["versions"], size)
+    return Status(path, reported["python"], reported["versions"], size)
 
 
 def install(
@@ -124,8 +124,8 @@ def install(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _make(draft, python, using)
-        told = {"package": PACKAGE, "version": VERSION}
-        (draft / MARKER).write_text(json.dumps(told) + "\n", encoding="utf-8")
+        reported = {"package": PACKAGE, "version": VERSION}
+        (draft / MARKER).write_text(json.dumps(reported) + "\n", encoding="utf-8")
         found = status(draft)
         if path.exists():
             shutil.rmtree(path)

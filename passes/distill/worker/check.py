@@ -90,14 +90,16 @@ class _Direction:
     def _error(self, names: list[str]) -> float:
         """The smallest relative error over some step sizes; 0 where it cannot be told from rounding."""
         direction = {name: self._random(self._start[name]) for name in names}
-        told = sum(float(np.sum(direction[name].astype(np.float64) * self._gradient[name])) for name in names)
+        slope = sum(
+            float(np.sum(direction[name].astype(np.float64) * self._gradient[name])) for name in names
+        )
         best = np.inf
         for step in STEPS:
             difference = self._at(direction, step) - self._at(direction, -step)
-            if abs(difference) < ROUNDING * self._loss and abs(told) * 2 * step < ROUNDING * self._loss:
+            if abs(difference) < ROUNDING * self._loss and abs(slope) * 2 * step < ROUNDING * self._loss:
                 continue
             measured = difference / (2 * step)
-            best = min(best, abs(measured - told) / max(abs(measured), abs(told)))
+            best = min(best, abs(measured - slope) / max(abs(measured), abs(slope)))
             if best <= TOLERANCE:
                 break
         for name in names:

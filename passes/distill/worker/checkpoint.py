@@ -38,14 +38,14 @@ class Checkpoint:
         """Bring the engine to the checkpoint, if there is one, and say where it stands."""
         if not POINTER.exists():
             return None
-        told = json.loads(POINTER.read_text(encoding="utf-8"))
-        if told["fingerprint"] != self._fingerprint:
+        state = json.loads(POINTER.read_text(encoding="utf-8"))
+        if state["fingerprint"] != self._fingerprint:
             return None
-        self._number = int(told["number"])
+        self._number = int(state["number"])
         folder = Path(f"checkpoint-{self._number}")
         engine.load(folder)
         shutil.copyfile(str(folder / "best.npz"), "best.npz")
-        return Progress(**told["progress"])
+        return Progress(**state["progress"])
 
     def save(self, engine: Any, at: Progress) -> None:
         """Write the next checkpoint, point to it, then remove the one before."""
@@ -55,9 +55,9 @@ class Checkpoint:
         folder.mkdir()
         engine.save(folder)
         shutil.copyfile("best.npz", str(folder / "best.npz"))
-        told = {"fingerprint": self._fingerprint, "number": number, "progress": asdict(at)}
+        state = {"fingerprint": self._fingerprint, "number": number, "progress": asdict(at)}
         draft = POINTER.with_suffix(".draft")
-        draft.write_text(json.dumps(told), encoding="utf-8")
+        draft.write_text(json.dumps(state), encoding="utf-8")
         draft.replace(POINTER)
         shutil.rmtree(f"checkpoint-{self._number}", ignore_errors=True)
         self._number = number

@@ -158,6 +158,6 @@ def _failure(error: Exception) -> Failure:
     for code, pattern in _FAILURES:
         if found := pattern.search(text):
             op, node = found[1], found[2]
-            told = f"onnxruntime-training has no gradient for {op or 'this operator'}"
-            return Failure(code, f"{told} ({text[-200:]})" if not op else told, node)
+            message = f"onnxruntime-training has no gradient for {op or 'this operator'}"
+            return Failure(code, f"{message} ({text[-200:]})" if not op else message, node)
     return Failure("artifacts", f"onnxruntime-training cannot build the training graph: {text[:600]}")

@@ -88,13 +88,13 @@ class TorchEngine:
         with np.load(str(folder / "state.npz"), allow_pickle=False) as stored:
             for number, name in enumerate(self._tensors):
                 self.set_parameter(name, stored[f"p{number}"])
-            told = self._optimizer.state_dict()
-            told["state"] = {}
+            whole = self._optimizer.state_dict()
+            whole["state"] = {}
             for key in stored.files:
                 if key.startswith("o"):
                     place, _, what = key[1:].partition(".")
-                    told["state"].setdefault(int(place), {})[what] = torch.from_numpy(stored[key])
-            self._optimizer.load_state_dict(told)
+                    whole["state"].setdefault(int(place), {})[what] = torch.from_numpy(stored[key])
+            self._optimizer.load_state_dict(whole)
 
     def _inputs(self, feeds: list[np.ndarray]) -> dict[str, Any]:
         tensors = (torch.from_numpy(feed).to(self._device) for feed in feeds)

@@ -9,5 +9,5 @@
 - ``offers``: What all layers of a model could become.
 - ``paying``: Which tool pays where: what splitting a layer costs against pruning the channels that it reads.
 - ``rules``: From what the user asked for to a choice.
-- ``search``: How far to go when nobody says how far: as far as held-out samples show no harm.
+- ``search``: How far to go when nobody says how far: as far as held-out samples show no degradation.
 """

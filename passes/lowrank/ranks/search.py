@@ -1,4 +1,4 @@
-"""How far to go when nobody says how far: as far as held-out samples show no harm."""
+"""How far to go when nobody says how far: as far as held-out samples show no degradation."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def most_harmless(
     """
 
     def last_of(compress: Callable[[Chosen], None], tried: Sequence[Chosen], way: str = QUICK) -> int:
-        def told(step: int, cost: float) -> None:
+        def note_quick(step: int, cost: float) -> None:
             if note is not None:
                 note(tried[step], cost, way)
 
         return bisect_within_budget(
-            model, lambda step: compress(tried[step]), harm, limit, len(tried), note=told
+            model, lambda step: compress(tried[step]), harm, limit, len(tried), note=note_quick
         )
 
     first = last_of(quick, steps[:2])

@@ -31,7 +31,7 @@ class Coupling:
 
     classes: Ids  # (ids,) the class of each id; class 0 always stays
     walls: dict[int, str]  # class -> why it has to stay
-    stirred: frozenset[int]  # classes on which a zero does not stay a zero
+    broken_zeros: frozenset[int]  # classes on which a zero does not stay a zero
     slots: tuple[ParameterAxis, ...]
     edits: tuple[Edit, ...]
     layers: tuple[Layer, ...]

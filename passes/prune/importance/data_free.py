@@ -39,13 +39,13 @@ class Corrected:
     what: str = "its bias takes over what the channels that went were on average"
 
 
-def can_foretell(coupling: Coupling, notes: Notes) -> bool:
-    """Whether normalisations say what most layers make; where they do not, made-up samples tell more."""
+def can_predict(coupling: Coupling, notes: Notes) -> bool:
+    """Whether normalisations say what most layers make; where they do not, synthetic samples say more."""
     layers = [layer.node.output.name for layer in coupling.layers if layer.ids is not None]
     return bool(layers) and 2 * sum(name in notes for name in layers) >= len(layers)
 
 
-def foretold_rankings(
+def predicted_rankings(
     model: ir.Model, coupling: Coupling, cells: Sequence[Group], dead: Ids, notes: Notes
 ) -> list[Ranking]:
     """Rank the channels of each cell; classes in ``dead`` go first."""
@@ -63,7 +63,7 @@ def _layers(coupling: Coupling) -> Iterator[tuple[ParameterAxis, Patches]]:
 
 
 def _reader(slot: ParameterAxis, patches: Patches, known: dict[str, Moments]) -> Reader:
-    """A layer with the variance of each of its inputs; all alike where they cannot be foretold."""
+    """A layer with the variance of each of its inputs; all alike where they cannot be predicted."""
     read = _read(slot, known)
     matrix = patches.matrix(slot.values) * float(slot.node.attr("alpha", 1.0))  # of a Gemm
     variance = np.ones(len(slot.ids)) if read is None else read.variance

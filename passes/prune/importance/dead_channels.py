@@ -26,7 +26,7 @@ def dead_classes(coupling: Coupling) -> Ids:
         elif slot.role in ("out", "shift"):
             is_made[classes] |= slot.role == "out"
             made[classes[~_is_zero(slot)]] = False
-    made[list(coupling.stirred)] = False
+    made[list(coupling.broken_zeros)] = False
     dead = (made & is_made) | (read & is_read)
     dead[[FIXED, *coupling.walls, *coupling.inexact]] = False
     return np.flatnonzero(dead & (coupling.classes == np.arange(len(coupling.classes))))

@@ -1,4 +1,4 @@
-"""What channels carry on average, foretold without any data.
+"""What channels carry on average, predicted without any data.
 
 Batch normalisation leaves every channel with the mean beta and the spread gamma over the training data;
 ``fold-bn`` notes both.  Between the normalisations moments are carried on: activations act on a normal
@@ -46,7 +46,7 @@ class Moments:
 
 
 def expected_moments(model: ir.Model, notes: Notes) -> dict[str, Moments]:
-    """Return the moments of the channels of each tensor that can be foretold, by name.
+    """Return the moments of the channels of each tensor that can be predicted, by name.
 
     Channels lie along axis 1; a tensor behind an operator that is not known here has no entry.
     """

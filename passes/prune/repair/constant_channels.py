@@ -73,7 +73,7 @@ def constant_inputs(model: ir.Model, coupling: Coupling, facts: Facts, ctx: Cont
 
 
 def _by_weights_alone(ctx: Context) -> bool:
-    """Whether only the weights can prove that a channel is constant: samples are made up, or too few."""
+    """Whether only the weights can prove that a channel is constant: samples are synthetic, or too few."""
     return ctx.calibration_is_synthetic or len(ctx.calibration) < FEW
 
 
@@ -116,8 +116,8 @@ class _Values:
     def _drop(self, proven: dict[ir.Tensor, Mask]) -> None:
         """Without data only what the weights prove counts."""
         for slot, unread in zip(self._readers, self._unread, strict=True):
-            steady = proven[slot.node.inputs[0]]
-            self._open[self._coupling.on(slot.ids[~unread & ~steady])] = False
+            constant = proven[slot.node.inputs[0]]
+            self._open[self._coupling.on(slot.ids[~unread & ~constant])] = False
 
     def look(self, check: Iterable[Sample], samples: Iterable[Sample]) -> None:
         """Compare the channels still in question over the check sample and all others."""

@@ -57,7 +57,7 @@ def _counts(node: ir.Node, sizes: set[ir.Tensor]) -> bool:
 
 
 def has_zeros(graph: ir.Graph) -> bool:
-    """Whether any filter or scale is zero, without which no channel is steady."""
+    """Whether any filter or scale is zero, without which no channel is constant."""
     for node in graph.find(*LAYERS, *SCALED):
         for tensor in node.inputs[:2] if node.op == "Mul" else node.inputs[1:2]:
             values = tensor.constant
@@ -96,16 +96,16 @@ def _of_output(
         return np.zeros(len(ids), bool)
     if makers:
         return _made(makers[0], next((slot for slot in slots if slot.role == "in"), None), found)
-    steady = np.asarray(_passed(node, coupling, ids, found, sizes) & (coupling.on(ids) != FIXED), bool)
+    constant = np.asarray(_passed(node, coupling, ids, found, sizes) & (coupling.on(ids) != FIXED), bool)
     for slot in slots:
         shut = slot.role == "scale" and node.op in SCALED and len(slot.ids) == len(ids)
         if shut and all(other.constant is not None for other in list(node.inputs)[2:] if other.name):
-            steady = np.asarray(steady | _empty(slot), bool)
-    return steady
+            constant = np.asarray(constant | _empty(slot), bool)
+    return constant
 
 
 def _made(out: ParameterAxis, entering: ParameterAxis | None, found: dict[ir.Tensor, Mask]) -> Mask:
-    """A layer's output is steady when it has weights for steady inputs only."""
+    """A layer's output is constant when it has weights for constant inputs only."""
     source = None if entering is None or entering.groups > 1 else found.get(entering.node.inputs[0])
     if source is None or not source.any() or entering is None or out.groups > 1 or out.index != 1:
         return _empty(out)
@@ -126,7 +126,7 @@ def _passed(
     found: dict[ir.Tensor, Mask],
     sizes: set[ir.Tensor],
 ) -> Mask:
-    """An output is steady when all that comes in for its class is."""
+    """An output is constant when all that comes in for its class is."""
     moving: set[int] = set()
     for tensor in node.inputs:
         if not tensor.name or tensor.constant is not None or tensor in sizes:

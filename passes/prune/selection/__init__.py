@@ -2,7 +2,7 @@
 
 - ``choice``: What can be chosen, and the rules that choose: a ratio, a goal at equal harm or at the least
   total cost.
-- ``consumer_selection``: Choose channels afresh when their reader's turn comes, on what it really reads by
+- ``consumer_selection``: Choose channels again when their consumer's turn comes, on what it really reads by
   then.
 - ``cost_model``: What a model takes up as a function of the widths of its cells: sums of products, quick to
   evaluate.

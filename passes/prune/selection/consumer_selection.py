@@ -1,4 +1,4 @@
-"""Choose channels afresh when their reader's turn comes, on what it really reads by then.
+"""Choose channels again when their consumer's turn comes, on what it really reads by then.
 
 How wide each cell becomes is decided on the original network.  Which of its channels stay is decided by the
 layer that reads them: fitted to its target on the inputs that the layers pruned before it produce, it gives
@@ -39,7 +39,7 @@ class DeferredGroup:
 def openings(
     coupling: Coupling, cells: Sequence[Group], keep: Keep, dead: Ids
 ) -> dict[str, list[DeferredGroup]]:
-    """Return the cells to choose afresh, by the output of their reader, and keep all their channels for now.
+    """Return the cells to choose again, by the output of their reader, and keep all their channels for now.
 
     These are the cells that one layer alone reads, in one place; what several layers read, and so decide
     together, is chosen beforehand.

@@ -108,9 +108,9 @@ def _tell(model: Model, ctx: Context) -> None:
         return
     kernels = runtime.kernels(model, custom_ops=ctx.settings.session.custom_ops)
     counts = {op: sum(made == op for made in kernels.values()) for op in KERNELS}
-    told = ", ".join(f"{count} {op}" for op, count in counts.items() if count)
+    listed = ", ".join(f"{count} {op}" for op, count in counts.items() if count)
     read = sum(made == "DequantizeLinear" for made in kernels.values())
-    parts = [f"runs as {told}"] if told else []
+    parts = [f"runs as {listed}"] if listed else []
     if read:
         parts.append(f"{read} weights are read to float before each run: a smaller file, not a faster one")
     ctx.reported("; ".join(parts) or "no kernel of its own", kernels=counts)

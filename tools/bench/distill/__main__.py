@@ -124,7 +124,7 @@ def quantized(bench: Bench, model: Path) -> None:
 
 
 def real_graphs(bench: Bench) -> None:
-    """Real graphs with noisy weights on made-up images: steps run, the loss falls, write-back is exact."""
+    """Real graphs with noisy weights on synthetic images: steps run, the loss falls, write-back is exact."""
     for name in REAL:
         found = train_real(bench.corpus / "models" / f"{name}.onnx", *REAL[name])
         bench.add("real", name, **found)

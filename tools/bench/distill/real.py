@@ -14,7 +14,7 @@ from graphopt.passes.distill.job.run import Distillation
 from graphopt.pipeline.contract.context import Context, RunSettings
 from graphopt.pipeline.run.inputs import Inputs
 
-REAL = {  # the size to train at, and how many made-up images
+REAL = {  # the size to train at, and how many synthetic images
     "ppocr_v2_cls": ((1, 3, 48, 192), 64),
     "ppocr_v4_det": ((1, 3, 96, 96), 48),
     "cifar_resnet20_bn": ((1, 3, 32, 32), 64),

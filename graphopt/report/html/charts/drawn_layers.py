@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def telling(prices: Sequence[float], reads: Sequence[Sequence[int]], most: int) -> set[int]:
-    """The dearest layers and those where paths from them meet, at most so many together.
+    """The most expensive layers and those where paths from them meet, at most so many together.
 
     Without the meeting points every layer behind a chain of additions would read all that was ever added.
     """

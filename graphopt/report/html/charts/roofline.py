@@ -56,6 +56,6 @@ def roofline(rows: Sequence[Mapping[str, Any]], timing: Timing) -> Markup | None
 
 
 def _dot(row: Mapping[str, Any], x: float, y: float) -> Markup:
-    told = f"{row['name']}: {number(row['latency_ms'])} ms, bound by {row['bound']}"
+    title = f"{row['name']}: {number(row['latency_ms'])} ms, bound by {row['bound']}"
     radius = SMALLEST + (LARGEST - SMALLEST) * min((row["time_share"] or 0.0) / 25, 1.0)
-    return tag("circle", tag("title", told), cx=x, cy=y, r=radius, class_="run s0", data_go=row["number"])
+    return tag("circle", tag("title", title), cx=x, cy=y, r=radius, class_="run s0", data_go=row["number"])

@@ -97,8 +97,8 @@ def _line(
         if value is None:
             continue
         places.append((x(point.level), y(value)))
-        told = tag("title", f"{item} at {number(point.level)}: {number(value)}")
-        dots.append(tag("circle", told, cx=places[-1][0], cy=places[-1][1], r=2.5, class_=kind.split()[-1]))
+        title = tag("title", f"{item} at {number(point.level)}: {number(value)}")
+        dots.append(tag("circle", title, cx=places[-1][0], cy=places[-1][1], r=2.5, class_=kind.split()[-1]))
     return tag("g", tag("title", item), path(places, kind), *dots, fill="#bbb")
 
 

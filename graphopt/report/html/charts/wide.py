@@ -49,10 +49,10 @@ def _wide(
     values = [value for _, _, heights in bars for value in heights.values()]
     y = scale(values, height - 14, 24.0, zero=not log, log=log)
     parts = frame(Scale(0, 1, 44.0, width - 4), y, "", label, counts=False)
-    for i, (row, told, heights) in enumerate(bars):
+    for i, (row, title, heights) in enumerate(bars):
         at = 48.0 + i * pitch
         drawn = (_column(at, pitch, y, value, class_) for class_, value in heights.items())
-        parts.append(tag("g", tag("title", told), *drawn, data_go=row["number"]))
+        parts.append(tag("g", tag("title", title), *drawn, data_go=row["number"]))
     return svg(width, height, *parts, label=label, class_="plot wide", fixed=True)
 
 
