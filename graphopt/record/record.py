@@ -133,14 +133,15 @@ class Record:
     goals: Mapping[str, Any] = field(default_factory=dict)  # those of the run, by their flags
     divergent: tuple[DivergentInput, ...] = ()  # the inputs that are answered least alike; in report files
     budget: BudgetRecord | None = None  # the search over the passes that shared one; in JSON if any
+    # both models timed in turn: ratio of the times, its relative uncertainty, pairs; in JSON if any
+    speed: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values; a number that is not finite becomes null."""
         fields = dataclasses.asdict(self)
-        if not self.paired:
-            del fields["paired"]
-        if self.budget is None:
-            del fields["budget"]
+        for name in ("paired", "budget", "speed"):
+            if not getattr(self, name):
+                del fields[name]
         fields["passes"] = [_pass_json(entry) for entry in fields["passes"]]
         document: dict[str, Any] = plain({"schema": SCHEMA, **fields})
         return document

@@ -48,6 +48,10 @@ class PairedLatency:
     ratio: float
     spread: float
 
+    def to_json(self) -> dict[str, float]:
+        """The ratio with its uncertainty, and of how many pairs, for reports."""
+        return {"ratio": self.ratio, "spread": self.spread, "pairs": self.a.rounds}
+
     @property
     def speedup(self) -> float:
         """How many times faster the second model is."""

@@ -61,6 +61,11 @@ class Clean(Pass):
         """Freezing takes inputs away that had a default."""
         return not self.freeze
 
+    @property
+    def is_for_speed(self) -> bool:
+        """Unless another opset or signature is asked for."""
+        return self.opset is None and not self.freeze
+
     def run(self, model: Model, ctx: Context) -> None:
         """Clean the graph and all subgraphs."""
         if self.opset is not None and self.opset > model.opset:

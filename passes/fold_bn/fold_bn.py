@@ -50,6 +50,11 @@ class FoldBN(Pass):
         "types read and a float runtime takes longer for",
     )
 
+    @property
+    def is_for_speed(self) -> bool:
+        """Unless it prepares for other passes or runtimes."""
+        return not self.lone
+
     def run(self, model: Model, ctx: Context) -> None:
         """Fold what can be folded and say of every other BatchNormalization why it stays."""
         nodes = [bn for graph in model.graphs() for bn in graph.find("BatchNormalization")]

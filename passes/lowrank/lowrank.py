@@ -103,6 +103,11 @@ class LowRank(PlannedPass):
                 hint="leave round_to out, or give a rank that is",
             )
 
+    @property
+    def is_for_speed(self) -> bool:
+        """Unless a goal is stated, which taking it back would miss."""
+        return all(getattr(self, goal) is None for goal in GOALS)
+
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose how to split which layers; an item is one layer."""
         found = self._survey(model, ctx)

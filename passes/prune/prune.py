@@ -80,6 +80,11 @@ class Prune(Options):
     scale that follows it.
     """
 
+    @property
+    def is_for_speed(self) -> bool:
+        """Unless a goal is stated, which taking it back would miss."""
+        return not self.goal
+
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose the channels to remove; an item is one group of a layer's output channels."""
         state = fingerprint(model, ctx)

@@ -55,6 +55,11 @@ class Quant(Options):
     the model's inputs and outputs.
     """
 
+    @property
+    def is_for_speed(self) -> bool:
+        """Unless it stores integers for another reason: measure=false."""
+        return self.mode == "static" and self.measure
+
     def plan(self, model: Model, ctx: Context) -> Plan:
         """Decide which tensors and weights to store, and measure the ranges of the tensors."""
         if reason := refusal_of(model) or form_refusal(ctx.target):

@@ -73,6 +73,11 @@ class Pass(metaclass=_AcceptsOldNames):
         """Whether inputs and outputs must stay as declared; not for a pass that is asked to change them."""
         return True
 
+    @property
+    def is_for_speed(self) -> bool:
+        """Whether speed is all that the pass is for: a run takes it back where its result is slower here."""
+        return False
+
     @classmethod
     def describe(cls) -> tuple[Option, ...]:
         """The options of this pass, in order."""

@@ -59,7 +59,6 @@ def latency(session: Session, samples: Samples) -> float:
     return runtime.latency(session, first_feeds(samples), seconds=ALONE).median_ms
 
 
-def paired_latency(before: Session, after: Session, samples: Samples) -> tuple[float, float]:
-    """Milliseconds a run of both models takes, measured in turn on the first sample."""
-    found = runtime.paired_latency(before, after, first_feeds(samples))
-    return found.a.median_ms, found.b.median_ms
+def paired_latency(before: Session, after: Session, samples: Samples) -> runtime.PairedLatency:
+    """What a run of both models takes, measured in turn on the first sample."""
+    return runtime.paired_latency(before, after, first_feeds(samples))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,12 @@ class ReportCollector:
         """Note how large the model is after a pass."""
         self._records.append(record)
         self._stages.append(self._stage(record.name, model))
+
+    def undone(self, first: int, records: Sequence[PassRecord]) -> None:
+        """Take note that the passes from number ``first`` on were taken back; ``records`` are all now."""
+        left = self._stages[first]
+        self._records = list(records)
+        self._stages[first + 1 :] = [dataclasses.replace(left, name=r.name) for r in records[first:]]
 
     def layers(
         self,

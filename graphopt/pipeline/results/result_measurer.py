@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.ir import Model
     from graphopt.metrics.judge import Looks
+    from graphopt.runtime import PairedLatency
 
 
 CHECKED = 2  # time: samples on which it is tried whether a goal can be judged
@@ -48,6 +49,7 @@ class Assessment:
     paired: Mapping[str, Paired] = field(default_factory=dict)  # the change of each metric
     drop: float | None = None  # points lost; None where that was not measured
     divergent: tuple[DivergentInput, ...] = ()  # for report files alone
+    speed: PairedLatency | None = None  # of both in turn; None where that was not measured
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,17 @@ class ResultMeasurer:
         verdict = self._judged(reference, candidate, samples, find_walls(model).random, also)
         if text := verdict.count.left_out("the input"):
             self._warn(text)
-        times: tuple[float, float] | tuple[None, None] = (None, None)
+        times: tuple[float | None, float | None] = (None, None)
+        speed: PairedLatency | None = None
         if self._ask.times_models:
             with self._ask.busy(TIMING):
-                times = self._times(draft, samples, is_input=candidate.is_input)
-            self._warn_if_slower(*times)
+                if self._device is not None and (there := self._on_device(self._device, draft, samples)):
+                    times = there
+                elif candidate.is_input:  # a result with the bytes of the input is as fast, and timed once
+                    times = (self._latency(samples),) * 2
+                else:
+                    speed = self._speed(draft, samples)
+                    times = speed.a.median_ms, speed.b.median_ms
         outcome = verdict.outcome
         return Assessment(
             dataclasses.replace(before, latency_ms=times[0], metrics=outcome.reference_metrics),
@@ -158,6 +166,7 @@ class ResultMeasurer:
             paired=outcome.paired,
             drop=verdict.drop,
             divergent=divergent.inputs(),
+            speed=speed,
         )
 
     def _judged(
@@ -181,16 +190,19 @@ class ResultMeasurer:
             also=also,
         )
 
-    def _times(self, draft: Path, samples: Samples, *, is_input: bool) -> tuple[float, float]:
-        """Milliseconds before and after; a result with the bytes of the input is as fast, and timed once."""
-        if self._device is not None and (times := self._on_device(self._device, draft, samples)):
-            return times
-        before = Session(self._original, self._ask.session, timed=True)
-        if is_input:
-            time = measure.latency(before, samples)
-            return time, time
-        after = Session(draft, self._ask.session, timed=True)
-        return measure.paired_latency(before, after, samples)
+    def _latency(self, samples: Samples) -> float:
+        """Milliseconds that the input takes."""
+        return measure.latency(self._timed(self._original), samples)
+
+    def speed(self, model: Model) -> PairedLatency:
+        """Time a model against the input, in turn, in new sessions."""
+        return self._speed(model, self._samples())
+
+    def _speed(self, result: Model | Path, samples: Samples) -> PairedLatency:
+        return measure.paired_latency(self._timed(self._original), self._timed(result), samples)
+
+    def _timed(self, model: Model | Path | bytes) -> Session:
+        return Session(model, self._ask.session, timed=True)
 
     def _on_device(self, device: Device, draft: Path, samples: Samples) -> tuple[float, float] | None:
         """Milliseconds on the device; None, which is said, where the target's own runtime does not run them.
@@ -212,8 +224,13 @@ class ResultMeasurer:
         self._ask.announce(f"latency is that of {device.key}")
         return times[0], times[1]
 
-    def _warn_if_slower(self, before: float, after: float) -> None:
-        if after > SLOWER * before and after - before > NOTICEABLE:
+    def warn_if_slower(self, found: Assessment) -> None:
+        """Say that the result is slower than the input, where it is."""
+        before, after = found.before.latency_ms, found.after.latency_ms
+        if before is None or after is None:
+            return
+        slower = after > SLOWER * before and after - before > NOTICEABLE
+        if slower if found.speed is None else is_clearly_slower(found.speed):
             self._warn(f"the result is slower here than the input: {after:.3g} ms instead of {before:.3g} ms")
 
     def _has_same_ports(self, model: Model) -> bool:
@@ -250,6 +267,12 @@ def check_goal(request: Request, original: Path | bytes, inputs: Inputs) -> None
             "--max-drop cannot be judged: the model has no output of class scores",
             hint="say what it is for with --task, or how to judge it with --metric FILE.py:FUNCTION",
         )
+
+
+def is_clearly_slower(speed: PairedLatency) -> bool:
+    """Whether the second model takes longer than the first beyond what measurements differ by."""
+    slower = speed.b.median_ms - speed.a.median_ms > NOTICEABLE
+    return slower and speed.ratio * (1 - speed.spread) > SLOWER
 
 
 def _same_bytes(original: Path | bytes, draft: Path) -> bool:

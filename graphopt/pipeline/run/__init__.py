@@ -16,5 +16,6 @@
 - ``output``: Where a run writes: checked before the work starts, and drafted beside before it appears.
 - ``reproducer``: A folder that shows a failure again: the model before the pass, and the command that runs
   the rest.
+- ``undo``: Takes the last passes of a run back where they make the result slower than the input.
 - ``run``: One optimize run, from the request to the written and measured file.
 """

@@ -33,6 +33,8 @@ class Outcome:
     records: list[PassRecord] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
+    # checked states, each with the number of the pass that it stands before
+    states: list[tuple[int, Snapshot]] = field(default_factory=list)
 
 
 class Manager:
@@ -57,7 +59,9 @@ class Manager:
         announce: Callable[[str], None] = lambda text: None,
         busy: Busy = unwatched,
         budget: BudgetPlanner | None = None,
+        keep_states: bool = False,
     ) -> None:
+        self._keep_states = keep_states
         self._stages = stages
         self._inputs, self._settings, self._target = inputs, settings, target
         self._verify = verify
@@ -108,6 +112,8 @@ class Manager:
             if (new := present_name(step.describe(), name)) != name:
                 ctx.warn(deprecation(step.name, name, new))
         verifier.before(step, model)
+        if self._keep_states and not verifier.pending:
+            outcome.states.append((index, model.snapshot()))
         start = perf_counter()
         with self._busy(step.name):
             plan = self._execute(index, stage, model, ctx)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,8 @@ def _print_measures(record: Record) -> None:
         (name, amount(before, unit), amount(after, unit), _change(before, after))
         for name, before, after, unit in _measure_rows(record.before, record.after)
     ]
+    if record.speed:
+        rows[-1] = (*rows[-1][:3], _time_change(record.speed))
     for name, before in record.before.metrics.items():
         after = record.after.metrics.get(name)
         if after is not None:
@@ -101,6 +103,12 @@ def _print_measures(record: Record) -> None:
             noise = ", noise" if paired is not None and paired.is_noise and after != before else ""
             rows.append((name, f"{before:.4f}", f"{after:.4f}", change + noise))
     print_table(("", "before", "after", "change"), rows, right=(1, 2, 3))
+
+
+def _time_change(speed: Mapping[str, float]) -> str:
+    """The change of the time, with the 95 % interval of the median of all pairs."""
+    ratio, half = speed["ratio"], speed["ratio"] * speed["spread"]
+    return f"{100 * (ratio - 1):+.1f} ± {100 * half:.1f} %"
 
 
 def _measure_rows(before: Measures, after: Measures) -> Iterable[tuple[str, Any, Any, str]]:

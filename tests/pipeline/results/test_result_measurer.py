@@ -11,6 +11,12 @@ import pytest
 
 import graphopt
 from graphopt.pipeline.results import measure
+from graphopt.runtime import Latency, PairedLatency
+
+
+def paired(before: float, after: float, spread: float = 0.0) -> PairedLatency:
+    a, b = (Latency(ms, ms, 50, spread) for ms in (before, after))
+    return PairedLatency(a, b, after / before, spread)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +30,7 @@ def test_a_slower_result_is_said(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(measure, "paired_latency", lambda *_: times)
+    monkeypatch.setattr(measure, "paired_latency", lambda *_: paired(*times))
     result = graphopt.optimize(tiny, "drop-identity", output=tmp_path / "out.onnx")
     assert any("slower here than the input" in text for text in result.report.warnings) is said
 
@@ -50,7 +56,7 @@ def test_a_result_that_is_the_input_is_timed_once(
     fakes: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And with it no difference between two timings of one file is reported."""
-    monkeypatch.setattr(measure, "paired_latency", lambda *_: (1.0, 2.0))
+    monkeypatch.setattr(measure, "paired_latency", lambda *_: paired(1.0, 2.0))
     monkeypatch.setattr(measure, "latency", lambda *_: 3.0)
     proto = fakes.build()
     kept = [node for node in proto.graph.node if node.op_type != "Identity"]
