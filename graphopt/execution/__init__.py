@@ -1,7 +1,8 @@
 """Where work is carried out: in this process, in several, or on a cluster; the result has the same bytes.
 
+- ``backend``: What carries out tasks: the protocol, and what differs from one kind of executor to another.
 - ``dask_cluster``: The workers of a Dask cluster, reached through its scheduler.
-- ``executor``: What carries out tasks, and the one loop that gives them out and takes their results.
+- ``executor``: The workers of a run, and the one loop that gives out tasks and takes their results.
 - ``foreign``: Any other executor of ``concurrent.futures``.
 - ``opening``: From ``--workers``, or what a Python caller gives, to workers.
 - ``processes``: Processes on this machine.
@@ -12,7 +13,8 @@
 - ``watch``: How far tasks on workers are, in words: workers, shards done, samples a second, time left.
 """
 
-from graphopt.execution.executor import Executor, Future, Workers
+from graphopt.execution.backend import Executor, Future
+from graphopt.execution.executor import Workers
 from graphopt.execution.opening import WorkersLike, check_workers, open_workers
 from graphopt.execution.reduction import LEAF, Reduction, leaves, parts
 from graphopt.execution.shared import Shared

@@ -13,10 +13,11 @@ from time import monotonic, sleep
 from typing import Any
 
 from graphopt.errors import UsageError, WorkersError
-from graphopt.execution.executor import Backend, Future
+from graphopt.execution.backend import Backend, Future
 from graphopt.execution.tasks import Call, perform, refuse
 
 REACHED_IN = 10  # time: seconds until a scheduler that does not answer is given up
+PAUSE = 0.5  # time: seconds before a cluster that lost a task is looked at again
 BACK_IN = 60.0  # time: seconds that a scheduler may take to come back
 
 
@@ -26,6 +27,8 @@ class DaskCluster(Backend):
     A content goes into the graph once, and Dask carries it from worker to worker.  Dask begins the tasks of a
     dead worker again by itself; when the scheduler is gone, its address is tried until it is back.
     """
+
+    blames_tasks = False  # Dask begins the tasks of a dead worker again itself, and gives up at some time
 
     def __init__(self, client: Any, *, is_own: bool) -> None:
         self._client = client
@@ -80,6 +83,7 @@ class DaskCluster(Backend):
 
     def recover(self, error: BaseException) -> bool:
         """Reach the scheduler again, and say that contents have to be published to it."""
+        sleep(PAUSE)  # while a scheduler goes down its client may still look well
         if self._client.status == "running" and self._answers():
             return True
         distributed, until = _distributed(), monotonic() + BACK_IN
@@ -99,7 +103,7 @@ class DaskCluster(Backend):
 
     def _answers(self) -> bool:
         try:
-            self._client.scheduler_info()
+            self._client.sync(self._client.scheduler.identity, callback_timeout=5)
         except (OSError, RuntimeError, asyncio.TimeoutError):
             return False
         return True

@@ -1,17 +1,17 @@
-"""What carries out tasks, and the one loop that gives them out and takes their results."""
+"""The workers of a run, and the one loop that gives out tasks and takes their results."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from statistics import median
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from graphopt.errors import WorkersError
+from graphopt.execution.backend import Backend, Future
 from graphopt.execution.shared import ByHash, InPlace, Load, Shared, digest_of
 from graphopt.execution.tasks import Answer, Call, Identity
 
@@ -20,68 +20,8 @@ T = TypeVar("T")
 STRIKES = 3  # noise: workers that may die over one task until it is to blame
 SLOW = 4.0  # time: a task that takes so many times the median is carried out a second time elsewhere
 PATIENCE = 10.0  # time: seconds that no task is thought to be slow before
+LOSING = 120.0  # time: seconds without an answer until a cluster that loses tasks is given up
 TICK = 0.5  # time: seconds between looks at what runs
-
-
-class Future(Protocol):
-    """The result of a task that may not be ready."""
-
-    def result(self) -> Any:
-        """The result, waited for."""
-        ...
-
-    def add_done_callback(self, fn: Callable[[Any], Any]) -> Any:
-        """Call ``fn`` once it is ready."""
-        ...
-
-    def cancel(self) -> Any:
-        """Do not begin it any more."""
-        ...
-
-
-class Executor(Protocol):
-    """What any ``concurrent.futures.Executor`` and a Dask client can do, and all that is asked of them."""
-
-    def submit(self, function: Callable[..., Any], /, *values: Any) -> Future:
-        """Begin a task."""
-        ...
-
-
-class Backend(ABC):
-    """An executor, with what differs between kinds: how contents travel, what becomes of lost tasks."""
-
-    description: str = ""
-    dashboard: str = ""
-    is_local: bool = False
-
-    @property
-    @abstractmethod
-    def count(self) -> int:
-        """How many tasks run at the same time, at least 1."""
-
-    @abstractmethod
-    def submit(self, call: Call, contents: Sequence[Any]) -> Future:
-        """Begin a task; ``contents`` are what ``publish`` made of the contents that it refers to."""
-
-    @abstractmethod
-    def publish(self, digest: str, content: bytes) -> Any:
-        """Make a content available to workers; what it returns goes into ``submit``, None for nothing."""
-
-    def is_loss(self, error: BaseException) -> bool:
-        """Whether an error says that a worker is gone, rather than that the task failed."""
-        return False
-
-    def recover(self, error: BaseException) -> bool:
-        """Get workers again after a loss; True when contents have to be published anew."""
-        return False
-
-    def explain(self, error: BaseException) -> Exception:
-        """A sentence for an error that ends the run."""
-        return error if isinstance(error, Exception) else WorkersError(str(error))
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of the workers; those that were started here end."""
 
 
 @dataclass
@@ -228,6 +168,7 @@ class _Round:
         self._twice: set[int] = set()  # calls that were begun a second time because they are slow
         self._tickets = 0
         self._seconds: list[float] = []
+        self._losing_since: float | None = None  # since when calls are lost and none is answered
 
     def results(self) -> Iterator[tuple[int, Any]]:
         try:
@@ -290,6 +231,7 @@ class _Round:
             self._lose(number, error)
             return None
         self._workers.seen.machines[answer.worker] = answer.identity
+        self._losing_since = None
         if answer.missing:
             self._whole.add(number)
             self._waiting.appendleft(number)
@@ -303,7 +245,13 @@ class _Round:
 
     def _lose(self, number: int, error: BaseException) -> None:
         """Carry out a call again whose worker is gone, unless it is to blame."""
-        self._strikes[number] += 1
+        self._losing_since = self._losing_since or monotonic()
+        if monotonic() - self._losing_since > LOSING:
+            raise WorkersError(
+                f"{self._backend.description} has lost every task for {LOSING:.0f} seconds: {error}",
+                hint="see that it runs; with --cache the run goes on where it was",
+            ) from error
+        self._strikes[number] += self._backend.blames_tasks
         if self._strikes[number] > STRIKES:
             raise WorkersError(
                 f"{self._strikes[number]} workers ended while they worked on the same task ({error})",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any
 
-from graphopt.execution.executor import Backend, Executor, Future
+from graphopt.execution.backend import Backend, Executor, Future
 from graphopt.execution.tasks import Call, perform
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from graphopt.errors import UsageError
-from graphopt.execution.executor import Executor, Workers
+from graphopt.execution.backend import Executor
+from graphopt.execution.executor import Workers
 
 WorkersLike = int | str | Executor | Any
 """A number of processes, the address of a Dask scheduler or its file, an executor, a Dask client."""

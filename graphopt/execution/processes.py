@@ -12,7 +12,7 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from graphopt.execution.executor import Backend
+from graphopt.execution.backend import Backend
 from graphopt.execution.tasks import Call, perform
 from graphopt.util.files import replacing
 
