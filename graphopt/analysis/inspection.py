@@ -86,6 +86,7 @@ def inspect(
     transform: Callable[[Any], Any] | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     session: SessionOptions | None = None,
+    cache: str | Path | None = None,
     announce: Callable[[str], None] | None = None,
     progress: Progress = silent,
 ) -> Inspection:
