@@ -52,7 +52,7 @@ def make_torch_model(architecture: str, target: float, job: Job) -> None:
     check(path, job.test, EVALUATION_IMAGES, target)
 
 
-def make_attention_model(architecture: str, target: float, job: Job) -> None:
+def make_attention_model(architecture: str, target: float, epochs: int, job: Job) -> None:
     """Train the transformer or the hybrid of that name and keep it when its test top-1 reaches `target`."""
     import torch
     from make_models_parts import torch_export, transformers
@@ -61,7 +61,7 @@ def make_attention_model(architecture: str, target: float, job: Job) -> None:
     torch.set_num_threads(job.threads)
     path = job.out / f"fashion_{architecture}.onnx"
     schedule = Schedule(
-        job.epochs, batch=64, learning_rate=2e-3, weight_decay=0.05, shift=1, erased=0.0, adaptive=True
+        epochs, batch=64, learning_rate=2e-3, weight_decay=0.05, shift=1, erased=0.0, adaptive=True
     )
     torch_export.make(getattr(transformers, architecture), path, job.train, schedule, job.seed)
     check(path, job.test, EVALUATION_IMAGES, target)
@@ -118,8 +118,8 @@ STEPS: dict[str, Callable[[Job], None]] = {
     "samples": make_samples,
     "residual": partial(make_torch_model, "residual", 0.915),
     "depthwise": partial(make_torch_model, "depthwise", 0.91),
-    "transformer": partial(make_attention_model, "transformer", 0.9),
-    "hybrid": partial(make_attention_model, "hybrid", 0.9),
+    "transformer": partial(make_attention_model, "transformer", 0.9, 6),
+    "hybrid": partial(make_attention_model, "hybrid", 0.9, 6),
     "paddle": partial(make_paddle_model, 0.915),
     "scenes": make_scenes,
     "detector": partial(make_dense_model, "detector", "mAP", 0.7, 16, 0.08),

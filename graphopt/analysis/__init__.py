@@ -1,5 +1,6 @@
 """Functions that run models and return plain values: inspect, compare, evaluate, sensitivity.
 
+- ``attention``: The attention of a model, in numbers that a person can check against the paper.
 - ``check``: A gate: whether a model keeps limits against a baseline, which is another model or the report of
   a run.
 - ``backend_comparison``: Two model files in a backend that they are deployed to: how right both are there,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphopt.analysis.attention import AttentionBlock, attention_blocks
 from graphopt.analysis.layer_costs import LayerCost, Timing, layer_costs
 from graphopt.analysis.loaded_model import LoadedModel
 from graphopt.cost.static.layers import computes
@@ -51,6 +52,7 @@ class Inspection:
     layers: tuple[LayerCost, ...] = ()
     reads: tuple[tuple[int, ...], ...] = ()
     timing: Timing | None = None
+    attention: tuple[AttentionBlock, ...] = ()
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     samples: int = 0
     preprocess: Mapping[str, Any] = field(default_factory=dict)
@@ -120,6 +122,7 @@ def inspect(
         layers=listed if layers else tuple(layer for layer in listed if layer.latency_ms),
         reads=reads_of(computing_nodes(loaded)) if layers else (),
         timing=timing,
+        attention=attention_blocks(loaded, opened.shapes),
         ranges=ranges,
         samples=count,
         preprocess=opened.recipe,

@@ -21,6 +21,7 @@ from graphopt.calibration.statistics.base import State, Statistic
 from graphopt.calibration.statistics.channel_moments import ChannelMoments
 from graphopt.calibration.statistics.channel_range import ChannelRange
 from graphopt.calibration.statistics.gram import Gram
+from graphopt.calibration.statistics.head_moments import HeadMoments
 from graphopt.calibration.statistics.histogram import Histogram
 from graphopt.calibration.statistics.patches import Patches
 from graphopt.calibration.statistics.range import Range
@@ -34,6 +35,7 @@ __all__ = [
     "Collected",
     "CompensatedSum",
     "Gram",
+    "HeadMoments",
     "Histogram",
     "Patches",
     "Range",

@@ -16,6 +16,7 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.calibration import ActivationCheckpoint, Gram, Patches
+from graphopt.ir.transform.layer_bias import Bias, biased_output, vector_bias
 from graphopt.ir.transform.residual import residual_sum
 from graphopt.solve.holdout import judges
 from graphopt.solve.least_squares import RELATIVE, Fit, damping, squared_error
@@ -62,12 +63,12 @@ class LayerRegression:
         return self if values[self.branch].shape == made else self._alone()
 
     def _alone(self) -> Self:
-        return replace(self, target=self.node.output.name, branch=None)
+        return replace(self, target=biased_output(self.node).name, branch=None)
 
     @property
     def biased(self) -> bool:
         """Whether a constant is fitted too."""
-        return self.node.op != "MatMul"
+        return self.node.op != "MatMul" or vector_bias(self.node) is not None
 
     @property
     def weight(self) -> ir.Array:
@@ -82,8 +83,8 @@ class LayerRegression:
         matrix = self.patches.matrix(self.weight) * float(node.attr("alpha", 1.0))
         if not self.biased:
             return matrix
-        bias = node.input(2)
-        row = np.zeros(1) if bias is None else np.asarray(bias.constant, np.float64)
+        place = vector_bias(node)
+        row = np.zeros(1) if place is None else np.asarray(place.values, np.float64)
         row = np.broadcast_to(row * float(node.attr("beta", 1.0)), matrix.shape[0] * matrix.shape[2])
         return np.concatenate([matrix, row.reshape(matrix.shape[0], 1, -1)], axis=1)
 
@@ -94,8 +95,10 @@ class LayerRegression:
         scale, shift = float(node.attr("alpha", 1.0)), float(node.attr("beta", 1.0))
         inner = matrix[:, :-1] if self.biased else matrix
         graph.set_constant(node, 1, np.ascontiguousarray(self.patches.weight(inner / scale).astype(dtype)))
-        if self.biased and (node.input(2) is not None or matrix[:, -1].any()):
-            graph.set_constant(node, 2, (matrix[:, -1].ravel() / shift).astype(dtype))
+        place = vector_bias(node)
+        if place is not None or (self.biased and matrix[:, -1].any()):
+            place = place or Bias(node, 2)
+            graph.set_constant(place.node, place.index, (matrix[:, -1].ravel() / shift).astype(dtype))
 
     @property
     def is_depthwise(self) -> bool:
@@ -151,7 +154,7 @@ def _target(node: ir.Node, final: Collection[str]) -> tuple[str, str | None]:
     addition = residual_sum(node)
     if addition is not None:
         first, second = addition.inputs
-        other = second if first is node.output else first
+        other = second if first is biased_output(node) else first
         if other.name in final:
             return addition.output.name, other.name
-    return node.output.name, None
+    return biased_output(node).name, None

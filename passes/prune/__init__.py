@@ -1,7 +1,10 @@
 """Channel pruning: `prune` removes whole channels with everything coupled to them.
 
-In the order of a run: ``coupling`` -> ``importance`` -> ``selection`` -> plan -> ``repair`` -> ``surgery``.
+In the order of a run: ``attention`` -> ``coupling`` -> ``importance`` -> ``selection`` -> plan ->
+``repair`` -> ``surgery``.
 
+- ``attention``: Attention made ready for lowering its ranks: a basis in which the last channels of each head
+  matter least.
 - ``coupling``: Which channels of a model can only go together, found by following channel ids through the
   graph.
 - ``fingerprint``: Tell one state of a model from another, so that what was found out about it is found out

@@ -20,6 +20,9 @@ from graphopt.runtime.difference import TOLERANCE
 from graphopt.solve import STEPS
 from graphopt.targets.host import block_assumption, block_in_words, channel_block
 
+from .attention.change import change_bases
+from .attention.price import rank_costs
+from .attention.separate import has_products, separate
 from .coupling.coupling import Coupling, couple, with_bundles
 from .coupling.facts import Facts, gather_facts
 from .coupling.groups import find_cells
@@ -105,8 +108,12 @@ class Prune(Options):
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
         """Remove the channels that ``plan`` names with all that is coupled to them, and repair the rest."""
         state = fingerprint(model, ctx)
-        facts = with_bundles(model, gather_facts(model, ctx, self.allow_inexact, self.attention))
-        if any(item.get("remove") for item in plan.items):
+        facts = gather_facts(model, ctx, self.allow_inexact, self.attention)
+        removes = any(item.get("remove") for item in plan.items)
+        if removes and self.attention == "ranks" and has_products(model.graph):
+            self._prepare(model, facts, ctx)
+        facts = with_bundles(model, facts)
+        if removes:
             absorb_constants(model, facts, ctx)
         coupling = couple(model, facts)
         keep = read_items(coupling, plan.items)
@@ -187,9 +194,25 @@ class Prune(Options):
 
     def _without_constants(self, model: ir.Model, ctx: Context) -> tuple[ir.Model, Facts]:
         """The model with constant channels read by nobody, and what is known of it."""
-        facts = with_bundles(model, gather_facts(model, ctx, self.allow_inexact, self.attention))
+        facts = gather_facts(model, ctx, self.allow_inexact, self.attention)
+        if self.attention == "ranks" and has_products(model.graph):
+            model = model.copy()
+            self._prepare(model, facts, ctx)
+        facts = with_bundles(model, facts)
         absorbed = without_constants(model, facts, ctx)
         return absorbed, facts if absorbed is model else with_bundles(absorbed, facts)
+
+    def _prepare(self, model: ir.Model, facts: Facts, ctx: Context) -> None:
+        """Let queries, keys and values have ranks of their own, the last channels mattering least."""
+        samples = self._samples(facts, ctx)
+        attentions = separate(model, facts)
+        if self._by_loss and samples is not None:
+            change_bases(model, attentions, samples, ctx)
+
+    @property
+    def _by_loss(self) -> bool:
+        """Whether channels are weighed by what their consumers lose, where there are samples to go by."""
+        return self.importance in ("auto", "obs")
 
     def _block(self, ctx: Context) -> int:
         return channel_block(ctx.target) if self.round_to is None else self.round_to
@@ -210,16 +233,14 @@ class Prune(Options):
         coupling = self.scope.walled(couple(model, facts))
         samples = self._samples(facts, ctx) if given is None else given if facts.runs else None
         notes = self._notes(coupling, facts, ctx)
-        if (
-            notes is not None
-            or self.importance == "obs"
-            or (self.importance == "auto" and samples is not None)
-        ):
-            coupling = coupling.keeping(coupling.summed, UNREAD)
-        cells, dead = find_cells(coupling, self._block(ctx)), dead_classes(coupling)
-        allowed = self.scope.widths(coupling, cells, self.min_channels)
         if samples is not None and not self.goal and given is None:
             samples = trial_samples(samples)
+        ranks = rank_costs(model, coupling, samples, ctx) if samples is not None and self._by_loss else []
+        if notes is not None or self._by_loss:
+            priced = {one for rank in ranks for one in rank.order.tolist()}
+            coupling = coupling.keeping(coupling.summed - priced, UNREAD)
+        cells, dead = find_cells(coupling, self._block(ctx)), dead_classes(coupling)
+        allowed = self.scope.widths(coupling, cells, self.min_channels)
         name, alike = self.importance, self.ranking == "layer"
         if notes is not None:
             rankings = predicted_rankings(model, coupling, cells, dead, notes)
@@ -233,7 +254,7 @@ class Prune(Options):
             )
         if name == "obs" and samples is not None:
             self._warn_of_unused_scores(ctx)
-            rankings = obs_rankings(model, coupling, cells, dead, samples, ctx)
+            rankings = obs_rankings(model, coupling, cells, dead, samples, ctx, ranks)
             return Choice(coupling, rankings, dead, allowed, True, alike)
         members = criterion(name).members(Evidence(model, coupling, samples, ctx))
         importance = scores(members, len(coupling.classes), self.reduction, self.normaliser)
@@ -260,7 +281,7 @@ class Prune(Options):
             goal=float(getattr(self, self.goal)) if self.goal else None,
             steps=self.steps if self.goal else 1,
             start=0.0 if self.goal == "ratio" else 1.0,
-            fits=self.repair and self.importance in ("auto", "obs") and self._samples(facts, ctx) is not None,
+            fits=self.repair and self._by_loss and self._samples(facts, ctx) is not None,
             state=state,
         )
 

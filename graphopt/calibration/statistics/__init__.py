@@ -5,6 +5,7 @@
 - ``channel_range``: Smallest and largest value of each channel.
 - ``gram``: Gram matrices of what linear layers read: all that least squares needs to know about the
   activations.
+- ``head_moments``: Second moments of the channels of each head of attention.
 - ``histogram``: A histogram of activations that is the same for every order and batch size of the samples.
 - ``patches``: What each output position of a linear layer reads (im2col): activations as rows, weights as
   matrices.

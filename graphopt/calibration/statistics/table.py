@@ -16,6 +16,7 @@ from graphopt.calibration.statistics.base import Statistic
 from graphopt.calibration.statistics.channel_moments import ChannelMoments
 from graphopt.calibration.statistics.channel_range import ChannelRange
 from graphopt.calibration.statistics.gram import Gram
+from graphopt.calibration.statistics.head_moments import HeadMoments
 from graphopt.calibration.statistics.histogram import Histogram
 from graphopt.calibration.statistics.range import Range
 from graphopt.calibration.statistics.sample_ranges import SampleRanges
@@ -27,6 +28,7 @@ STATISTICS: dict[str, type] = {
     "channel-moments": ChannelMoments,
     "channel-range": ChannelRange,
     "gram": Gram,
+    "head-moments": HeadMoments,
     "histogram": Histogram,
     "range": Range,
     "sample-ranges": SampleRanges,

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from graphopt.ir import Model
 
 
-def known_shapes(model: Model, shapes: Mapping[str, Dims], custom_ops: Sequence[str]) -> dict[str, ir.Shape]:
-    """Shapes by tensor name; ``shapes`` are the dims of the inputs."""
+def known_shapes(
+    model: Model, shapes: Mapping[str, Dims], custom_ops: Sequence[str], *, every: bool = False
+) -> dict[str, ir.Shape]:
+    """Shapes by tensor name; ``shapes`` are the dims of the inputs.
+
+    What inference leaves open is measured: around layers, or with ``every`` of all tensors.
+    """
     inferred = ir.infer_shapes(model, dict(shapes))
-    missing = _missing(model, inferred)
+    missing = _missing(model, inferred, every)
     given = (shapes.get(port.name, port.shape) for port in model.signature.inputs)
     if not missing or any(ir.static_shape(dims) is None for dims in given):
         return inferred
@@ -30,12 +35,12 @@ def known_shapes(model: Model, shapes: Mapping[str, Dims], custom_ops: Sequence[
         return inferred  # a model that does not run here still has layers; their cost is told as unknown
 
 
-def _missing(model: Model, inferred: Mapping[str, ir.Shape]) -> list[str]:
-    """Tensors around counted layers whose shape inference left open."""
+def _missing(model: Model, inferred: Mapping[str, ir.Shape], every: bool) -> list[str]:
+    """Tensors around counted layers, or all, whose shape inference left open."""
     around = (
         tensor.name
         for node in model.graph.nodes
-        if counts_macs(node)
+        if every or counts_macs(node)
         for tensor in (*node.inputs, *node.outputs)
         if tensor.name and not isinstance(tensor, ir.Constant)
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt.ir.analysis.flow import WEIGHTED, Flow, flow_of, uniform_factor
-from graphopt.ir.analysis.movement import ShapeOf, ValueOf, moved
+from graphopt.ir.analysis.movement import MOVING, ShapeOf, ValueOf, moved
 
 if TYPE_CHECKING:
     from graphopt.ir.graph import Graph, Node
@@ -94,12 +94,21 @@ class Attention:
     key: Projection | None
     value: Projection | None
     output: Reader | None
+    between: tuple[Node, ...]  # nodes between the two products, but for the Softmax
     scale: float  # between the product of queries and keys, and the Softmax
     across: bool
     mixed: Node | None
     sequences: int  # windows, images: how many attend by themselves, in one run
     queries: int
     keys: int
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the Softmax sees scaled scores plus something else, and the values exactly its result.
+
+        Then what is the same for all keys does not matter, and the weights of the values add up to one.
+        """
+        return not self.across and all(_is_plain(node) for node in self.between)
 
     @property
     def projections(self) -> list[Projection]:
@@ -148,6 +157,7 @@ def _attention(
         key,
         values,
         None if values is None else _reader(mix, at, values, shape, value),
+        (*nodes_before, *nodes_behind),
         scale,
         across,
         next((node for node in (*nodes_before, *nodes_behind) if node.op == "Conv"), None),
@@ -155,6 +165,12 @@ def _attention(
         product[-2],
         product[-1],
     )
+
+
+def _is_plain(node: Node) -> bool:
+    if node.op in ("Mul", "Div"):
+        return any(uniform_factor(node, index) is not None for index in (0, 1))
+    return node.op in ("Add", "Cast", "Identity", "Reshape", "Sub", "Dropout")
 
 
 def _product_before(softmax: Node) -> tuple[Node, list[Node], float] | None:
@@ -236,7 +252,7 @@ def _layers_behind(operand: Tensor) -> Iterator[tuple[Tensor, Node, Node | None]
         if layer is not None:
             yield tensor, layer, node
             continue
-        for given in node.inputs:
+        for given in node.inputs[:1] if node.op in MOVING else node.inputs:
             if given.name and given.constant is None and given not in seen:
                 seen.add(given)
                 pending.append(given)
@@ -279,6 +295,9 @@ def _refusal(flow: Flow, operand: Tensor, product: Node, columns: Array) -> str:
     if changed is not None:
         return f"{changed.op} '{changed.name or changed.output.name}' stands between it and the product"
     wanted = set(columns.ravel().tolist())
+    for tensor, numbers in flow.numbers.items():
+        if _leaves(tensor) and wanted & set(np.unique(numbers).tolist()):
+            return f"'{tensor.name}' is an output of the model"
     for node, index in flow.ends:
         tensor = node.inputs[index]
         if (node is not product or tensor is not operand) and wanted & set(
@@ -286,6 +305,12 @@ def _refusal(flow: Flow, operand: Tensor, product: Node, columns: Array) -> str:
         ):
             return f"{node.op} '{node.name or node.output.name}' reads it too"
     return ""
+
+
+def _leaves(tensor: Tensor) -> bool:
+    """Whether a tensor is an output of its graph."""
+    node = tensor.producer
+    return node is not None and node.graph is not None and node.graph.is_output(tensor)
 
 
 def _reader(mix: Node, at: int, values: Projection, shape: ShapeOf, value: ValueOf) -> Reader | None:
@@ -297,7 +322,7 @@ def _reader(mix: Node, at: int, values: Projection, shape: ShapeOf, value: Value
     tensor, numbers = mix.output, np.broadcast_to(one_token, sizes)
     for _ in range(REACH):
         readers = [node for node in dict.fromkeys(tensor.consumers) if node.op != "Shape"]
-        if len(readers) != 1 or readers[0].inputs[0] is not tensor:
+        if len(readers) != 1 or readers[0].inputs[0] is not tensor or _leaves(tensor):
             return None
         node = readers[0]
         if _is_layer(node):

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from graphopt.ir.io.weights import Array
     from graphopt.ir.tensor import Tensor
 
-SameOrder = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
+SAME_ORDER = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
+MOVING = (*SAME_ORDER, "Transpose", "Gather", "Slice", "Split")  # what moves entries of the first input
 
 ShapeOf: TypeAlias = "Callable[[Tensor], tuple[int, ...] | None]"
 ValueOf: TypeAlias = "Callable[[Tensor], Array | None]"
@@ -28,7 +29,7 @@ def moved(node: Node, numbers: Array, shape: ShapeOf, value: ValueOf) -> list[Ar
     """
     if not node.is_standard or not node.outputs:
         return None
-    if node.op in SameOrder:
+    if node.op in SAME_ORDER:
         sizes = shape(node.output)
         fits = sizes is not None and np.prod(sizes, dtype=np.int64) == numbers.size
         return [numbers.reshape(sizes)] if fits else None

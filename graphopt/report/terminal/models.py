@@ -36,6 +36,10 @@ def print_inspection(found: Inspection, *, every: bool = True) -> None:
     print_table(("", "name", "type", "shape", "run at"), ports)
     print_table(("", ""), _measure_rows(found.measures), right=(1,))
     print_table(("operator", "nodes"), [(op, str(count)) for op, count in found.ops.items()], right=(1,))
+    if found.attention:
+        print_table(
+            ("attention", "heads", "channels", "tokens", "sequences"), _attention_rows(found), right=(1,)
+        )
     if found.layers and (every or found.timing is not None):
         print_layers(found.layers, found.timing, every=every)
     if found.ranges:
@@ -76,6 +80,19 @@ def _print_backend(there: BackendComparison) -> None:
     print_table(("", "SQNR against onnxruntime", "time", "layers on integers"), rows, right=(1, 2, 3))
     apart = decibel_text(there.apart_db)
     print_line(f"there B is {apart} from A, and takes {there.latency_ratio:.3f} times as long")
+
+
+def _attention_rows(found: Inspection) -> list[tuple[str, ...]]:
+    """A row for each attention: channels of a head, of values where they differ, who attends to whom."""
+    rows: list[tuple[str, ...]] = []
+    for block in found.attention:
+        sizes = (
+            f"{block.size}" if block.size == block.value_size else f"{block.size}, values {block.value_size}"
+        )
+        over = f"{block.queries} x {block.keys}" + (" channels" if block.over == "channels" else "")
+        heads = f"{block.heads}, mixed" if block.mixes_heads else str(block.heads)
+        rows.append((block.name, heads, sizes, over, str(block.sequences)))
+    return rows
 
 
 def _measure_rows(measures: Measures) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.calibration import Gram
+from graphopt.ir.transform.layer_bias import vector_bias
 from graphopt.ir.transform.linear import LAYERS
 from graphopt.ir.traversal import reads
 from graphopt.passes.lowrank.solve.whitening import Inputs
@@ -177,5 +178,10 @@ def _bias(layer: Layer) -> np.ndarray | None:
 
 
 def _put(graph: ir.Graph, task: Task, factors: Factors, bias: np.ndarray | None) -> None:
+    place = vector_bias(task.layer.node)
+    if place is not None and place.node is not task.layer.node:  # it stays where it is, behind the factors
+        if bias is not None:
+            graph.set_constant(place.node, place.index, bias.astype(task.layer.dtype))
+        bias = None
     stages = task.kind.stages(task.layer, task.ranks)
     replace_layer(graph, task.layer, stages, factors.weights, bias)

@@ -2,7 +2,8 @@
 
 The price is the error (as a share of the variance that it goes into) for each multiply-accumulate saved.  For
 pruning it is the exact cost of the cheapest quarter of the input channels after the best repair (Optimal
-Brain Surgeon), and what goes are their rows here and the filters that make them.
+Brain Surgeon), and what goes are their rows here and the filters that make them.  Hidden units of an MLP
+mostly go for less than a split of its layers.
 """
 
 from __future__ import annotations
@@ -26,7 +27,24 @@ if TYPE_CHECKING:
 
 MOST = 2400  # time: inputs x kernel of a layer that is worth the time
 PART = 4  # shown: one channel in so many is priced
-UNARY = frozenset(("Clip", "Elu", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Silu", "Swish", "Tanh"))
+LAYERS = ("Conv", "Gemm", "MatMul")
+ELEMENTWISE = frozenset(
+    {
+        "Add",
+        "Clip",
+        "Div",
+        "Elu",
+        "Erf",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Mul",
+        "Pow",
+        "Relu",
+    }
+    | {"Sigmoid", "Silu", "Softplus", "Sub", "Swish", "Tanh"}
+)
 
 
 @dataclass(frozen=True)
@@ -119,16 +137,30 @@ def tell_what_pays(prices: Prices, ctx: Context) -> None:
 
 
 def _producer(node: ir.Node) -> ir.Node | None:
-    """The layer whose filters make the channels that a node alone reads."""
-    tensor = node.inputs[0]
-    while tensor.is_private and tensor.producer is not None:
-        producer = tensor.producer
-        if producer.op in ("Conv", "Gemm", "MatMul") and not _is_depthwise(producer):
-            return producer
-        if producer.op not in UNARY and not _is_depthwise(producer):
+    """The layer whose filters make the channels that a node alone reads.
+
+    Between them lie activations, also spelled out, and biases: all that comes in comes from that one layer.
+    """
+    between, makers = {node}, set[ir.Node]()
+    pending = [node.inputs[0]]
+    seen = set(pending)
+    while pending:
+        tensor = pending.pop()
+        maker = tensor.producer
+        if maker is None or maker.graph is None or maker.graph.is_output(tensor):
             return None
-        tensor = producer.inputs[0]
-    return None
+        if maker.op in LAYERS and not _is_depthwise(maker):
+            makers.add(maker)
+            continue
+        if maker.op not in ELEMENTWISE and not _is_depthwise(maker):
+            return None
+        between.add(maker)
+        given = list(maker.inputs)[:1] if _is_depthwise(maker) else list(maker.inputs)
+        fresh = [one for one in given if one.name and one.constant is None and one not in seen]
+        seen.update(fresh)
+        pending += fresh
+    inner = all(set(tensor.consumers) <= between for tensor in seen)
+    return makers.pop() if len(makers) == 1 and inner else None
 
 
 def _is_depthwise(node: ir.Node) -> bool:

@@ -23,7 +23,9 @@ Settled: TypeAlias = "tuple[int, ...]"  # operands whose channels a rule has dea
 NONE: Settled = ()
 DATA: Settled = (0,)  # fixed: the first operand alone
 
-EditKind = Literal["groups", "pad", "slice", "split", "gather", "sizes", "route", "norm_groups"]
+EditKind = Literal[
+    "groups", "pad", "slice", "split", "gather", "sizes", "route", "norm_groups", "heads", "scale"
+]
 
 
 class Travel(Enum):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.analysis.attention import Attention
 
 from .builder import Channels, CouplingBuilder, Edit, Layer, ParameterAxis
 from .facts import Facts
@@ -39,6 +40,7 @@ class Coupling:
     inexact: frozenset[int] = frozenset()  # classes that are normalised together with others
     carried: Mapping[ir.Tensor, Channels] = field(default_factory=dict)  # what each tensor carries
     summed: frozenset[int] = frozenset()  # classes of queries and keys, which no weight reads
+    attentions: tuple[Attention, ...] = ()  # whose products the walk has met
     mixing: frozenset[ir.Node] = frozenset()  # nodes behind which a channel depends on others
     bundles: Mapping[bytes, Sequence[Decision]] = field(default_factory=dict)  # by what had to be balanced
 
@@ -81,6 +83,7 @@ def couple(model: ir.Model, facts: Facts) -> Coupling:
         _classes_of(walk.parted, classes),
         walk.carried,
         _classes_of(walk.summed, classes),
+        tuple(walk.heads.attentions) if walk.summed else (),
         frozenset(walk.mixing),
         bundles,
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from graphopt import ir
 from graphopt.ir.analysis.attention import Attention, Projection, find_attention
+from graphopt.ir.transform.layer_bias import layer_bias, vector_bias
 
 from .facts import Facts
 
@@ -62,6 +63,39 @@ def _changes(places: ir.Array, axis: int) -> bool:
     return bool(((places != first) & (places >= 0) & (first >= 0)).any())
 
 
+def value_refusal(attention: Attention) -> str:
+    """Why the channels of the values cannot be given another basis; empty when they can."""
+    value, output = attention.value, attention.output
+    if value is None or output is None:
+        return "its values come from no layer, or go into none, whose channels can be followed"
+    if value.refusal:
+        return f"of the layer of its values, {value.refusal}"
+    if _is_shared(value.layer) or _is_shared(output.layer):
+        return "the layer of its values or the one behind its heads has groups or shares its weights"
+    return _overlap(attention)
+
+
+def _is_shared(layer: ir.Node) -> bool:
+    """Whether other nodes compute with the weights of a layer, or it has groups or an odd bias."""
+    bias = vector_bias(layer)
+    if bias is None and layer_bias(layer) is not None:
+        return True  # one number for all outputs, which no basis leaves in place
+    if bias is not None and (bias.tensor.constant is None or bias.values.ndim != 1):
+        return True
+    return int(layer.attr("group", 1)) != 1 or len(layer.inputs[1].consumers) > 1
+
+
+def _overlap(attention: Attention) -> str:
+    """Whether queries, keys and values share channels of one layer."""
+    used: set[tuple[ir.Tensor, int]] = set()
+    for one in attention.projections:
+        own = {(one.source, column) for column in one.columns.ravel().tolist()}
+        if used & own:
+            return "its queries, keys and values share channels"
+        used |= own
+    return ""
+
+
 def rank_refusal(attention: Attention) -> str:
     """Why the channels of queries and keys cannot be given another basis; empty when they can.
 
@@ -75,8 +109,8 @@ def rank_refusal(attention: Attention) -> str:
     for name, one in (("queries", query), ("keys", key)):
         if one.refusal:
             return f"of the layer of its {name}, {one.refusal}"
-        if one.layer.attr("group", 1) != 1 or len(one.layer.inputs[1].consumers) > 1:
+        if _is_shared(one.layer):
             return f"the layer of its {name} has groups or shares its weights"
     if query.columns.shape != key.columns.shape:
         return "its queries have other heads than its keys"
-    return ""
+    return _overlap(attention)

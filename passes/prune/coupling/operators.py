@@ -14,7 +14,7 @@ from graphopt import ir
 from graphopt.util.registry import Registry, added
 
 from .builder import CouplingBuilder, Settled, Travel
-from .rules import elementwise, layout, norm, reshape, shape_arithmetic, weighted
+from .rules import elementwise, fused_attention, layout, norm, reshape, shape_arithmetic, weighted
 from .step import Operator
 
 KEEPS, CONSTANT, MIXES = Travel.KEEPS, Travel.CONSTANT, Travel.MIXES
@@ -39,6 +39,8 @@ OPERATORS: dict[str, Operator] = {
     "GroupNormalization": Operator(norm.group_norm, MIXES, inputs=3),
     "LayerNormalization": Operator(norm.layer_norm, norm.layer_norm_travel, inputs=3, outputs=3),
     "RMSNormalization": Operator(norm.layer_norm, norm.layer_norm_travel, inputs=2),
+    "Attention": Operator(fused_attention.attention, MIXES, inputs=6, outputs=4),
+    "com.microsoft.MultiHeadAttention": Operator(fused_attention.attention, MIXES, inputs=8, outputs=3),
     "Concat": Operator(layout.concat, KEEPS, inputs=ANY),
     "DepthToSpace": Operator(reshape.depth_to_space, KEEPS),
     "Expand": Operator(reshape.expand, KEEPS, inputs=2),

@@ -13,6 +13,7 @@ import numpy as np
 from graphopt import ir
 from graphopt.calibration import ChannelMoments, Gram, Patches, StatisticSpec
 from graphopt.ir.transform.concatenation import concatenated_in
+from graphopt.ir.transform.layer_bias import biased_output, vector_bias
 from graphopt.ir.transform.residual import goes_into
 from graphopt.solve import gram_bytes, has_affordable_gram
 from graphopt.solve.limits import TINY
@@ -70,10 +71,10 @@ def find_readers(model: ir.Model, coupling: Coupling, samples: Samples, ctx: Con
     for slot in slots:
         axis, patches = -1 if slot.node.op == "MatMul" else 1, small.get(slot.node)
         moments = _moments_spec(axis)
-        reads = moments if patches is None else _gram_spec(patches, slot.node.op != "MatMul", ctx.seed)
+        reads = moments if patches is None else _gram_spec(patches, _biased(slot.node), ctx.seed)
         after = goes_into(slot.node)
         tensors = [(slot.node.inputs[0].name, reads)]
-        if patches is None or after is not slot.node.output:
+        if patches is None or after is not biased_output(slot.node):
             tensors.append((after.name, moments))
         asked.append([(name, len(requests[name])) for name, _ in tensors])
         for name, spec in tensors:
@@ -85,6 +86,11 @@ def find_readers(model: ir.Model, coupling: Coupling, samples: Samples, ctx: Con
             for slot, places in zip(slots, asked, strict=True)
         ]
     )
+
+
+def _biased(node: ir.Node) -> bool:
+    """Whether a layer has a bias, or can be given one."""
+    return node.op != "MatMul" or vector_bias(node) is not None
 
 
 def side_by_side(readers: Sequence[Reader]) -> list[Reader]:

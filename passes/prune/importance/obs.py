@@ -16,6 +16,7 @@ import numpy as np
 from graphopt import ir
 from graphopt.solve import SAMPLES, Elimination, removal_curve, shrunk
 
+from ..attention.price import RankCosts
 from ..coupling.coupling import Coupling
 from ..coupling.groups import Group, cell_numbers
 from ..coupling.ids import Ids
@@ -43,16 +44,44 @@ class InputByInput:
 
 
 def obs_rankings(
-    model: ir.Model, coupling: Coupling, cells: Sequence[Group], dead: Ids, samples: Samples, ctx: Context
+    model: ir.Model,
+    coupling: Coupling,
+    cells: Sequence[Group],
+    dead: Ids,
+    samples: Samples,
+    ctx: Context,
+    ranks: Sequence[RankCosts] = (),
 ) -> list[Ranking]:
-    """Rank the channels of each cell; classes in ``dead`` go first."""
+    """Rank the channels of each cell; classes in ``dead`` go first.
+
+    ``ranks`` price queries and keys, which no layer reads, in the order in which they go.
+    """
     if not cells:
         return []
     readers = find_readers(model, coupling, samples.take(SAMPLES), ctx)
     _warn_of_few(readers, ctx)
     pairs = list(zip(cells, readers_by_cell(coupling, cells, readers), strict=True))
     weighed = ctx.progress("prune: scoring channels", pairs, len(pairs))
-    return [rank(coupling, cell, reading, dead) for cell, reading in weighed]
+    priced = {frozenset(one.order.tolist()): one for one in ranks}
+    return [
+        rank(coupling, cell, reading, dead)
+        if (of := priced.get(frozenset(cell.classes.tolist()))) is None
+        else in_order(coupling, cell, reading, of)
+        for cell, reading in weighed
+    ]
+
+
+def in_order(coupling: Coupling, cell: Group, readers: Sequence[Reader], ranks: RankCosts) -> Ranking:
+    """Let the channels of a cell go in a given order: what that costs attention, and layers that read it."""
+    place = {one: number for number, one in enumerate(cell.classes.tolist())}
+    costs = ranks.costs.copy()
+    for reader in readers:
+        eliminator, lost = _eliminator(reader), [0.0]
+        places = reader.places(coupling, cell)
+        for one in ranks.order.tolist():
+            lost.append(sum(eliminator.remove(inputs[place[one]], group) for group, inputs in places))
+        costs += reader.scale * np.cumsum(lost)
+    return Ranking(cell, ranks.order, costs)
 
 
 def readers_by_cell(

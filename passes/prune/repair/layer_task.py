@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from graphopt import ir
 from graphopt.ir.analysis.operators import clip_bounds
+from graphopt.ir.transform.layer_bias import biased_output
 from graphopt.ir.transform.residual import goes_into
 from graphopt.solve import LayerRegression, has_affordable_gram
 
@@ -31,7 +32,7 @@ class Task(LayerRegression):
     slots: tuple[ParameterAxis, ...]  # along which the weights follow the channels that the layer reads
 
     def _alone(self) -> Self:
-        return replace(super()._alone(), seen=_seen(self.node.output))
+        return replace(super()._alone(), seen=_seen(biased_output(self.node)))
 
 
 def task_of(node: ir.Node, slots: tuple[ParameterAxis, ...], known: Set[str]) -> Task | str:
@@ -45,7 +46,7 @@ def task_of(node: ir.Node, slots: tuple[ParameterAxis, ...], known: Set[str]) ->
     groups, unknowns, _ = aim.patches.shape(aim.weight.shape)
     if not has_affordable_gram(groups, unknowns):
         return "it reads too much at a time"
-    target = node.output if aim.branch is None else goes_into(node)
+    target = biased_output(node) if aim.branch is None else goes_into(node)
     return Task(node, aim.patches, aim.target, aim.branch, _seen(target), slots)
 
 

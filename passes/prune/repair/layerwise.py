@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.transform.layer_bias import biased_output
 from graphopt.solve import SAMPLES, Judged, LayerwiseFit
 from graphopt.solve.limits import NOTHING
 
@@ -74,11 +75,12 @@ def repair(
     model.sort()
     walk = _Walk(model, coupling, keep, samples, ctx, targets)
     layers = _layers(model, coupling)
-    loses = [node.output.name in (openings or {}) or walk.loses(node) for node in layers]
+    loses = [node.output.name in (openings or {}) or walk.changes(node) for node in layers]
     nodes = layers[loses.index(True) :] if any(loses) else []  # nothing has changed before
     done: list[Repaired] = []
     for node, cut, then in walk.fit.walk(nodes, nodes):
         done += walk.step(node, cut, then, (openings or {}).get(node.output.name, ()))
+        walk.truncate(node)
     walk.unmask()
     return done
 
@@ -106,13 +108,34 @@ class _Walk:
         self.fit = LayerwiseFit("prune", model.copy(), model, samples, ctx, limit=CACHE_BYTES)
         self._masked: list[tuple[ir.Node, ir.Tensor]] = []
         self._slots: dict[str, list[ParameterAxis]] = defaultdict(list)
+        self._ends: dict[str, list[ParameterAxis]] = defaultdict(list)
         for slot in coupling.slots:
             if slot.index == 1 and slot.role == "in":
                 self._slots[slot.node.output.name].append(slot)
+            elif slot.role in ("out", "shift") and self._goes_unread(slot):
+                self._ends[slot.node.output.name].append(slot)
 
     def loses(self, node: ir.Node) -> bool:
         """Whether channels go that a layer reads."""
         return any(not self._kept(slot).all() for slot in self._slots.get(node.output.name, ()))
+
+    def changes(self, node: ir.Node) -> bool:
+        """Whether a layer loses inputs, or outputs that no layer reads."""
+        return self.loses(node) or bool(self._ends.get(node.output.name))
+
+    def _goes_unread(self, slot: ParameterAxis) -> bool:
+        """Whether channels go that only a product of activations sees: no weight reads them as zeros."""
+        classes = self._coupling.on(slot.ids)
+        return any(one in self._coupling.summed for one in classes[~self._kept(slot)].tolist())
+
+    def truncate(self, node: ir.Node) -> None:
+        """Make zeros of the channels that go without any layer that reads them."""
+        for name in dict.fromkeys((node.output.name, biased_output(node).name)):
+            for slot in self._ends.get(name, ()):
+                assert slot.node.graph is not None
+                slot.node.graph.set_constant(
+                    slot.node, slot.index, slot.zeroed(slot.values, ~self._kept(slot))
+                )
 
     def step(
         self, node: ir.Node, cut: list[str], then: list[str], openings: Sequence[DeferredGroup]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt import ir
+from graphopt.ir.transform.layer_bias import Bias, vector_bias
 
 from ..coupling.coupling import Coupling
 from ..coupling.parameter_axes import ParameterAxis
@@ -110,7 +111,8 @@ def _take_over(model: ir.Model, fitted: Fitted) -> None:
             weight, bias = fitted.constants[node.output.name]
             model.graph.set_constant(node, 1, weight)
             if bias is not None:
-                model.graph.set_constant(node, 2, bias)
+                place = vector_bias(node) or Bias(node, 2)
+                model.graph.set_constant(place.node, place.index, bias)
 
 
 def _differ(node: ir.Node, other: ir.Node) -> bool:
@@ -124,8 +126,8 @@ def _differ(node: ir.Node, other: ir.Node) -> bool:
 
 
 def _bias(node: ir.Node) -> np.ndarray | None:
-    tensor = node.input(2)
-    return None if tensor is None else tensor.constant
+    place = vector_bias(node)
+    return None if place is None else place.tensor.constant
 
 
 def _with_new_biases(coupling: Coupling) -> Coupling:
@@ -135,6 +137,7 @@ def _with_new_biases(coupling: Coupling) -> Coupling:
         ParameterAxis(layer.node, 2, 0, layer.ids, "shift")
         for layer in coupling.layers
         if layer.ids is not None
+        and layer.node.input(2) is not None
         and (layer.node, 2) not in known
         and (bias := _bias(layer.node)) is not None
         and bias.shape == (len(layer.ids),)

@@ -67,6 +67,17 @@ class Rewriter:
         size = len(edit.before.ids) // int(edit.node.attr("num_groups"))
         edit.node.attrs["num_groups"] = self._count(edit.before) // size
 
+    def _heads(self, edit: Edit) -> None:
+        """Attention as one operator counts its heads."""
+        for name in ("num_heads", "q_num_heads", "kv_num_heads"):
+            if edit.node.attr(name) is not None:
+                edit.node.attrs[name] = self._count(edit.before)
+
+    def _scale(self, edit: Edit) -> None:
+        """Scores keep the scale that followed from the size of whole heads."""
+        if not edit.node.attr("scale"):
+            edit.node.attrs["scale"] = float(len(edit.before.ids)) ** -0.5
+
     def _pad(self, edit: Edit) -> None:
         """Padding along the channels adds as many before and after as stay of those it made."""
         name = "paddings" if edit.node.attr("paddings") is not None else "pads"  # opset 1 has the longer name

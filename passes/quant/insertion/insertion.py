@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphopt.ir import Array, Constant, Graph, Node, Tensor, Variable
+from graphopt.ir.transform.layer_bias import layer_bias
 
 from ..calibration.parameters import Bounds, Parameters, activation_parameters
 from ..items import (
@@ -22,7 +23,7 @@ from ..items import (
     WeightItem,
     nodes_by_id,
 )
-from ..placement.rules import gate, layer_bias, weight_axis
+from ..placement.rules import gate, weight_axis
 from .plan_check import refuse_unknown
 from .saturation import least_scale_of_pairs
 from .weights import QuantizedWeight, least_scale, quantize_bias, quantize_weight

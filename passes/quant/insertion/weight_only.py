@@ -14,11 +14,12 @@ import ml_dtypes
 import numpy as np
 
 from graphopt.ir import Array, Graph, Model, Node, Variable
+from graphopt.ir.transform.layer_bias import layer_bias
 from graphopt.ir.transform.linear import LAYERS
 
 from ..items import BlockItem, node_id
 from ..placement.placement import Refusal
-from ..placement.rules import is_product, layer_bias, layer_refusal, weight_axis
+from ..placement.rules import is_product, layer_refusal, weight_axis
 
 OPSETS = {8: 13, 4: 21}  # of scales by channel, and of 4-bit integers
 BLOCK_OPSET = 21  # fixed: of DequantizeLinear with blocks

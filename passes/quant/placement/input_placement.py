@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from graphopt.ir import Graph, Node, Tensor
+from graphopt.ir.transform.layer_bias import layer_bias
 from graphopt.ir.transform.linear import LAYERS
 from graphopt.targets import Target
 
 from .claims import activations, unclaimed
 from .placement import Placement, Stored
-from .rules import JOINS, layer_bias, refusal
+from .rules import JOINS, refusal
 
 
 def place_entries(graph: Graph, refused: Callable[[Node], str | None], target: Target) -> Placement:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphopt.ir import Graph, Model, Node, Tensor
+from graphopt.ir.transform.layer_bias import layer_bias
 from graphopt.ir.transform.linear import LAYERS
 from graphopt.targets import Target
 
@@ -26,7 +27,6 @@ from .rules import (
     MIXERS,
     factor,
     is_known,
-    layer_bias,
     own_bounds,
     refusal,
     scalar,

@@ -8,13 +8,13 @@ tests/passes/quant repeats that.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from graphopt.ir import Array, Node, Tensor
+from graphopt.ir import Node
 from graphopt.ir.analysis.operators import clip_bounds
 from graphopt.ir.declared import static_shape
+from graphopt.ir.transform.layer_bias import layer_bias
 from graphopt.ir.transform.linear import LAYERS
 from graphopt.targets import Target
 
@@ -134,43 +134,6 @@ def scale_axis(node: Node, target: Target) -> int | None:
     if node.op == "ConvTranspose" and int(node.attr("group", 1)) > 1:
         return None  # axis 1 counts the channels of one group alone
     return weight_axis(node)
-
-
-@dataclass(frozen=True)
-class Bias:
-    """Where the bias of a layer enters: input ``index`` of ``node``."""
-
-    node: Node
-    index: int
-
-    @property
-    def tensor(self) -> Tensor:
-        """The bias itself."""
-        tensor: Tensor = self.node.inputs[self.index]
-        return tensor
-
-    @property
-    def values(self) -> Array:
-        """The numbers of a bias that is known to be constant."""
-        values = self.tensor.constant
-        assert values is not None
-        return values
-
-
-def layer_bias(node: Node) -> Bias | None:
-    """The bias of a layer; that of a MatMul is the constant of the Add behind it."""
-    if node.op != "MatMul":
-        return None if node.input(2) is None else Bias(node, 2)
-    adder = node.output.consumers[0] if node.output.is_private else None
-    if adder is None or adder.op != "Add" or not adder.is_standard or adder.graph is not node.graph:
-        return None
-    index = 1 if adder.inputs[0] is node.output else 0
-    constant, weight = adder.inputs[index].constant, node.inputs[1].constant
-    if constant is None or weight is None or constant.ndim > 1:
-        return None
-    if constant.size not in (1, weight.shape[-1]):
-        return None
-    return Bias(adder, index)
 
 
 def _bias_refusal(node: Node) -> str | None:

@@ -8,10 +8,10 @@ import numpy as np
 
 from graphopt.calibration import Patches
 from graphopt.ir import Array, Constant, Graph, Node, Variable
+from graphopt.ir.transform.layer_bias import layer_bias
 
 from ..insertion.saturation import saturates
 from ..insertion.weights import SMALLEST_SCALE, least_scale
-from ..placement.rules import layer_bias
 
 # theory: what is left of the int32 holds the sum of products of most layers
 LARGEST_STORED_BIAS = 2**31 - 2**24

@@ -17,9 +17,10 @@ from graphopt.calibration import ChannelMoments, CompensatedSum, Histogram, Rang
 from graphopt.calibration.statistics.table import STATISTICS, make_statistic, name_of, statistics
 from graphopt.errors import DataError, UsageError
 
+ROWS = ("sample-ranges", "gram", "head-moments")
 FACTORIES: dict[str, Callable[[], Any]] = {
-    # one keeps an order, the other reads rows of layers (test_gram.py)
-    **{name: statistics().load(name) for name in STATISTICS if name not in ("sample-ranges", "gram")},
+    # one keeps an order, the others read rows of layers or of heads (test_gram.py, test_head_moments.py)
+    **{name: statistics().load(name) for name in STATISTICS if name not in ROWS},
     "few bins": lambda: Histogram(bins=4),
     "subsampled": lambda: Histogram(bins=64, most=3),
 }

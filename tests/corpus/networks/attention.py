@@ -201,4 +201,25 @@ def block(attention: Step, opset: int = 17, seed: int = 0) -> onnx.ModelProto:
     y = net.op("Relu", linear(net, layer_norm(net, x), WIDTH, HIDDEN, "fc1"))
     x = net.op("Add", x, linear(net, y, HIDDEN, WIDTH, "fc2"))
     first = net.op("Gather", layer_norm(net, x), np.asarray(0), axis=1)
-    return net.model(net.gemm(first, (WIDTH, 10), bias=(10,), name="classifier"), opset=opset)
+    y = net.tell(net.gemm(first, (WIDTH, 10), bias=(10,), name="classifier"), (BATCH, 10))
+    return net.model(y, opset=opset, domains=("com.microsoft",))
+
+
+def one_operator(net: Net, x: str, scale: float | None = None, mask: bool = False) -> str:
+    """ONNX's Attention, since opset 23."""
+    parts = [linear(net, x, WIDTH, HEADS * SIZE, name) for name in ("query", "key", "value")]
+    masks = [net.random(1, HEADS, TOKENS, TOKENS)] if mask else []
+    attrs = {} if scale is None else {"scale": scale}
+    z = net.op("Attention", *parts, *masks, q_num_heads=HEADS, kv_num_heads=HEADS, name="scores", **attrs)
+    return linear(net, z, HEADS * SIZE, WIDTH, "proj")
+
+
+def multi_head(net: Net, x: str) -> str:
+    """onnxruntime's MultiHeadAttention, which adds the biases itself."""
+    parts = [
+        net.op("MatMul", x, net.random(WIDTH, HEADS * SIZE, name=f"{name}.weight"), name=name)
+        for name in ("query", "key", "value")
+    ]
+    bias = net.random(3 * HEADS * SIZE, name="bias")
+    z = net.op("MultiHeadAttention", *parts, bias, domain="com.microsoft", num_heads=HEADS, name="scores")
+    return linear(net, z, HEADS * SIZE, WIDTH, "proj")

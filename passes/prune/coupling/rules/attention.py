@@ -9,7 +9,7 @@ from ..builder import Channels, CouplingBuilder, Layer, Settled, describe
 from ..heads import rank_refusal
 from ..ids import Ids
 
-BOTH: Settled = (0, 1)
+BOTH: Settled = (0, 1)  # fixed: the operands of a product
 NARROWER = "it has no weights of its own and gets narrower with what it multiplies"
 
 
