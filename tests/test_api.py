@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pydoc
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -221,3 +223,10 @@ def test_help_begins_with_the_functions() -> None:
     assert graphopt.distill.__module__ == "graphopt.passes.distill.api"
     assert issubclass(graphopt.errors.DataError, graphopt.GraphoptError)
     assert graphopt.Samples is data.Samples and graphopt.Pass.__name__ == "Pass"
+
+
+def test_naming_optimize_imports_nothing_that_takes_long() -> None:
+    heavy = "{'numpy', 'onnx', 'onnxruntime', 'graphopt.runtime'}"
+    code = f"import sys, graphopt; graphopt.optimize; print(*sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

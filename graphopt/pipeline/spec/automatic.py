@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from graphopt import targets
 from graphopt.errors import UsageError
 from graphopt.pipeline.spec.recipe import ScheduledPass, turns_of
 
@@ -30,5 +29,7 @@ def _expanded(turn: ScheduledPass, target: str, has_data: bool) -> Iterator[Sche
             "auto takes no options: it stands for the passes that the target likes",
             hint="goals of the run, such as --max-drop or --goal, are for all of them",
         )
+    from graphopt import targets  # with all that reads models: nobody who asks for --help waits for it
+
     likes = ",".join(targets.load(target).auto) if has_data else ""
     yield from turns_of(likes or EXACT)

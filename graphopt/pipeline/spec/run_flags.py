@@ -36,6 +36,8 @@ def usable_processors() -> int:
 
 def _samples() -> Kind[Any, Any]:
     def convert(spelled: str, value: Any) -> Any:
+        if value is None:
+            return None
         from graphopt.data.given import check_given
 
         check_given(value, spelled)
