@@ -26,7 +26,9 @@ TRIES = 5  # time: trials at most
 # time: of the limit, at which the first trial aims: one that keeps the limit is a result; nearer where moves
 # are so large that nothing comes below
 FIRST = (0.6, 0.8, 1.0)
-NEXT = (0.9, 1.0)  # time: the same for the others, by which much more is known
+# time: the same for the others, by which much more is known; beyond the limit where nothing new comes below:
+# what a pass that has moved nothing yet costs is a guess
+NEXT = (0.9, 1.0, 1.5, 2.5)
 CLOSE = 0.8  # time: of the limit; a trial that loses so much is near enough
 INSIDE = 0.15  # time: of the way between two trials, in noise, that the next keeps from either
 NEAR = {"latency": 0.02}  # noise: by how much a goal may be passed that was measured
@@ -109,7 +111,7 @@ class BudgetSearch:
             tried = self._trials.carry_out(taken)
             self._tried[choice] = tried
             # None lost says that less than half an answer was, not that nothing ever will be.
-            points = max(self._counts(tried), 50.0 / self._judge.samples)
+            points = self._counts(tried) or 50.0 / self._judge.samples
             self._prediction.learn(self._market.degradation(choice), tried.noise, points)
         return self._tried[choice]
 
