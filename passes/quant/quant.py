@@ -135,7 +135,9 @@ class Quant(Options):
             if len(stay) == len(every):
                 now_ctx.skipped("model", "8 bits in no layer save enough for what they lose")
                 return Plan()
-            return replace(self, exclude=(*self.exclude, *_present(stay, now))).plan(now, now_ctx)
+            excluded = (*self.exclude, *_present(stay, now))
+            # What stays float was chosen with its price; on other samples, noise alone would choose again.
+            return replace(self, exclude=excluded, keep_noisy_float=False).plan(now, now_ctx)
 
         return Offer(every, plan) if every else None
 
