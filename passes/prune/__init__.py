@@ -10,7 +10,6 @@ In the order of a run: ``attention`` -> ``coupling`` -> ``importance`` -> ``sele
 - ``fingerprint``: Tell one state of a model from another, so that what was found out about it is found out
   once.
 - ``importance``: What a channel is worth.
-- ``offers``: What ``prune`` offers to a search over all passes: each group of channels at a few widths.
 - ``options``: What can be asked of ``prune``.
 - ``plan``: Choose what to remove, and write the choice down so that it can be read, edited and replayed.
 - ``prune``: Remove whole channels from a model.

@@ -181,12 +181,12 @@ class Prune(Options):
             decide=lambda ranked, goal: (ranked.keep(chosen), rule),
             fits=self.repair and self.importance in ("auto", "obs"),
         )
-        keep, _, fitted = planner.plan(choice)
+        keep, *_ = planner.plan(choice)
         if keep.all():
             ctx.warn(f"prune removed nothing ({rule})")
         predictor = Predictor(before, choice.coupling)
         self._say_prediction(predictor.size(choice.coupling.keep_all()), predictor.size(keep), ctx)
-        return Plan(write_items(choice, keep, rule, predictor, self._block(ctx)), beside=fitted)
+        return Plan(write_items(choice, keep, rule, predictor, self._block(ctx)))
 
     def for_trials(self) -> Self:
         """Prune without repair: hundreds of trials are carried out."""

@@ -6,7 +6,6 @@
 - ``insertion``: A plan carried out: pairs put in, weights and biases stored.
 - ``items``: The items of a plan: plain values that print, can be edited, and say everything that surgery
   needs.
-- ``offers``: What ``quant`` offers to a search over all passes: each layer in 8 bits.
 - ``options``: What can be asked of ``quant``.
 - ``placement``: Which nodes run on integers, and which tensors are stored for them.
 - ``plan_builder``: From a model to the items of its plan: rewrite, place, measure ranges, decide parameters.

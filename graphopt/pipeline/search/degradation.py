@@ -259,12 +259,13 @@ class _Scores:
     def __init__(self, name: str, labelled: bool) -> None:
         self._name, self._labelled = name, labelled
         self._expected = ExpectedDisagreement()
-        self.is_broken = False  # whether scores became no numbers
+        self.is_broken = False  # whether scores became no numbers, or others in number
 
     def update(self, outputs: Outputs, reference: Outputs | None, sample: Any, truth: Any) -> None:
         """Take the scores of both models for one sample."""
         old, new = (reference or {})[self._name], outputs[self._name]
-        self.is_broken = bool((np.isfinite(old) & ~np.isfinite(new)).any())
+        same = np.shape(old) == np.shape(new)
+        self.is_broken |= not same or bool((np.isfinite(old) & ~np.isfinite(new)).any())
         if not self.is_broken:
             self._expected.update(old, new, np.asarray(truth) if self._labelled else None)
 
