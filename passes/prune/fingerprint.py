@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
 def fingerprint(model: ir.Model, ctx: Context) -> str:
     """What tells a model and the samples it is looked at with from others of the same process."""
-    digest = hashlib.sha256(model.snapshot().message)
-    digest.update(f"{id(model.weights)} {ctx.inputs.source}".encode())
+    digest = hashlib.sha256(f"{model_fingerprint(model)} {ctx.inputs.source}".encode())
+    given = ctx.inputs.calibration_given
+    if given is not None:  # trials look at a part of the samples
+        digest.update(given.rows.tobytes())
     return digest.hexdigest()
+
+
+def model_fingerprint(model: ir.Model) -> str:
+    """What tells a model from others of the same process, whatever samples it is looked at with."""
+    return f"{hashlib.sha256(model.snapshot().message).hexdigest()} {id(model.weights)}"

@@ -26,7 +26,7 @@ from .attention.separate import has_products, separate
 from .coupling.coupling import Coupling, couple, with_bundles
 from .coupling.facts import Facts, gather_facts
 from .coupling.groups import find_cells
-from .fingerprint import fingerprint
+from .fingerprint import fingerprint, model_fingerprint
 from .importance.criteria import Evidence, criterion, scores
 from .importance.data_free import NOTE, can_predict, predicted_rankings
 from .importance.dead_channels import dead_classes
@@ -145,7 +145,7 @@ class Prune(Options):
         """The groups at a few widths; None with a goal of its own, or without samples to price them by."""
         if self.has_goal:
             return None
-        origin, state = model.copy(), fingerprint(model, ctx)
+        origin, state = model.copy(), model_fingerprint(model)
         block = offered_block(self._block(ctx), saves, self.round_to)
         priced = replace(self, round_to=block, max_drop=None)
         before, facts = priced._without_constants(origin, ctx)
@@ -155,7 +155,7 @@ class Prune(Options):
         rule = f"by the run's budget for {saves}, at one price for all moves"
 
         def plan(now: ir.Model, taken: Sequence[Move], now_ctx: Context) -> Plan:
-            if fingerprint(now, now_ctx) == state:
+            if model_fingerprint(now) == state:
                 return priced._planned(
                     now, before, facts, choice, chosen_widths(choice, taken), rule, now_ctx
                 )

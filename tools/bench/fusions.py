@@ -14,6 +14,7 @@ import onnx
 
 from graphopt import ir
 from graphopt.runtime import Session as Runtime
+from graphopt.runtime import SessionOptions
 from graphopt.runtime.optimizer import optimized
 from tools.bench.support import subject
 from tools.bench.support.session import Session
@@ -103,7 +104,9 @@ def _outcome(session: Session, model: Path, seconds: float) -> Outcome:
     command = subject.optimize(session.start, model, result, PASSES, *subject.BARE)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=session.limits.cpu_seconds)
     feeds = _feeds(model)
-    before, after = (Runtime(path, threads=session.limits.threads) for path in (model, result))
+    before, after = (
+        Runtime(path, SessionOptions(session.limits.threads), timed=True) for path in (model, result)
+    )
     return Outcome(
         model.stem,
         (_count(model), _count(result)),
