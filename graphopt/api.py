@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-import webbrowser
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from inspect import Parameter
@@ -109,6 +108,8 @@ class Result:
         if target.suffix != ".html":
             raise UsageError(f"{target}: a page is written as .html", hint=f"name it {target}.html")
         self.report.write(target)
+        import webbrowser
+
         webbrowser.open(target.absolute().as_uri())
         return target
 

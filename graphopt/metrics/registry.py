@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from graphopt.data.feeder import content_key
 from graphopt.errors import UsageError
 from graphopt.metrics.base import Metric
 from graphopt.metrics.user_function import UserFunction
-from graphopt.util.registry import Broken, Registry, added
+from graphopt.util.registry import Broken, Registry, added, named
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -117,8 +116,7 @@ def find(task: str) -> type[Metric]:
 
 @functools.cache
 def _registry() -> Registry:
-    ours = (EntryPoint(name, value, GROUP) for name, value in BUILT_IN.items())
-    return Registry((*ours, *added(GROUP)), kind="metric", of=type)
+    return Registry([*named(GROUP, BUILT_IN), *added(GROUP)], kind="metric", of=type)
 
 
 def _options() -> dict[str, tuple[str, ...]]:

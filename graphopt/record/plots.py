@@ -10,10 +10,9 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
 from typing import Any
 
-from graphopt.util.registry import Registry, added
+from graphopt.util.registry import Registry, added, named
 
 POINTS = 128  # kept of each line and histogram; more cannot be seen
 
@@ -58,8 +57,7 @@ CHARTS = {
 @functools.cache
 def charts() -> Registry:
     """All kinds of plots by name."""
-    own = [EntryPoint(name, value, GROUP) for name, value in CHARTS.items()]
-    return Registry([*own, *added(GROUP)], kind="kind of plot", of=Chart)
+    return Registry([*named(GROUP, CHARTS), *added(GROUP)], kind="kind of plot", of=Chart)
 
 
 def make_figure(kind: str, title: str, data: Mapping[str, Any], node: str = "") -> Figure:

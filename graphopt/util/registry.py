@@ -13,17 +13,14 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import UsageError
 from graphopt.util.text import meant_or_known
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 PLUGINS = "GRAPHOPT_PLUGINS"
 
@@ -131,18 +128,32 @@ class Registry:
         return entry
 
 
+def named(group: str, places: Mapping[str, str]) -> list[EntryPoint]:
+    """Entry points of our own, ``name: "module:object"``, which are imported when they are used."""
+    from importlib.metadata import EntryPoint
+
+    return [EntryPoint(name, value, group) for name, value in places.items()]
+
+
 def added(group: str) -> tuple[EntryPoint, ...]:
     """The entry points of a group: of installed packages, then of the folders in ``GRAPHOPT_PLUGINS``.
 
     Raises:
         UsageError: a folder holds no ``pyproject.toml`` that can be read.
     """
+    from importlib.metadata import entry_points
+
     folders = [Path(text) for text in os.environ.get(PLUGINS, "").split(os.pathsep) if text]
     return (*entry_points(group=group), *(point for folder in folders for point in _declared(folder, group)))
 
 
 def _declared(folder: Path, group: str) -> Iterable[EntryPoint]:
     """The entry points that the ``pyproject.toml`` of a folder declares; its packages become importable."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+
     try:
         project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8")).get("project", {})
     except (OSError, ValueError) as error:
@@ -153,8 +164,7 @@ def _declared(folder: Path, group: str) -> Iterable[EntryPoint]:
     for place in (folder / "src", folder):
         if place.is_dir() and str(place.resolve()) not in sys.path:
             sys.path.append(str(place.resolve()))
-    for name, value in project.get("entry-points", {}).get(group, {}).items():
-        yield EntryPoint(name, value, group)
+    yield from named(group, project.get("entry-points", {}).get(group, {}))
 
 
 def _summary(point: EntryPoint) -> str:

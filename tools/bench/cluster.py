@@ -93,18 +93,19 @@ def bytes_part(path: Path, count: int) -> None:
 
 
 def sensitivity_part(path: Path, count: int) -> None:
-    """Sensitivity of quantizing, one process and two."""
+    """Sensitivity of quantizing, measured on as many samples as the command takes; one process and two."""
     model = ir.load(path)
-    with images(model, 24) as samples, tempfile.TemporaryDirectory() as folder:
+    measured = min(count // 2, 128)
+    with images(model, 2 * measured) as samples, tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "x.npy")
         np.save(file, np.concatenate([s.feeds[model.signature.inputs[0].name] for s in samples]))
         results = {}
         for workers in (1, 2):
             start = time.perf_counter()
-            found = graphopt.sensitivity(
-                path, "quant", str(file), samples=8, workers=workers, threads=workers, cache="off"
+            study = graphopt.sensitivity(
+                path, "quant", str(file), samples=measured, workers=workers, threads=workers, cache="off"
             )
-            results[workers] = time.perf_counter() - start, found.points
+            results[workers] = time.perf_counter() - start, study.points
     (one, first), (two_, second) = results[1], results[2]
     print(
         f"sensitivity, {len(first)} trials: {one:.1f} s, two workers {two_:.1f} s, {one / two_:.2f} x, "
