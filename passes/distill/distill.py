@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .job.run import Outcome
     from .spec.request import Request
 
-FEW_MACS = 25_000_000  # of one sample: below, threads cost a trainer more than they bring
+FEW_MACS = 25_000_000  # time: of one sample; below, threads cost a trainer more than they bring
 SAVE_EVERY = 60.0  # time: seconds between checkpoints where they are kept
 
 

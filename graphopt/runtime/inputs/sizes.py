@@ -16,7 +16,8 @@ Shape = tuple[int, ...]
 
 # fixed: promised in docs/data.md; height, width of classifiers, detectors, text
 IMAGE_SIZES = ((224, 224), (320, 320), (640, 640), (48, 192))
-OTHER_SIZES = (1, 16, 128, 512)  # sequences, feature vectors, audio
+# time: tried in turn: sequences, feature vectors, audio; the first that the model runs at is announced
+OTHER_SIZES = (1, 16, 128, 512)
 _CHANNELS = (3, 1)  # fixed: what images have: colour, then grey
 _MOST_TRIALS = 64  # time: combinations of sizes that are tried
 

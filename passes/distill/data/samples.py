@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.pipeline import Context
 
-FEWEST = 4  # samples, or batches of a model whose batch is fixed
+FEWEST = (
+    4  # noise: samples, or batches of a fixed size; a part of them judges, and one would judge by one answer
+)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from graphopt.ir import Model, Node, Tensor
 
 AUTO = "auto"
-MOST_HINTS = 4  # feature maps, of the smallest sizes, that a student is also taught where nobody names any
+MOST_HINTS = (
+    4  # time: feature maps, of the smallest sizes, that a student is also taught where nobody names any
+)
 CLASSES_AXIS = 1  # fixed: where ONNX has the channels
 Shapes = Mapping[str, tuple[int, ...]]
 
