@@ -22,7 +22,7 @@ from graphopt.errors import ModelError, UsageError
 from graphopt.metrics.boxes import suppress
 
 CANDIDATES = 3000  # time: boxes of one image that suppression looks at, the best first
-# fixed: detectors that suppress boxes themselves give at most 300; raw outputs begin at 2,100, a YOLO at 320 x 320
+# fixed: detectors that suppress boxes themselves give at most 300; raw ones 2,100 and more, YOLO at 320 x 320
 FEW = 1000
 
 
