@@ -94,7 +94,7 @@ QUESTIONS = (
     Question("graphopt.passes.quant.search.noise_bisection", "GAIN", QUANT),
     Question("graphopt.passes.quant.search.noise_bisection", "QUIET", QUANT, (-27.0, -33.0)),
     Question("graphopt.passes.quant.placement.mismatched_concats", "FURTHEST", QUANT),
-    Question("graphopt.passes.quant.calibration.ranges", "NEWEST", f"{QUANT}:calibration=moving"),
+    Question("graphopt.passes.quant.calibration.ranges", "NEWEST", f"{QUANT}:calibrator=moving"),
     Question("graphopt.passes.quant.rounding.refining", "WORTH_A_LOOK", QUANT),
     Question("graphopt.passes.quant.rounding.second_order", "STEPS", QUANT),
     Question("graphopt.passes.quant.rounding.tuning", "POSITIONS", QUANT),

@@ -13,7 +13,7 @@ from graphopt import ir
 from graphopt.ir import Constant
 
 SPARSE = ("auto", "keep", "fill")
-# noise: zeros from which a weight counts as sparse: patterns leave half of the weights, and rounding to 4 bits
+# noise: zeros from which a weight counts as sparse: patterns leave half of the weights; rounding to 4 bits
 # makes a quarter of normally distributed ones zero; in float none is zero by chance
 FLOAT_SHARE, QUANTIZED_SHARE = 0.1, 0.45
 
