@@ -1,6 +1,7 @@
 """Make ONNX files smaller and faster as the last step before deployment.
 
     optimize     run passes over a model, measure what they did: the Result has .model, .report and .save()
+    explore      the front of speed, size and quality: runs of which none beats another
     inspect      what is in a model: operators, shapes, parameters, MACs, the time of each layer
     compare      two models: differences in numbers, size and speed
     evaluate     how well a model does on samples, beside a reference
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graphopt.analysis.check import Check, check
+    from graphopt.analysis.exploration import explore
     from graphopt.api import (
         Comparison,
         Evaluation,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from graphopt.data import Samples
     from graphopt.errors import GraphoptError
     from graphopt.pipeline import Pass
+    from graphopt.record.front import Front
 
     distill: Callable[..., Result]
     __version__: str
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 # Everything is imported when first used: the command line and ``import graphopt`` answer at once.
 _HOMES = {
     "optimize": "graphopt.api",
+    "explore": "graphopt.analysis.exploration",
     "inspect": "graphopt.analysis.inspection",
     "compare": "graphopt.analysis.comparison",
     "evaluate": "graphopt.analysis.evaluation",
@@ -57,6 +61,7 @@ _HOMES = {
     "Check": "graphopt.analysis.check",
     "Comparison": "graphopt.analysis.comparison",
     "Evaluation": "graphopt.analysis.evaluation",
+    "Front": "graphopt.record.front",
     "GraphoptError": "graphopt.errors",
     "Inspection": "graphopt.analysis.inspection",
     "Pass": "graphopt.pipeline",
@@ -69,6 +74,7 @@ __all__ = [
     "Check",
     "Comparison",
     "Evaluation",
+    "Front",
     "GraphoptError",
     "Inspection",
     "Pass",
@@ -80,6 +86,7 @@ __all__ = [
     "compare",
     "distill",
     "evaluate",
+    "explore",
     "inspect",
     "optimize",
     "sensitivity",

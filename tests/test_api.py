@@ -97,7 +97,7 @@ def test_the_package_exports_lazily() -> None:
 
 
 def test_arguments_recipe_keys_and_flags_are_the_same() -> None:
-    from graphopt.cli.optimize import command
+    from graphopt.cli.commands.optimize import command
     from graphopt.pipeline.spec.request import TALK, recipe_flags
 
     keys = {key.replace("-", "_") for key in recipe_flags()} - set(TALK)

@@ -34,7 +34,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def options_table(name: str) -> str:
     """The options of a pass as a table; an error for a pass that does not exist."""
-    from graphopt.cli.passes import _default
+    from graphopt.cli.commands.passes import _default
     from graphopt.pipeline.spec.registry import passes
 
     owner = passes().load(name)

@@ -18,6 +18,7 @@ from graphopt.errors import DataError, GraphoptError, UsageError
 
 COMMANDS = {
     "optimize": "Make a model smaller and faster with a sequence of passes.",
+    "explore": "Find the front of speed, size and quality, each point a plan to replay.",
     "inspect": "Show what is in a model: operators, shapes, parameters, MACs, bytes.",
     "compare": "Show how much two models differ in numbers, size and speed.",
     "check": "Hold a model to limits against a baseline: a gate for CI.",
@@ -70,7 +71,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import one command; None when there is no such name."""
         if name in COMMANDS:
-            command: click.Command = importlib.import_module(f"graphopt.cli.{name}").command
+            command: click.Command = importlib.import_module(f"graphopt.cli.commands.{name}").command
             return command
         from graphopt.pipeline.spec.registry import commands
 

@@ -2,6 +2,8 @@
 
 - ``budget``: What a search over the passes of a run tried, and what it promises.
 - ``divergent_inputs``: The inputs to which a result answers least like its original.
+- ``front``: A front: runs of one model of which none beats another in speed, size and quality, each with its
+  plan.
 - ``layers``: One node of a model before and after a run.
 - ``pages``: Pages of records: what draws them is found by name, since records know nothing of their views.
 - ``plots``: Plots that passes leave for the report: plain values, thinned so that a report stays small.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from graphopt.cli import app
-from graphopt.cli.ui import _model_of
+from graphopt.cli.commands.ui import _model_of
 from graphopt.errors import ModelError, UsageError
 
 pytest.importorskip("uvicorn", reason="needs uvicorn: pip install graphopt[ui]")

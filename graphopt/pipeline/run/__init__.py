@@ -5,6 +5,8 @@
 - ``device``: Where the time of a run counts: a device behind a command, the target's runtime, or onnxruntime
   here.
 - ``fix_shape``: Declares the sizes a model runs at as its only ones.
+- ``front_planner``: Plans the passes of several runs over one model: the first sweeps, each carries out one
+  choice.
 - ``handover``: Puts a measured model into the form of its target, and runs that in its backends on request.
 - ``inputs``: The samples and sizes of one run, worked out when first asked for and then kept.
 - ``instruments``: What is observed around each pass of a run: how large the model is, and the model itself on
@@ -16,6 +18,6 @@
 - ``output``: Where a run writes: checked before the work starts, and drafted beside before it appears.
 - ``reproducer``: A folder that shows a failure again: the model before the pass, and the command that runs
   the rest.
-- ``undo``: Takes the last passes of a run back where they make the result slower than the input.
 - ``run``: One optimize run, from the request to the written and measured file.
+- ``undo``: Takes the last passes of a run back where they make the result slower than the input.
 """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphopt.errors import UsageError
@@ -13,7 +14,7 @@ from graphopt.pipeline.contract.moves import Move
 from graphopt.pipeline.search.budget import BudgetSearch, Goals, Settled
 from graphopt.pipeline.search.consumption import Consumption
 from graphopt.pipeline.search.degradation import Degradation, held_out, trial_samples
-from graphopt.pipeline.search.market import Market, kernels_of
+from graphopt.pipeline.search.market import Choice, Market, can_save, kernels_of
 from graphopt.pipeline.search.trials import Part, Trials, TrialStore
 from graphopt.pipeline.spec.arrange import PipelineEntry, as_step
 
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
     from graphopt.ir import Model
 
 FEWEST = 4  # noise: calibration samples; half of them judge, and a single one would judge by one answer
+
+
+@dataclass(frozen=True)
+class Stakes:
+    """The offers of passes by their position, and what judges and prices their moves."""
+
+    offers: Mapping[int, Offer]
+    names: tuple[str, ...]
+    market: Market
+    use: Consumption
+    trials: Trials
+    judge: Degradation
 
 
 class BudgetPlanner:
@@ -46,40 +59,54 @@ class BudgetPlanner:
         return offer.plan(model, moves, ctx)
 
     def _settle(self, first: int, model: Model, ctx: Context) -> None:
-        goals = self._goals
-        trial = self._fitting(ctx)
-        parts = [
-            Part(stage.step, self._offer(stage.step, model, trial))
-            for stage in self._stages[first:]
-            if not stage.step.too_long_for_trials
-        ]
-        offers = [part.offer for part in parts if part.offer is not None]
-        if not offers:
+        """Collect the moves of the passes from ``first`` on, and search among them."""
+        stakes = self._stakes(first, model, ctx)
+        if stakes is None:
             return
-        names = [part.step.name for part in parts if part.offer is not None]
-        judge = Degradation(model, ctx, samples=held_out(ctx.calibration))
-        use = Consumption.measured(goals.saves, model, ctx, kernels_of(offers))
-        market = Market(offers, use)
-        about = f"{self._about(model, ctx)} {goals.saves} {[as_step(part.step) for part in parts]}"
-        store = TrialStore(ctx.settings.cache, about)
-        trials = Trials(model.copy(), parts, trial, judge, goals.saves, store, self._deadline)
-        self.settled = BudgetSearch(goals, market, trials, judge, names, self._deadline).search()
+        goals, names = self._goals, stakes.names
+        search = BudgetSearch(goals, stakes.market, stakes.trials, stakes.judge, names, self._deadline)
+        self.settled = search.search()
         for text in self.settled.missed:
             ctx.goal_missed(text)
-        sharing = (index for index in self._sharing if index >= first)
-        offering = [index for index in sharing if self._offers_at(index, parts)]
-        for owner, (index, offer) in enumerate(zip(offering, offers, strict=True)):
-            self._taken[index] = offer, market.taken(self.settled.choice, owner)
+        self._take(stakes, self.settled.choice)
 
-    def _offers_at(self, index: int, parts: Sequence[Part]) -> bool:
-        step = self._stages[index].step
-        return any(part.step is step and part.offer is not None for part in parts)
+    def _take(self, stakes: Stakes, choice: Choice) -> None:
+        """From now on plans are those of a choice."""
+        for owner, (index, offer) in enumerate(stakes.offers.items()):
+            self._taken[index] = offer, stakes.market.taken(choice, owner)
+
+    def _stakes(self, first: int, model: Model, ctx: Context) -> Stakes | None:
+        """What a search needs; None where no pass has a move."""
+        goals = self._goals
+        trial = self._fitting(ctx)
+        indices = [
+            index
+            for index in range(first, len(self._stages))
+            if not self._stages[index].step.too_long_for_trials
+        ]
+        parts = {
+            index: Part(step, self._offer(step, model, trial))
+            for index in indices
+            for step in [self._stages[index].step]
+        }
+        offers = {index: part.offer for index, part in parts.items() if part.offer is not None}
+        if not offers:
+            return None
+        judge = Degradation(model, ctx, samples=held_out(ctx.calibration))
+        use = Consumption.measured(goals.saves, model, ctx, kernels_of(list(offers.values())))
+        market = Market(list(offers.values()), use)
+        steps = [as_step(part.step) for part in parts.values()]
+        store = TrialStore(ctx.settings.cache, f"{self._about(model, ctx)} {goals.saves} {steps}")
+        every = list(parts.values())
+        trials = Trials(model.copy(), every, trial, judge, goals.saves, store, self._deadline)
+        names = tuple(self._stages[index].step.name for index in offers)
+        return Stakes(offers, names, market, use, trials, judge)
 
     def _offer(self, step: Pass, model: Model, ctx: Context) -> Offer | None:
         if not isinstance(step, PlannedPass) or not shares_budget(step):
             return None
         offer = step.offer(model, ctx, self._goals.saves)
-        return offer if offer is not None and offer.moves else None
+        return offer if offer is not None and can_save(offer, self._goals.saves) else None
 
     def _fitting(self, ctx: Context) -> Context:
         """The context of trials: they fit to samples that do not judge."""

@@ -85,6 +85,12 @@ class Inputs:
         vars(other)["_given_calibration"] = samples  # in place of the cached property
         return other
 
+    def of_copy(self, model: Model) -> Inputs:
+        """The same inputs for a copy of the model, which other passes will change."""
+        other = copy.copy(self)
+        other._model, other._original = model, None
+        return other
+
     def remember(self) -> None:
         """Keep the model as it is now: the original of the run, which passes may ask for."""
         self._original = self._model.snapshot()

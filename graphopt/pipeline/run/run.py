@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphopt.data.remote_path import without_secrets
-from graphopt.errors import GoalError, ModelError, OutputError, VerificationError
+from graphopt.errors import GoalError, ModelError, OutputError, UsageError, VerificationError
 from graphopt.execution import Workers, open_workers
 from graphopt.ir import CheckerError
 from graphopt.pipeline.contract.context import RunSettings
@@ -28,9 +29,10 @@ from graphopt.pipeline.results.result_measurer import (
     is_clearly_slower,
     missed_goals,
 )
-from graphopt.pipeline.run.budget_planner import BudgetPlanner, goals_of
+from graphopt.pipeline.run.budget_planner import FEWEST, BudgetPlanner, goals_of, shares_budget
 from graphopt.pipeline.run.device import device_of
 from graphopt.pipeline.run.fix_shape import fix_shapes
+from graphopt.pipeline.run.front_planner import FrontPlanner
 from graphopt.pipeline.run.handover import HandedOver, hand_over
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.run.instruments import Dump, Instrument
@@ -46,6 +48,8 @@ from graphopt.pipeline.run.output import (
 )
 from graphopt.pipeline.run.reproducer import Reproducer, failure_flags
 from graphopt.pipeline.run.undo import Undone, undo_slow
+from graphopt.pipeline.search.budget import Goals
+from graphopt.pipeline.search.weighted_macs import WEIGHTED_MACS
 from graphopt.pipeline.spec.arrange import arrange
 from graphopt.pipeline.spec.registry import Registry, passes
 from graphopt.pipeline.spec.request import Request
@@ -120,6 +124,37 @@ class Run:
         )
         self._warnings: list[str] = []
         self._complaint = ""  # of ONNX's checker about the input, which onnxruntime loads all the same
+        self._front: FrontPlanner | None = None
+
+    def explore(self, points: int, most: float) -> FrontPlanner:
+        """What plans the points of a front; ``at`` carries each out.
+
+        Raises UsageError where no pass can be carried out more or less far, or nothing can judge it.
+        """
+        ask = self._ask
+        if not any(shares_budget(stage.step) for stage in self._stages):
+            raise UsageError(
+                "nothing can be explored: no pass is without a goal of its own",
+                hint="--passes prune,quant, or --passes auto",
+            )
+        count = self._inputs.given_count or 0
+        if count < FEWEST:
+            raise UsageError(
+                f"a front takes calibration samples to judge by, at least {FEWEST}, and there are {count}",
+                hint="give --calibration with 256 or more",
+            )
+        goals = Goals(self.saves, risk=True)
+        deadline = None if ask.time_limit is None else time.monotonic() + 60.0 * ask.time_limit
+        return FrontPlanner(self._stages, goals, points, most, deadline)
+
+    def at(self, front: FrontPlanner, output: Path | None, plan_out: Path | None) -> Run:
+        """A run of its own over a copy of the model, which carries out what ``front`` has chosen."""
+        other = copy.copy(self)
+        other._model = self._model.copy()
+        other._inputs = self._inputs.of_copy(other._model)
+        other._ask = dataclasses.replace(self._ask, output=output, plan_out=plan_out)
+        other._warnings, other._front = [], front
+        return other
 
     def execute(self) -> Finished:
         """Run the passes, write the output unless it is a dry run, and measure it."""
@@ -186,9 +221,10 @@ class Run:
 
     @property
     def _may_undo(self) -> bool:
-        """Whether the result's speed here decides: neither a plan nor a goal says otherwise."""
+        """Whether the result's speed here decides: no plan, goal or point of a front says otherwise."""
         ask = self._ask
-        return ask.times_models and ask.plan is None and ask.goal is None and runs_here(self._target)
+        is_free = ask.plan is None and ask.goal is None and self._front is None
+        return ask.times_models and is_free and runs_here(self._target)
 
     # -- before the passes --------------------------------------------------------------------------------
 
@@ -253,12 +289,9 @@ class Run:
     def _budget(self, start: float) -> BudgetPlanner | None:
         """What plans the passes that share the goals of the run; None where none does."""
         ask = self._ask
-        if ask.plan is not None:
-            return None
-        saves, amount = ask.goal or (
-            "latency" if ask.times_models and runs_here(self._target) else "macs",
-            None,
-        )
+        if ask.plan is not None or self._front is not None:
+            return self._front
+        saves, amount = ask.goal or (self.saves, None)
         goals = goals_of(
             self._stages,
             saves=saves,
@@ -272,6 +305,11 @@ class Run:
             return None
         deadline = None if ask.time_limit is None else start + 60.0 * ask.time_limit
         return BudgetPlanner(self._stages, goals, deadline)
+
+    @property
+    def saves(self) -> str:
+        """What passes save where nobody says: time, where it can be measured."""
+        return "latency" if self._ask.times_models and runs_here(self._target) else WEIGHTED_MACS
 
     def _manager(
         self,

@@ -1,5 +1,6 @@
 """How far passes may go: one budget over all of them, the degradation of a change, and trials.
 
+- ``attempts``: Choices that were carried out, what each came to, and the prediction that each made better.
 - ``budget``: One budget over all passes of a run: choose among their moves, try, correct what was predicted,
   try again.
 - ``consumption``: What a model takes up, latency, MACs, bytes or parameters, under any set of moves: layer by
@@ -15,6 +16,10 @@
   by.
 - ``search_trace``: What a search by trial tried, as a plot: how much each trial leaves of the model, and what
   harm it does.
+- ``sweep``: From hardly a loss to the most that may be lost: trials along the whole range, for a front to
+  choose from.
 - ``trials``: Trials of a search: the approximate passes of a run carried out on a copy, judged on held-out
   samples.
+- ``weighted_macs``: Work of a model where its time cannot be measured: multiply-accumulates, each by the bits
+  it computes in.
 """

@@ -6,15 +6,14 @@ nothing chosen where none was.  It is deterministic by seed, apart from where th
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphopt.pipeline.search.attempts import Attempts
 from graphopt.pipeline.search.market import Choice, Market
-from graphopt.pipeline.search.prediction import Prediction
 from graphopt.pipeline.search.trials import OutOfTimeError, Trials, Tried
 from graphopt.record.budget import BudgetRecord, BudgetTrial
 from graphopt.solve import search_budget
@@ -72,11 +71,10 @@ class BudgetSearch:
         passes: Sequence[str],
         deadline: float | None = None,
     ) -> None:
-        self._goals, self._market, self._trials, self._judge = goals, market, trials, judge
+        self._goals, self._market, self._judge = goals, market, judge
         self._passes = tuple(passes)
-        self._deadline = deadline
-        self._prediction = Prediction(len(passes), judge.expected())
-        self._tried: dict[Choice, Tried] = {}
+        self._attempts = Attempts(market, trials, judge, passes, self._counts, deadline)
+        self._prediction, self._tried = self._attempts.prediction, self._attempts.tried
         self._said: list[str] = []
         self._uses_bound = not goals.risk
 
@@ -101,25 +99,6 @@ class BudgetSearch:
         self._summarise(choice)
         return Settled(choice, self._tried.get(choice), tuple(missed), self._record(choice))
 
-    # -- trials -------------------------------------------------------------------------------------------
-
-    def _try(self, choice: Choice) -> Tried:
-        """Carry out a choice, once, and learn from it."""
-        if choice not in self._tried:
-            self._check_time()
-            taken = [self._market.taken(choice, owner) for owner in range(len(self._passes))]
-            tried = self._trials.carry_out(taken)
-            self._tried[choice] = tried
-            # None lost says that less than half an answer was, not that nothing ever will be.
-            points = self._counts(tried) or 50.0 / self._judge.samples
-            self._prediction.learn(self._market.degradation(choice), tried.noise, points)
-        return self._tried[choice]
-
-    def _check_time(self) -> None:
-        """Raise OutOfTimeError when another trial would hardly end in time."""
-        if self._deadline is not None and time.monotonic() + self._trials.longest > self._deadline:
-            raise OutOfTimeError
-
     def _counts(self, tried: Tried) -> float:
         """The points that a limit is held against."""
         return tried.loss.upper if self._uses_bound else tried.loss.points
@@ -133,7 +112,7 @@ class BudgetSearch:
             choice = self._untried(aims, limit)
             if choice is None:
                 break
-            tried = self._try(choice)
+            tried = self._attempts.carry_out(choice)
             if CLOSE * limit <= self._counts(tried) <= limit:
                 break
             aims = NEXT
@@ -150,8 +129,8 @@ class BudgetSearch:
 
     def _between(self, noise: float, limit: float) -> float:
         """The noise to aim at, well inside what trials have kept and broken the limit at."""
-        good = [self._noise(c) for c, tried in self._tried.items() if self._counts(tried) <= limit]
-        bad = [self._noise(c) for c, tried in self._tried.items() if self._counts(tried) > limit]
+        good = [self._attempts.noise(c) for c, tried in self._tried.items() if self._counts(tried) <= limit]
+        bad = [self._attempts.noise(c) for c, tried in self._tried.items() if self._counts(tried) > limit]
         if bad:
             low, high = max(good, default=0.0), min(bad)
             if low >= high:
@@ -161,9 +140,6 @@ class BudgetSearch:
             way = np.log(high / low)
             return float(np.clip(noise, low * np.exp(INSIDE * way), high * np.exp(-INSIDE * way)))
         return max(noise, max(good, default=0.0))
-
-    def _noise(self, choice: Choice) -> float:
-        return self._prediction.noise(self._market.degradation(choice))
 
     def _best(self, limit: float | None = None) -> Choice:
         """Of the choices that were tried and keep the limit, the one that leaves least; else nothing."""
@@ -183,7 +159,7 @@ class BudgetSearch:
             aim,
             market.nothing,
             lambda budget: market.within_use(budget, self._prediction.weights),
-            lambda choice: self._try(choice).left,
+            lambda choice: self._attempts.carry_out(choice).left,
             range(TRIES),
             close=near,
         )
@@ -252,15 +228,14 @@ class BudgetSearch:
         self._said.append(text)
 
     def _record(self, chosen: Choice) -> BudgetRecord:
-        market = self._market
         made = tuple(
             BudgetTrial(
                 tried.left,
                 tried.loss.points,
                 tried.loss.upper,
                 tried.loss.noise,
-                self._noise(choice),
-                tuple(len(market.taken(choice, owner)) for owner in range(len(self._passes))),
+                self._attempts.noise(choice),
+                self._attempts.moved(choice),
                 choice == chosen,
             )
             for choice, tried in self._tried.items()

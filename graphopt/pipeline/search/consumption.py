@@ -16,6 +16,7 @@ from graphopt.cost import LatencySurface, LatencyTable, LayerShape, latency_surf
 from graphopt.cost.latency.layer_shape import INTEGER
 from graphopt.pipeline.contract.context import Context
 from graphopt.pipeline.contract.moves import Effect
+from graphopt.pipeline.search.weighted_macs import WEIGHTED_MACS, WEIGHTS, weighted_macs
 from graphopt.targets.host import channel_block
 
 WIDTHS = (0.25, 0.5, 1.0)  # time: of the full width, at which layers are timed
@@ -74,6 +75,8 @@ class CostedLayer:
             weights *= state.outputs / self.shape.outputs
         if goal == "macs":
             return self.positions * weights
+        if goal == WEIGHTED_MACS:
+            return self.positions * weights * WEIGHTS.get(state.kernel, 1.0)
         return weights * (ITEM.get(state.kernel, self.item) if goal == "bytes" else 1)
 
 
@@ -125,9 +128,10 @@ class Consumption:
             _time(list(layers.values()), ctx, kernels)
             total = sum(layer.takes(goal, layer.whole) for layer in layers.values())
             return cls(goal, layers, total, list(_edges(model, layers, shapes)) if kernels else ())
-        known = {"macs": totals.macs, "params": totals.parameters, "bytes": model.weight_bytes}
-        total = float(known[goal] or 0)
-        return cls(goal, layers, total)
+        if goal == WEIGHTED_MACS:
+            return cls(goal, layers, weighted_macs(model, ctx.shapes))
+        counted = {"macs": totals.macs, "params": totals.parameters, "bytes": model.weight_bytes}
+        return cls(goal, layers, float(counted[goal] or 0))
 
     def states(self, effects: Sequence[Effect]) -> dict[str, State]:
         """The layers that some effects touch, as they become."""

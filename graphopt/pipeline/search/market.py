@@ -17,6 +17,7 @@ import numpy as np
 from graphopt.pipeline.contract.base import Offer
 from graphopt.pipeline.contract.moves import Effect, Move
 from graphopt.pipeline.search.consumption import Consumption, State, crossings
+from graphopt.pipeline.search.weighted_macs import WEIGHTED_MACS
 
 ROUNDS = 3  # time: each item's decision moves the use of those it meets
 BISECTIONS = 40  # theory: halvings of the multiplier's logarithm; the last ones move no item
@@ -195,7 +196,7 @@ class Market:
         return saved / (self._use.total or 1.0) + self._stated(move)
 
     def _stated(self, move: Move) -> float:
-        return 0.0 if move.effects else float(getattr(move.saving, self._use.goal) or 0.0)
+        return 0.0 if move.effects else stated_saving(move, self._use.goal)
 
     @cached_property
     def _touching(self) -> dict[str, list[int]]:
@@ -205,6 +206,21 @@ class Market:
             for name in {effect.layer for move in item.moves for effect in move.effects}:
                 found[name].append(number)
         return found
+
+
+def stated_saving(move: Move, goal: str) -> float:
+    """The fraction of a goal that a move says it saves."""
+    return float(getattr(move.saving, "macs" if goal == WEIGHTED_MACS else goal) or 0.0)
+
+
+def can_save(offer: Offer, goal: str) -> bool:
+    """Whether some move of an offer saves what the run saves: integers, for one, leave all MACs."""
+    counts_bits = goal in ("latency", "bytes", WEIGHTED_MACS)
+    return any(
+        stated_saving(move, goal) > 0
+        or any(e.inputs or e.outputs or e.share < 1.0 or (e.kernel and counts_bits) for e in move.effects)
+        for move in offer.moves
+    )
 
 
 def kernels_of(offers: Sequence[Offer]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from graphopt.pipeline.contract.context import Context
 from graphopt.pipeline.contract.moves import Move
 from graphopt.pipeline.search.degradation import Degradation, Loss
 from graphopt.pipeline.search.relative_time import relative_time
+from graphopt.pipeline.search.weighted_macs import WEIGHTED_MACS, weighted_macs
 from graphopt.util.files import write_json
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ class Trials:
         ctx, original = self._ctx, self._ctx.original
         if self._saves == "latency":
             return relative_time(original, model, ctx)
+        if self._saves == WEIGHTED_MACS:
+            after, before = (weighted_macs(one, ctx.shapes) for one in (model, original))
+            return after / (before or 1.0)
         if self._saves == "bytes":
             return model.weight_bytes / (original.weight_bytes or 1)
         sizes = [cost.measure(one, ctx.shapes) for one in (original, model)]

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from graphopt.report.html.rows import chosen_options, pair_text
 from graphopt.report.terminal.run import amount, decibel_text
 
-SCRIPTS = ("graph.js", "sensitivity.js", "report.js")
+SCRIPTS = ("graph.js", "sensitivity.js", "front.js", "report.js")
 
 
 def render(template: str, view: Mapping[str, Any]) -> str:

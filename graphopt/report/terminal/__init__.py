@@ -2,6 +2,7 @@
 
 - ``divergence``: Where two models part, as a table for people.
 - ``evaluation``: An evaluation as tables for people.
+- ``front``: A front as a table for people.
 - ``layers``: The layers of a model as tables for people: their costs, and which of them are worth
   compressing.
 - ``models``: Inspections and comparisons as tables for people.

@@ -58,3 +58,24 @@ def test_a_counted_goal_of_the_run_is_kept_and_said() -> None:
 def test_a_goal_out_of_reach_is_missed_with_how_far_it_got() -> None:
     (missed,) = optimize(goal="macs=0.0001").missed
     assert "macs=0.0001 is out of reach: with every move taken" in missed
+
+
+@pytest.mark.parametrize("flags", [{}, {"target": "tensorrt"}, {"goal": "macs=0.9"}])
+def test_integers_are_stored_where_time_does_not_count(flags: dict[str, Any]) -> None:
+    result = graphopt.optimize(
+        MODELS / "fashion_residual.onnx",
+        "prune:repair=false,quant:rounding=nearest:bias_correction=false:equalise=none:absorb=false",
+        calibration=f"{DATA}::24",
+        max_drop=None if "goal" in flags else 8,
+        risk=True,
+        threads=1,
+        latency=False,
+        **flags,
+    )
+    stored = [
+        node
+        for node in result.model.graph.nodes
+        if node.op in ("Conv", "Gemm") and node.inputs[1].producer is not None
+    ]
+    assert len(stored) >= 4
+    assert result.report.after.bytes < 0.6 * result.report.before.bytes

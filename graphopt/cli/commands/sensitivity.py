@@ -70,7 +70,7 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
     """Carry out each thing a pass can do to MODEL alone, and show what it does to the outputs."""
     from graphopt import api
     from graphopt.pipeline.spec.run_flags import usable_processors
-    from graphopt.report.html.sensitivity_page import write_plot
+    from graphopt.report.html.pages.sensitivity_page import write_plot
 
     csv, plot, overlay = (_file(options.pop(name)) for name in ("csv", "plot", "overlay"))
     _check_files(Path(model), csv, plot, overlay)

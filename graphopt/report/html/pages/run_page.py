@@ -14,10 +14,11 @@ from markupsafe import Markup
 from graphopt.errors import UsageError
 from graphopt.record.plots import charts
 from graphopt.record.record import SCHEMA
-from graphopt.report.html import comparison_page, summary
+from graphopt.report.html import summary
 from graphopt.report.html.charts import wide
 from graphopt.report.html.environment import render
 from graphopt.report.html.graph_views import block_choices, graph_views, with_blocks
+from graphopt.report.html.pages import comparison_page
 from graphopt.report.html.risk import risks
 from graphopt.report.html.rows import layer_rows, mark_counts, pass_colours, shortened
 from graphopt.report.html.verdict import verdict
