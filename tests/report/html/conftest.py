@@ -14,6 +14,7 @@ import pytest
 from graphopt.analysis.inspection import Inspection
 from graphopt.analysis.layer_costs import LayerCost, Timing
 from graphopt.ir import Port
+from graphopt.record.front import Front, FrontPoint, FrontTrial
 from graphopt.record.record import Measures
 from graphopt.record.sensitivity import Point, Sensitivity
 
@@ -246,6 +247,61 @@ def make_study(parts: int = 12, *, name: str = "/net/layer") -> Sensitivity:
 def study() -> Callable[..., Sensitivity]:
     """Makes sensitivity studies."""
     return make_study
+
+
+def make_front(*, name: str = "layer", command: str = "graphopt optimize in.onnx") -> Front:
+    """A front of four points, one of them beaten, that prune and quant make."""
+    trials = [
+        FrontTrial(0.2 + 0.1 * i, 4.0 / (1 + i), 5.0 / (1 + i), 3.0, {"prune": 4 - i, "quant": 9})
+        for i in range(4)
+    ]
+    points = tuple(
+        FrontPoint(
+            name=f"{i + 1:02}",
+            trial=trial,
+            latency=0.21 + 0.1 * i,
+            latency_spread=0.01,
+            macs=0.5 + 0.1 * i,
+            bytes=0.2 + 0.05 * i,
+            lost=0.5 * (3 - i),
+            lost_low=-0.1,
+            lost_high=0.5 * (3 - i) + 0.4,
+            metrics={"top1": (0.9, 0.89)},
+            sqnr_db=20.0 + i,
+            changes=(("prune", f"{name}{i}", "64 -> 48 output channels"), ("quant", name, "8 bits")),
+            warnings=("a warning",) if i == 0 else (),
+            sha256="0" * 64,
+            output=f"{i + 1:02}.onnx",
+            plan=f"{i + 1:02}.plan.json",
+            command=command,
+            is_beaten=i == 2,
+        )
+        for i, trial in enumerate(trials)
+    )
+    return Front(
+        graphopt="0",
+        model=f"{name}.onnx",
+        model_sha256="f" * 64,
+        passes="prune,quant:bits=8",
+        target="ort-cpu",
+        saves="latency",
+        judged_by="top-1 loss",
+        samples=128,
+        evaluation=512,
+        points=points,
+        alone={"prune": tuple(trials[:2]), "quant": ()},
+        trials=tuple(trials),
+        bytes=1000,
+        latency_ms=1.5,
+        machine={"cpu": "a cpu", "threads": 1, "isa": "avx2", "onnxruntime": "1"},
+        said=("the time limit ended the search",),
+    )
+
+
+@pytest.fixture
+def front() -> Callable[..., Front]:
+    """Makes fronts."""
+    return make_front
 
 
 @pytest.fixture

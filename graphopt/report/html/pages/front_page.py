@@ -95,7 +95,7 @@ def _plot(front: Front) -> Markup:
     for name, trials in front.alone.items():
         parts += _line(trials, x, y, f"{pass_colour(name)} alone", name)
     best = [point.trial for point in front.points if not point.is_beaten]
-    parts.append(path([(x(one.left), y(one.points)) for one in [*best]], "front"))
+    parts.append(path([(x(one.left), y(one.points)) for one in best], "front"))
     parts += [tag("circle", cx=x(one.left), cy=y(one.points), r=2.5, class_="tried") for one in front.trials]
     parts += list(_dots(front.points, x, y))
     label = f"points lost against {front.saves} left"
@@ -107,8 +107,8 @@ def _line(trials: Sequence[FrontTrial], x: Scale, y: Scale, class_: str, name: s
     if not ordered:
         return []
     line = path([(x(one.left), y(one.points)) for one in ordered], f"line {class_}")
-    last = ordered[0]
-    return [line, text(x(last.left), y(last.points) - 8, f"{name} alone", f"note {class_}")]
+    last = ordered[-1]
+    return [line, text(x(last.left), y(last.points) + 16, f"{name} alone", f"note {class_}", "end")]
 
 
 def _dots(points: Sequence[FrontPoint], x: Scale, y: Scale) -> Iterator[Markup]:
@@ -117,7 +117,7 @@ def _dots(points: Sequence[FrontPoint], x: Scale, y: Scale) -> Iterator[Markup]:
         upper = y(point.trial.upper)
         state = "beaten" if point.is_beaten else "run"
         words = f"point {point.name}: {percent(point.costs[0])} left, {point.trial.points:.2f} points lost"
-        dot = tag("circle", tag("title", words), cx=here, cy=there, r=7, class_=f"{state} s0")
+        dot = tag("circle", tag("title", words), cx=here, cy=there, r=7, class_=state)
         whisker = path([(here, there), (here, max(upper, 8.0))], "whisker")
         name = text(here + 10, there - 8, point.name, "name")
         yield tag("a", whisker, dot, name, href=f"#p{point.name}", data_point=point.name, aria_label=words)
