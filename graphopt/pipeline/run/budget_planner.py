@@ -31,7 +31,6 @@ class Stakes:
     offers: Mapping[int, Offer]
     names: tuple[str, ...]
     market: Market
-    use: Consumption
     trials: Trials
     judge: Degradation
 
@@ -100,7 +99,7 @@ class BudgetPlanner:
         every = list(parts.values())
         trials = Trials(model.copy(), every, trial, judge, goals.saves, store, self._deadline)
         names = tuple(self._stages[index].step.name for index in offers)
-        return Stakes(offers, names, market, use, trials, judge)
+        return Stakes(offers, names, market, trials, judge)
 
     def _offer(self, step: Pass, model: Model, ctx: Context) -> Offer | None:
         if not isinstance(step, PlannedPass) or not shares_budget(step):

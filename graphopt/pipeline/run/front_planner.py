@@ -73,8 +73,6 @@ class FrontPlanner(BudgetPlanner):
             lambda tried: tried.loss.points,
             self._deadline,
         )
-        offers = list(stakes.offers.values())
-        sweeper = Sweeper(self._attempts, offers, stakes.use, self._points, self._most)
-        self.sweep = sweeper.sweep()
+        self.sweep = Sweeper(self._attempts, self._points, self._most).sweep()
         if self.sweep.front:
             self.choose(self.sweep.front[0])

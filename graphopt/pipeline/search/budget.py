@@ -28,6 +28,7 @@ FIRST = (0.6, 0.8, 1.0)
 # time: the same for the others, by which much more is known; beyond the limit where nothing new comes below:
 # what a pass that has moved nothing yet costs is a guess
 NEXT = (0.9, 1.0, 1.5, 2.5)
+GUESS = 10.0  # time: times the limit; what a pass that has moved nothing may be predicted to cost in a trial
 CLOSE = 0.8  # time: of the limit; a trial that loses so much is near enough
 INSIDE = 0.15  # time: of the way between two trials, in noise, that the next keeps from either
 NEAR = {"latency": 0.02}  # noise: by how much a goal may be passed that was measured
@@ -113,10 +114,26 @@ class BudgetSearch:
             if choice is None:
                 break
             tried = self._attempts.carry_out(choice)
-            if CLOSE * limit <= self._counts(tried) <= limit:
+            learnt = self._try_idle(limit)
+            if CLOSE * limit <= self._counts(tried) <= limit and not learnt:
                 break
             aims = NEXT
         return self._best(limit)
+
+    def _try_idle(self, limit: float) -> bool:
+        """Try each pass that nothing has moved yet alone, beyond the limit: what it costs was a guess.
+
+        Layer by layer, noise is predicted as if all of it came through; where it does not, a pass whose moves
+        save only together would never be tried.
+        """
+        market, prediction, before = self._market, self._prediction, len(self._tried)
+        moved = np.sum([self._attempts.moved(choice) for choice in self._tried], axis=0)
+        for owner in np.flatnonzero(moved == 0):
+            noise = GUESS * prediction.noise_for(limit)
+            choice = market.only(int(owner)).within_degradation(noise, prediction.weights)
+            if choice != market.nothing and choice not in self._tried:
+                self._attempts.carry_out(choice)
+        return len(self._tried) > before
 
     def _untried(self, aims: Sequence[float], limit: float) -> Choice | None:
         """A choice that aims at these shares of the limit, in turn; None where they lead to nothing new."""

@@ -114,7 +114,9 @@ class Degradation:
         )
         if counts.is_broken:
             return Loss(math.inf, math.inf, math.inf)
-        return Loss(counts.seen, counts.upper(EACH), share.points / 100.0)
+        upper = counts.upper(EACH)
+        # A single answer of few samples may have changed by a hair: margins tell more than its count does.
+        return Loss(min(counts.seen, upper), upper, share.points / 100.0)
 
     def expected(self) -> Callable[[float], float]:
         """Return what loss in points to expect of noise, before anything was tried.

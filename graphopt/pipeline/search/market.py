@@ -6,6 +6,7 @@ priced together: items are settled in turn, given the others, until none changes
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -51,6 +52,15 @@ class Market:
             stay = (Move(name, moves[0].unit, 1.0, 0.0) for name, moves in by_item.items())
             pairs = zip(stay, by_item.values(), strict=True)
             self.items += [Item(owner, (first, *moves)) for first, moves in pairs]
+
+    def only(self, owner: int) -> Market:
+        """The same items, of which those of one offer alone can be moved."""
+        other = copy.copy(self)
+        vars(other).pop("_touching", None)  # which other moves touch a layer
+        other.items = [
+            item if item.owner == owner else Item(item.owner, item.moves[:1]) for item in self.items
+        ]
+        return other
 
     @property
     def nothing(self) -> Choice:

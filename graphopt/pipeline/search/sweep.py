@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphopt.pipeline.contract.base import Offer
 from graphopt.pipeline.search.attempts import Attempts
-from graphopt.pipeline.search.consumption import Consumption
 from graphopt.pipeline.search.market import Choice, Market
 from graphopt.pipeline.search.trials import OutOfTimeError, Tried
 
@@ -55,11 +53,8 @@ class Sweep:
 class Sweeper:
     """Tries choices that are expected to lose from hardly anything to ``most`` points."""
 
-    def __init__(
-        self, attempts: Attempts, offers: Sequence[Offer], use: Consumption, points: int, most: float
-    ) -> None:
+    def __init__(self, attempts: Attempts, points: int, most: float) -> None:
         self._attempts, self._market = attempts, attempts.market
-        self._offers, self._use = offers, use
         self._points, self._most = points, most
         self._swept: dict[Choice, Swept] = {}
         self._alone: dict[str, tuple[Swept, ...]] = {}
@@ -68,9 +63,9 @@ class Sweeper:
         """Try; what was tried by then where the time or the user ends it."""
         ended = ""
         try:
+            self._try_alone()  # first, since it teaches what each pass costs
             for points in self._levels():
-                self._try(self._within(points))
-            self._try_alone()
+                self._try(self._within(points, self._market))
             self._fill_gaps()
         except OutOfTimeError:
             ended = "the time limit ended the search"
@@ -84,10 +79,10 @@ class Sweeper:
         ladder = [self._most * WIDEST ** (index / (count - 1) - 1.0) for index in range(count)]
         yield from sorted(ladder, key=lambda level: abs(math.log(level / ladder[count // 2])))
 
-    def _within(self, points: float) -> Choice:
+    def _within(self, points: float, market: Market) -> Choice:
         """The choice of least use that is expected to lose no more than these points."""
         prediction = self._attempts.prediction
-        return self._market.within_degradation(prediction.noise_for(points), prediction.weights)
+        return market.within_degradation(prediction.noise_for(points), prediction.weights)
 
     def _try(self, choice: Choice) -> Swept | None:
         """Try what is new and moves something; None for what moves nothing."""
@@ -100,27 +95,12 @@ class Sweeper:
 
     def _try_alone(self) -> None:
         """The moves of each pass without those of the others, at a few levels."""
-        if len(self._offers) < 2:
+        if len(self._attempts.passes) < 2:
             return
         for owner, name in enumerate(self._attempts.passes):
-            of_pass = self._of_pass(owner)
-            choices = [of_pass(share * self._most) for share in ALONE]
+            choices = [self._within(share * self._most, self._market.only(owner)) for share in ALONE]
             swept = [one for choice in dict.fromkeys(choices) if (one := self._try(choice)) is not None]
             self._alone[name] = tuple(swept)
-
-    def _of_pass(self, owner: int) -> Callable[[float], Choice]:
-        """What chooses among the moves of one pass for so many points."""
-        market = Market([self._offers[owner]], self._use)
-        before = sum(item.owner < owner for item in self._market.items)
-        behind = sum(item.owner > owner for item in self._market.items)
-
-        def choose(points: float) -> Choice:
-            prediction = self._attempts.prediction
-            weights = prediction.weights[owner : owner + 1]
-            chosen = market.within_degradation(prediction.noise_for(points), weights)
-            return (*(0,) * before, *chosen, *(0,) * behind)
-
-        return choose
 
     def _fill_gaps(self) -> None:
         """Try between the two neighbours that lie farthest apart, until the front is full or has no gap."""

@@ -8,6 +8,8 @@
 - ``placement``: Which layers run on integers, and which tensors are stored in uint8 for them.
 - ``rules``: Which nodes a target computes on integers: its profile, and the few conditions that data cannot
   say.
+- ``spelled_gelu``: Nodes that spell a GELU, which runtimes compute in one float kernel as long as none of
+  them is stored.
 - ``wrong_fusions``: Operators that a backend gets wrong between a DequantizeLinear and a QuantizeLinear, as
   its profile says.
 """

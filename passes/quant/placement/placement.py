@@ -34,6 +34,7 @@ from .rules import (
     stored_bounds,
     weight_shape,
 )
+from .spelled_gelu import REASON, spelled_gelus
 
 UNBOUNDED = Bounds()
 TAIL = "its values reach an output without being summed again: 8 bits would make ties there"
@@ -137,11 +138,19 @@ class _Region:
             for n in graph.nodes
             if is_known(n, target)
         }
+        if not target.whole:
+            self._keep_gelus()
         self.absorbed: dict[Tensor, tuple[Tensor, Bounds, tuple[Node, ...]]] = {}
         if target.tails == "float":
             self._refuse_tails()
         self._absorb()
         self._grow()
+
+    def _keep_gelus(self) -> None:
+        """Refuse the parts of each GELU that is spelled out."""
+        for node in spelled_gelus(self.graph):
+            if self._is_candidate(node):
+                self.reasons[node] = REASON.format(self.target.runtime)
 
     def _handed_out(self, node: Node) -> str | None:
         """Why a node that makes an output stays float; a Gemm or MatMul may read integers all the same."""

@@ -132,3 +132,26 @@ def test_a_goal_that_is_counted_is_kept(amount: float) -> None:
     assert settled.tried is not None
     assert amount - 0.05 < settled.tried.left <= amount
     assert not settled.missed
+
+
+def test_a_pass_that_looks_too_costly_is_tried_all_the_same() -> None:
+    """What saves most costs a fiftieth of what was predicted, which is nine times what may be lost."""
+    narrow = [Move(f"n{n}", "group", 0.5, 1e-5, saving=Saving(macs=0.01)) for n in range(4)]
+    stored = [Move("s", "layer", 0.25, 9e-4, saving=Saving(macs=0.4))]
+    offers = [Offer(tuple(moves), lambda model, taken, ctx: Plan()) for moves in (narrow, stored)]
+
+    class Diluted:
+        longest = 0.0
+
+        def carry_out(self, taken: Sequence[Sequence[Move]]) -> Tried:
+            first, second = (sum(move.degradation for move in moves) for moves in taken)
+            left = 1.0 - sum(move.saving.macs for moves in taken for move in moves)
+            noise = first + second / 50
+            points = 100.0 * math.sqrt(noise)
+            return Tried(left, Loss(points, points, noise), (first, noise))
+
+    trials: Any = Diluted()
+    market = Market(offers, Consumption("macs", {}, 1.0))
+    settled = BudgetSearch(Goals("macs", 1.0, risk=True), market, trials, judge(), ["n", "s"]).search()
+    assert settled.tried is not None and settled.tried.loss.points <= 1.0
+    assert len(market.taken(settled.choice, 1)) == 1
