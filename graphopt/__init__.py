@@ -25,6 +25,8 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from graphopt.util.pages import VIEWS
+
 if TYPE_CHECKING:
     from graphopt.analysis.check import Check, check
     from graphopt.analysis.exploration import explore
@@ -69,6 +71,12 @@ _HOMES = {
     "Samples": "graphopt.data",
     "Sensitivity": "graphopt.record.sensitivity",
 }
+
+VIEWS.update(
+    report="graphopt.report.html:render_report",
+    front="graphopt.report.html:render_front",
+    inspection="graphopt.report.html:render_inspection",
+)
 
 __all__ = [
     "Check",

@@ -15,9 +15,9 @@ from graphopt.analysis.layer_costs import LayerCost, Timing, layer_costs
 from graphopt.analysis.loaded_model import LoadedModel
 from graphopt.cost.static.layers import computes
 from graphopt.pipeline.results.layers import computing_nodes, first_output, reads_of
-from graphopt.record.pages import rendered
 from graphopt.runtime import machine
 from graphopt.util.files import plain, write_json, write_text
+from graphopt.util.pages import rendered
 from graphopt.util.progress import Progress, silent
 
 if TYPE_CHECKING:

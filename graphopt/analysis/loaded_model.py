@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphopt import data, ir, runtime
+from graphopt import ir, runtime
 from graphopt.errors import ModelError
 from graphopt.pipeline.results import measure
+from graphopt.pipeline.run.inputs import Inputs
 from graphopt.runtime.session import SessionOptions
 
 if TYPE_CHECKING:
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from graphopt.record.record import Measures
     from graphopt.runtime import Session
 
-SYNTHETIC_SAMPLES = 8  # for looking at a model without data
+COMPARED = 8  # time: synthetic samples that two models are compared on
 
 
 class LoadedModel:
-    """A model, given as ``ir.accept`` takes it, with the samples and sizes to look at it with."""
+    """A model, given as ``ir.accept`` takes it, with the samples and sizes to look at it with.
+
+    They are found as in a run of passes, by its ``Inputs``.
+    """
 
     def __init__(
         self,
@@ -36,31 +39,34 @@ class LoadedModel:
     ) -> None:
         self._announce = announce or (lambda text: None)
         self.session = session or SessionOptions()
-        self._overrides = {name: tuple(sizes) for name, sizes in (shape or {}).items()}
         runtime.check_session(self.session)
         accepted = ir.accept(given)
         self.content: Path | bytes = accepted if isinstance(accepted, Path) else accepted.to_bytes()
         self.name = str(accepted) if isinstance(accepted, Path) else str(accepted.path or "a model in memory")
         self.model = ir.load(self.content) if isinstance(self.content, Path) else ir.from_bytes(self.content)
+        self._inputs = Inputs(
+            self.model,
+            calibration=spec,
+            preprocess=preprocess,
+            transform=transform,
+            shapes={name: tuple(sizes) for name, sizes in (shape or {}).items()},
+            session=self.session,
+        )
         self.warnings: list[str] = []
-        self.samples: Samples | None = None if spec is None else self._load(spec, preprocess, transform)
-        self.source = "synthetic" if self.samples is None else self.samples.source
+        self.samples: Samples | None = self._inputs.calibration_given
+        for text in self._inputs.warnings:
+            self.warn(text)
+        self.source = self._inputs.source
         self.shapes = self._find_shapes()
 
     @property
     def recipe(self) -> dict[str, Any]:
         """The preprocessing of the samples, resolved."""
-        found = None if self.samples is None else self.samples.preprocess
-        return {} if found is None else found.as_dict()
+        return self._inputs.preprocess
 
     def synthetic(self) -> Samples:
         """A few synthetic samples that the model takes; DataError when none fit."""
-        return self._synthetic
-
-    @cached_property
-    def _synthetic(self) -> Samples:
-        session = runtime.Session(self.model, self.session, optimization="disabled")
-        return runtime.fit_samples(self.model, self.shapes, session.run, count=SYNTHETIC_SAMPLES)
+        return self._inputs.calibration.take(COMPARED)
 
     def first_feeds(self) -> dict[str, Any]:
         """Inputs to time the model with."""
@@ -76,27 +82,18 @@ class LoadedModel:
 
     def measures(self, latency_ms: float | None) -> Measures:
         """Everything countable of the model."""
-        found = measure.contents(self.model, self.shapes, measure.input_bytes(self.model), self.warn)
-        return dataclasses.replace(found, latency_ms=latency_ms)
-
-    def _load(self, spec: Any, preprocess: str | None, transform: Callable[[Any], Any] | None) -> Samples:
-        recipe, warning = data.recipe_for(preprocess, self.model.metadata)
-        ports = self.model.signature.inputs
-        samples = data.open_samples(spec, ports, recipe, shapes=self._overrides, transform=transform)
-        for text in (warning, *samples.warnings, *data.pixel_warnings(self.model, samples)):
-            if text:
-                self.warn(text)
-        return samples
+        measures = measure.contents(self.model, self.shapes, measure.input_bytes(self.model), self.warn)
+        return dataclasses.replace(measures, latency_ms=latency_ms)
 
     def _find_shapes(self) -> Mapping[str, tuple[int, ...]]:
         try:
-            found = runtime.trial_shapes(self.model, self._overrides, self.samples, options=self.session)
+            shapes = self._inputs.shapes
         except ModelError as error:
             self.warn(f"sizes to run at were not found: {error}")
             return {}
-        if found.announcement:
-            self._announce(found.announcement)
-        return found.shapes
+        if self._inputs.announcement:
+            self._announce(self._inputs.announcement)
+        return shapes
 
     def warn(self, text: str) -> None:
         """Tell the user something, and keep it for the record."""

@@ -5,7 +5,6 @@
 - ``front``: A front: runs of one model of which none beats another in speed, size and quality, each with its
   plan.
 - ``layers``: One node of a model before and after a run.
-- ``pages``: Pages of records: what draws them is found by name, since records know nothing of their views.
 - ``plots``: Plots that passes leave for the report: plain values, thinned so that a report stays small.
 - ``record``: The record of a run: the one source of its table and of its report file.
 - ``sensitivity``: What each group, layer or tensor costs to compress: the results of many trials of one

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graphopt.record.pages import rendered
 from graphopt.util.files import plain, write_json, write_text
+from graphopt.util.pages import rendered
 
 SCHEMA = 1  # fixed: version of the file format of fronts
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphopt.record.pages import rendered
 from graphopt.record.plots import Figure
 from graphopt.util.files import plain, write_json, write_text
+from graphopt.util.pages import rendered
 
 if TYPE_CHECKING:
     from graphopt.metrics.significance import Paired

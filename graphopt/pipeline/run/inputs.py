@@ -230,7 +230,8 @@ class Inputs:
         if not self._try_sizes:
             return None
         try:
-            return Session(self.original, self._session, optimization="disabled").run
+            original = self._model if self._original is None else self.original
+            return Session(original, self._session, optimization="disabled").run
         except ModelError:  # whoever needs it to run will say so
             return None
 

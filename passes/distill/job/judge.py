@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphopt.metrics.judge import look
 from graphopt.runtime import Accuracy, Agreement
 
 if TYPE_CHECKING:
@@ -32,34 +33,47 @@ class Verdict:
 
 
 Answers = Mapping[str, np.ndarray]
+Pair = tuple[Answers, Answers, np.ndarray | None]
 
 
-def judge(
-    pairs: Iterator[tuple[Answers, Answers, np.ndarray | None]],
-    targets: Sequence[Target],
-    *,
-    temperature: float,
-    alpha: float,
-) -> Verdict:
+def judge(pairs: Iterable[Pair], targets: Sequence[Target], *, temperature: float, alpha: float) -> Verdict:
     """Compare batches of (student's answers, teacher's answers, labels) by the terms of ``targets``.
 
     Answers are by the name of the student's and of the teacher's tensor of each term.
     """
-    losses, sizes = [], []
-    agreement, accuracy = Agreement(), Accuracy()
-    for student, teacher, labels in pairs:
+    losses = _Losses(targets, temperature, alpha)
+    look(pairs, lambda pair: pair[0], lambda pair: pair[1], [losses], truth=lambda pair: pair[2])
+    return losses.verdict()
+
+
+class _Losses:
+    """The terms of a loss over batches of answers, and what class scores say beside them."""
+
+    def __init__(self, targets: Sequence[Target], temperature: float, alpha: float) -> None:
+        self._targets, self._temperature, self._alpha = targets, temperature, alpha
+        self._losses: list[float] = []
+        self._sizes: list[int] = []
+        self._agreement, self._accuracy = Agreement(), Accuracy()
+
+    def update(self, outputs: Answers, reference: Answers | None, sample: Any, truth: Any) -> None:
+        """Take the student's and the teacher's answers to one batch; ``truth`` are its labels."""
+        assert reference is not None
         total = 0.0
-        for target in targets:
-            ours, theirs = student[target.term.student], teacher[target.term.teacher]
-            total += target.term.weight * _loss(ours, theirs, target, temperature)
+        for target in self._targets:
+            ours, theirs = outputs[target.term.student], reference[target.term.teacher]
+            total += target.term.weight * _loss(ours, theirs, target, self._temperature)
             if target.term.kind == "kl" and ours.ndim == 2 + sum(size == 1 for size in ours.shape[2:]):
-                agreement.update(theirs, ours)
-                if labels is not None:
-                    accuracy.update(ours, labels)
-                    total += alpha * _cross_entropy(ours, labels) if alpha else 0.0
-        losses.append(total)
-        sizes.append(len(next(iter(student.values()))))
-    return Verdict(float(np.average(losses, weights=sizes)), agreement.rate, accuracy.top1)
+                self._agreement.update(theirs, ours)
+                if truth is not None:
+                    self._accuracy.update(ours, truth)
+                    total += self._alpha * _cross_entropy(ours, truth) if self._alpha else 0.0
+        self._losses.append(total)
+        self._sizes.append(len(next(iter(outputs.values()))))
+
+    def verdict(self) -> Verdict:
+        """The mean over all samples."""
+        mean = float(np.average(self._losses, weights=self._sizes))
+        return Verdict(mean, self._agreement.rate, self._accuracy.top1)
 
 
 def _loss(ours: np.ndarray, theirs: np.ndarray, target: Target, temperature: float) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphopt.metrics.judge import look
 from graphopt.pipeline.verify.judged import Judged
 
 from ..verify.sessions import run_in_parts
@@ -50,19 +52,45 @@ class Deviation:
         if not self._judged.names:
             return 0.0
         names = self._judged.where(model)
-        noise, power = np.zeros(len(names)), np.zeros(len(names))
         answers = run_in_parts(model, list(dict.fromkeys(names)), self._samples, self._ctx)
-        for made, wanted in zip(answers, self._wanted, strict=True):
-            for index, (name, exact) in enumerate(zip(names, wanted, strict=True)):
-                if not _is_float(exact):
-                    continue
-                error = _error(exact, made[name])
-                if not math.isfinite(error):
-                    return math.inf
-                noise[index] += error
-                power[index] += _power(exact)
-        kept = power > 0
-        levels = 10 * np.log10(np.maximum(noise[kept] / power[kept], LEAST))
+        noise = _Noise(names)
+        look(
+            zip(answers, self._wanted, strict=True),
+            lambda pair: pair[0],
+            lambda pair: {str(place): exact for place, exact in enumerate(pair[1])},
+            [noise],
+            truth=lambda pair: None,
+            until=lambda: noise.is_infinite,
+        )
+        return noise.level
+
+
+class _Noise:
+    """The noise and the power of tensors, called ``names`` in the network and numbered in the reference."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._noise, self._power = np.zeros(len(names)), np.zeros(len(names))
+
+    def update(self, outputs: Mapping[str, Array], reference: Any, sample: Any, truth: Any) -> None:
+        """Take the tensors of one sample."""
+        for index, exact in enumerate(reference.values()):
+            if _is_float(exact):
+                self._noise[index] += _error(exact, outputs[self._names[index]])
+                self._power[index] += _power(exact)
+
+    @property
+    def is_infinite(self) -> bool:
+        """Whether a tensor has another size, or is not finite where it was."""
+        return not np.isfinite(self._noise).all()
+
+    @property
+    def level(self) -> float:
+        """Noise in dB below the power, the mean over all tensors that are not zero everywhere."""
+        if self.is_infinite:
+            return math.inf
+        counts = self._power > 0
+        levels = 10 * np.log10(np.maximum(self._noise[counts] / self._power[counts], LEAST))
         return float(levels.mean()) if levels.size else 0.0
 
 
