@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,7 +42,7 @@ def explored_flags() -> tuple[str, ...]:
 
 def explore(
     model: Any,
-    passes: Any = "auto",
+    passes: Any = None,
     *,
     points: int = POINTS,
     output: str | Path | None = None,
@@ -59,7 +60,8 @@ def explore(
 
     Args:
         model: as in ``optimize``.
-        passes: as in ``optimize``; those without a goal of their own are gone through their range.
+        passes: as in ``optimize``; those without a goal of their own are gone through their range. Those of
+            ``recipe``, else ``auto``, when None.
         points: how many points to look for; there may be fewer where moves are large.
         output: a folder for the files: each point's model and plan, ``front.json`` and the page
             ``front.html``. Without it nothing is written.
@@ -77,22 +79,39 @@ def explore(
     if isinstance(points, bool) or not isinstance(points, int) or points < 1:
         raise UsageError(f"points is {points!r}", hint="give how many to look for, such as 8")
     given = {name: value for name, value in flags.items() if value is not None}
+    recipe_path = given.pop("recipe", None)
+    recipe = Recipe() if recipe_path is None else read(Path(recipe_path), recipe_flags())
+    given = {**_of_front(recipe, announce), **given}
     folder = None if output is None else Path(output)
     if folder is not None:
         _check_folder(folder, force=bool(given.get("force")))
     most = given.pop("max_drop", None)
-    recipe_path = given.pop("recipe", None)
-    recipe = Recipe() if recipe_path is None else read(Path(recipe_path), recipe_flags())
-    turns = scheduled(None if recipe.turns else passes)
+    turns = scheduled("auto" if passes is None and not recipe.turns else passes)
     once = _Once(announce)
     surroundings = {"progress": progress, "announce": once, "transform": transform}
-    request = make_request(model, turns, recipe, {**given, **surroundings})
+    request = make_request(model, turns, Recipe(recipe.turns), {**given, **surroundings})
     most = MOST if most is None else flags_of(RunFlags)["max_drop"].kind.convert("--max-drop", most)
     if not most:
         raise UsageError("a front up to a loss of 0 points has no points", hint="--max-drop 4")
     spec = ",".join(str(turn.step) for turn in request.turns)
-    said = {**given, **({} if recipe_path is None else {"recipe": recipe_path})}
-    return _Exploration(request, folder, spec, said, once).explore(points, most)
+    return _Exploration(request, folder, spec, given, once).explore(points, most)
+
+
+def _of_front(recipe: Recipe, announce: Callable[[str], None]) -> dict[str, Any]:
+    """The flags of a recipe that a front goes by; those of a single run are left out, which is said."""
+    written = {key.replace("-", "_"): value for key, value in recipe.flags.items()}
+    if alone := [name for name in written if name in NOT_EXPLORED]:
+        announce(f"a front leaves out what the recipe says for a single run: {', '.join(alone)}")
+    return {name: value for name, value in written.items() if name in explored_flags()}
+
+
+def spread(count: int) -> list[int]:
+    """The numbers below ``count``, each as far as can be from those before: the first few show the whole."""
+    order = [0]
+    while len(order) < count:
+        rest = (number for number in range(count) if number not in order)
+        order.append(max(rest, key=lambda number: min(abs(number - other) for other in order)))
+    return order
 
 
 class _Once:
@@ -139,7 +158,7 @@ class _Exploration:
         """Sweep, then carry out each point of the front."""
         planner = self._run.explore(count, most)
         made: list[tuple[FrontPoint, Record]] = []
-        for number, (swept, finished) in enumerate(self._carried_out(planner), start=1):
+        for number, swept, finished in self._carried_out(planner):
             made.append((self._point(number, planner, swept, finished), finished.record))
         if planner.sweep.ended:
             self._said.append(f"{planner.sweep.ended}: these are the points that were tried by then")
@@ -149,32 +168,30 @@ class _Exploration:
             front.write(self._folder / PAGE)
         return front
 
-    def _carried_out(self, planner: FrontPlanner) -> Iterator[tuple[Swept, Finished]]:
-        """The runs of the front, the fastest first; those that there was time for."""
-        began = time.monotonic()
+    def _carried_out(self, planner: FrontPlanner) -> Iterator[tuple[int, Swept, Finished]]:
+        """The runs of the front with their numbers; those that there was time for, spread along it."""
+        limit = self._request.time_limit
+        deadline = math.inf if limit is None else time.monotonic() + 60.0 * limit
         finished = self._at(planner, 1)
         front = planner.sweep.front
         if not front:
-            raise UsageError(
-                f"{planner.sweep.ended or 'no move saves anything'}: there is no point to show",
-                hint="give more time, or other passes",
-            )
-        yield front[0], finished
+            broken = "in every trial answers are no numbers any more" if planner.sweep.all else ""
+            why = planner.sweep.ended or broken or "no move saves anything"
+            raise UsageError(f"{why}: there is no point to show", hint="give more time, or other passes")
+        yield 1, front[0], finished
         self._announce(f"{len(planner.sweep.all)} trials: {len(front)} that no other beats become files")
-        limit = self._request.time_limit
-        deadline = None if limit is None else began + 60.0 * limit
         longest = 0.0
-        for number, swept in enumerate(front[1:], start=2):
+        for done, index in enumerate(spread(len(front))[1:], start=1):
             start = time.monotonic()
-            if deadline is not None and start + longest > deadline:
-                self._said.append(f"the time limit left {len(front) - number + 1} trials without a file")
+            if start + longest > deadline:
+                self._said.append(f"the time limit left {len(front) - done} trials without a file")
                 return
-            planner.choose(swept)
-            self._announce(f"point {number} of {len(front)}")
+            planner.choose(front[index])
+            self._announce(f"point {done + 1} of {len(front)}")
             try:
-                yield swept, self._at(planner, number)
+                yield index + 1, front[index], self._at(planner, index + 1)
             except KeyboardInterrupt:
-                self._said.append(f"interrupted: {len(front) - number + 1} trials are left without a file")
+                self._said.append(f"interrupted: {len(front) - done} trials are left without a file")
                 return
             longest = max(longest, time.monotonic() - start)
 

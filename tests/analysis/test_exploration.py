@@ -13,8 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 import graphopt
+from graphopt.analysis.exploration import spread
 from graphopt.cli.app import run
 from graphopt.errors import OutputError, UsageError
+from graphopt.pipeline.run.run import Run
 from graphopt.pipeline.search.trials import Trials
 from graphopt.record.front import Front
 from graphopt.util.files import sha256
@@ -125,6 +127,80 @@ def test_an_interrupted_front_shows_what_it_has_and_goes_on(
     monkeypatch.setattr(Trials, "carry_out", carried_out)
     whole = explore(cache=tmp_path)
     assert [point.trial for point in whole.points] == [point.trial for point in front.points]
+
+
+class Clock:
+    """Time that passes only where a test says so."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("minutes", "trials", "files"), [(8, 4, 4), (2.5, 1, 1)])
+def test_a_time_limit_leaves_time_for_the_files(
+    minutes: float, trials: int, files: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial takes a minute and so does a run: half of the time is for each."""
+    clock = Clock()
+    for module in ("analysis.exploration", "pipeline.run.run", "pipeline.search.attempts"):
+        monkeypatch.setattr(f"graphopt.{module}.time", clock)
+    monkeypatch.setattr("graphopt.pipeline.search.trials.time", clock)
+    carried_out, executed = Trials.carry_out, Run.execute
+
+    def trial(self: Trials, taken: Any) -> Any:
+        clock.now += 60.0
+        self.longest = 60.0
+        return carried_out(self, taken)
+
+    def execute(self: Run) -> Any:
+        finished = executed(self)
+        clock.now += 60.0
+        return finished
+
+    monkeypatch.setattr(Trials, "carry_out", trial)
+    monkeypatch.setattr(Run, "execute", execute)
+    part = explore(time_limit=minutes)
+    assert len(part.trials) <= trials and any("time limit ended the search" in text for text in part.said)
+    assert 1 <= len(part.points) <= files
+    assert clock.now <= 60.0 * minutes
+    if files > 1:
+        losses = [trial.points for trial in part.trials]
+        assert min(losses) in [point.trial.points for point in part.points]
+        assert len(part.points) >= 2
+
+
+@pytest.mark.parametrize(
+    ("count", "order"), [(1, [0]), (2, [0, 1]), (3, [0, 2, 1]), (8, [0, 7, 3, 5, 1, 2, 4, 6])]
+)
+def test_files_are_made_from_both_ends_inwards(count: int, order: list[int]) -> None:
+    assert spread(count) == order
+
+
+def test_a_recipe_says_what_a_front_goes_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, front: Front
+) -> None:
+    """What is one run's alone is left out, and the command needs no recipe."""
+    recipe = tmp_path / "recipe.toml"
+    samples = MODELS / "fashion_samples.npz"
+    recipe.write_text(
+        f'passes = "{PASSES}"\ncalibration = "{samples}{CALIBRATION}"\nmax-drop = 8\nlatency = false\n'
+        f'evaluation = "{samples}{EVALUATION}"\nthreads = 1\n'
+        'output = "x.onnx"\nreport = "x.html"\nquiet = true\n',
+        encoding="utf-8",
+    )
+    heard: list[str] = []
+    again = graphopt.explore(MODEL, recipe=recipe, points=2, output=tmp_path / "front", announce=heard.append)
+    assert again.passes == front.passes
+    assert any("output, report" in text for text in heard)
+    point = again.points[0]
+    monkeypatch.chdir(tmp_path)
+    assert run(shlex.split(point.command)[1:]) == 0
+    assert sha256(tmp_path / f"{point.name}.onnx") == point.sha256
+    assert not (tmp_path / "x.html").exists()
+    with pytest.raises(UsageError, match="given twice"):
+        graphopt.explore(MODEL, PASSES, recipe=recipe)
 
 
 def test_the_files_tell_what_the_front_tells(front: Front) -> None:

@@ -29,7 +29,9 @@ _OTHERS = {"passes", "max_drop", "time_limit", "recipe", "verify_backend"} | {
 @click.command("explore", short_help="Find the front of speed, size and quality.", epilog=_EXAMPLES)
 @flags.model_argument
 @flags.value(
-    "--passes", metavar="SPEC", help="Passes to go through the range of: prune,quant. [default: auto]"
+    "--passes",
+    metavar="SPEC",
+    help="Passes to go through the range of: prune,quant. [default: the recipe's, else auto]",
 )
 @flags.value("--points", metavar="N", type=click.IntRange(1), help="Points to look for. [default: 8]")
 @flags.value(

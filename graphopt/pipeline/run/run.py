@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 
 
 GOALS = ("max_drop", "require_speedup")  # of the request
+SEARCHED = 0.5  # time: share of a time limit for the trials of a front; the rest is for the files
 CAREFUL = 1.0  # fixed: points that all passes together may lose when nobody says
 CALIBRATION = "graphopt.calibration"  # the key under which a file says that its samples were synthetic
 EVIDENCE = "measuring how far each layer moved"
@@ -144,7 +145,7 @@ class Run:
                 hint="give --calibration with 256 or more",
             )
         goals = Goals(self.saves, risk=True)
-        deadline = None if ask.time_limit is None else time.monotonic() + 60.0 * ask.time_limit
+        deadline = None if ask.time_limit is None else time.monotonic() + SEARCHED * 60.0 * ask.time_limit
         return FrontPlanner(self._stages, goals, points, most, deadline)
 
     def at(self, front: FrontPlanner, output: Path | None, plan_out: Path | None) -> Run:

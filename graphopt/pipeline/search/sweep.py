@@ -41,8 +41,9 @@ class Sweep:
 
     @property
     def front(self) -> tuple[Swept, ...]:
-        """What no other trial beats, that which leaves least first."""
-        ordered = sorted(self.all, key=lambda one: (one.tried.left, one.tried.loss.points))
+        """What no other trial beats, that which leaves least first; none whose answers are no numbers."""
+        judged = (one for one in self.all if math.isfinite(one.tried.loss.points))
+        ordered = sorted(judged, key=lambda one: (one.tried.left, one.tried.loss.points))
         front: list[Swept] = []
         for one in ordered:
             if not front or one.tried.loss.points < front[-1].tried.loss.points:
