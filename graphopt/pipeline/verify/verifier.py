@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
@@ -81,7 +82,17 @@ class Verifier:
             return Check()
         differences = self._compare(step.name, model, self._reference, self._reference.outputs)
         self._reference = None
+        self._check_finite(step.name, differences)
         return Check(snr_db=min(decibels(differences).values(), default=None))
+
+    def _check_finite(self, name: str, differences: Mapping[str, Difference]) -> None:
+        """Raise VerificationError where an output is no number any more: no approximation may do that."""
+        for output, found in differences.items():
+            if math.isinf(found.max_abs):
+                raise VerificationError(
+                    f"after {name} output {output} holds NaN or infinity, which it did not before",
+                    hint="compress less, or exclude the layers before it",
+                )
 
     def finish(self, model: Model) -> None:
         """Compare what was put off."""

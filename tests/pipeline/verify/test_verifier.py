@@ -137,6 +137,15 @@ def test_a_new_nan_is_caught(exact: Any) -> None:
         check(model, exact, lambda m: add_noise(m, "scale", np.nan))
 
 
+def test_no_approximation_may_answer_with_nan(fakes: SimpleNamespace) -> None:
+    nodes = [helper.make_node("Mul", ["x", "scale"], ["y"], "mul")]
+    model = build(nodes, {"y": TensorProto.FLOAT}, scale=np.ones(8))
+    found, _ = check(model, fakes.Scale(), lambda m: add_noise(m, "scale", -0.5))
+    assert found.snr_db == pytest.approx(20 * np.log10(2), abs=0.1)
+    with pytest.raises(VerificationError, match="after scale output y holds NaN or infinity"):
+        check(model, fakes.Scale(), lambda m: add_noise(m, "noisy", np.nan))
+
+
 def test_half_precision_has_a_wider_tolerance(exact: Any) -> None:
     nodes = [helper.make_node("Mul", ["x", "scale"], ["y"], "mul")]
     half = build(nodes, {"y": TensorProto.FLOAT16}, dtype=TensorProto.FLOAT16, scale=np.ones(8))
