@@ -21,7 +21,7 @@ FURTHEST = 4096.0  # fixed: between the spans of a pool's input and output; kern
 
 
 CALIBRATORS = ("minmax", "mean", "moving", "percentile", "entropy", "mse")
-NEWEST = 0.1  # weight of the latest sample in a moving average
+NEWEST = 0.2  # measured (constants): weight of the latest sample in a moving average
 
 
 @dataclass(frozen=True)

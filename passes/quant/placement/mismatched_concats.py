@@ -13,7 +13,8 @@ from ..items import node_id
 from .placement import Placement
 from .rules import MIXERS
 
-FURTHEST = 16.0  # between the spans of what is joined; more costs the narrow one four of its eight bits
+# theory: between the spans of what is joined; more costs the narrow one four of its eight bits
+FURTHEST = 16.0
 REASON = "it joins ranges up to {high:.3g} and {low:.3g} on the way to an output: one scale does not fit both"
 
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from ..plan_builder import Draft, PlanBuilder
 
 MOST = 3  # time: searches for a layer to leave float
-GAIN = 1.5  # dB that each has to bring: nearly a third of the noise
+GAIN = 1.5  # measured (constants): dB that each has to bring, nearly a third of the noise
 HALF = 3.0  # theory: dB that half of the noise is below all of it
-QUIET = -30.0  # dB of noise below which nothing is looked for
+QUIET = -30.0  # measured (constants): dB of noise below which nothing is looked for
 JUDGES = 16  # time: samples
 
 
