@@ -140,21 +140,21 @@ class _Gate:
 
     def criteria(self) -> list[Criterion]:
         """Every limit that was given, in the order of the flags."""
-        limits, found = self._limits, []
+        limits, judged = self._limits, []
         if limits.max_drop is not None:
             drop, metric = self._against.drop(self)
             text = f"{drop:+.2f} points of {metric} lost, {limits.max_drop:g} allowed"
-            found.append(Criterion("drop", drop, limits.max_drop, drop <= limits.max_drop, text))
+            judged.append(Criterion("drop", drop, limits.max_drop, drop <= limits.max_drop, text))
         if limits.max_latency_ratio is not None:
             ratio = self._against.latency_ratio(self.subject)
             text = f"takes {ratio:.3f} of the baseline's time, {limits.max_latency_ratio:g} allowed"
             holds = ratio <= limits.max_latency_ratio
-            found.append(Criterion("latency", ratio, limits.max_latency_ratio, holds, text))
+            judged.append(Criterion("latency", ratio, limits.max_latency_ratio, holds, text))
         if limits.max_bytes is not None:
             size = measure.input_bytes(self.subject.model)
             text = f"{size} bytes, {limits.max_bytes:.0f} allowed"
-            found.append(Criterion("bytes", size, limits.max_bytes, size <= limits.max_bytes, text))
-        return [*found, *self._operators()]
+            judged.append(Criterion("bytes", size, limits.max_bytes, size <= limits.max_bytes, text))
+        return [*judged, *self._operators()]
 
     def _operators(self) -> list[Criterion]:
         counts: dict[str, int] = {}
@@ -201,10 +201,10 @@ class _Model(_Baseline):
         self.name = self._loaded.name
 
     def drop(self, gate: _Gate) -> tuple[float, str]:
-        found = gate.evaluation(self._loaded.content)
-        if found.drop is None:
-            raise UsageError(f"no drop can be measured for the task {found.task}", hint="give --metric")
-        return found.drop, next(iter(found.metrics), "agreement")
+        evaluation = gate.evaluation(self._loaded.content)
+        if evaluation.drop is None:
+            raise UsageError(f"no drop can be measured for the task {evaluation.task}", hint="give --metric")
+        return evaluation.drop, next(iter(evaluation.metrics), "agreement")
 
     def latency_ratio(self, subject: LoadedModel) -> float:
         return runtime.paired_latency(self._loaded.open(), subject.open(), subject.first_feeds()).ratio

@@ -85,7 +85,7 @@ def compare(
     verdict = judge.judge(sessions[1], sessions[0], watched=watched, at_once=at_once)
     if text := verdict.count.left_out(first.name):
         first.warn(text)
-    differs = any(found.verdict() is Verdict.DIFFERENT for found in verdict.differences.values())
+    differs = any(difference.verdict() is Verdict.DIFFERENT for difference in verdict.differences.values())
     inner = _inner(first, second, samples) if layers or differs else None
     there = None
     if backend is not None:
@@ -94,7 +94,7 @@ def compare(
     return Comparison(
         a=first.measures(paired.a.median_ms if paired else None),
         b=second.measures(paired.b.median_ms if paired else None),
-        outputs={name: _difference(found) for name, found in verdict.differences.items()},
+        outputs={name: _difference(difference) for name, difference in verdict.differences.items()},
         agreement=verdict.agreement,
         samples=verdict.count.samples,
         source=first.source,
@@ -118,6 +118,6 @@ def _inner(first: LoadedModel, second: LoadedModel, samples: Samples) -> Diverge
         return None
 
 
-def _difference(found: Any) -> dict[str, Any]:
+def _difference(difference: Any) -> dict[str, Any]:
     keys = ("max_abs", "relative", "snr_db", "unequal", "elements", "nonfinite", "mismatch")
-    return {key: getattr(found, key) for key in keys}
+    return {key: getattr(difference, key) for key in keys}

@@ -76,11 +76,11 @@ def divergence(
         for twin, difference in compared(a, b, pairs, samples, options)
         if not difference.mismatch
     ]
-    found = {one.tensor: one for one in _nearest(differences)}
-    before = _matched_before(a, found)
-    first = _first(a, found, before)
-    unmatched += len(pairs) - len(found)
-    return Divergence(tuple(found.values()), first, _worst(found, before), unmatched)
+    nearest = {one.tensor: one for one in _nearest(differences)}
+    before = _matched_before(a, nearest)
+    first = _first(a, nearest, before)
+    unmatched += len(pairs) - len(nearest)
+    return Divergence(tuple(nearest.values()), first, _worst(nearest, before), unmatched)
 
 
 def match(a: Model, b: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[list[TensorPair], int]:
@@ -102,8 +102,8 @@ def match(a: Model, b: Model, shapes: Mapping[str, tuple[int, ...]]) -> tuple[li
         for index, tensor in enumerate(node.outputs):
             if not tensor.name or tensor.constant is not None:
                 continue
-            found = by_name.get(tensor.name) or _renamed(node, index, by_node, own)
-            other = _as_float(found) or _taken_over(node, stand_ins)
+            result = by_name.get(tensor.name) or _renamed(node, index, by_node, own)
+            other = _as_float(result) or _taken_over(node, stand_ins)
             size = _size(sizes.get(tensor.name))
             if other is None or size is None or sizes[tensor.name] != others.get(other.name):
                 alone += 1
@@ -167,7 +167,7 @@ def _told(twin: TensorPair, difference: Difference, node: Node) -> TensorDiffere
     )
 
 
-def _matched_before(a: Model, found: Mapping[str, TensorDifference]) -> dict[str, list[str]]:
+def _matched_before(a: Model, nearest: Mapping[str, TensorDifference]) -> dict[str, list[str]]:
     """The matched tensors that each matched tensor is computed from, those without a match passed over."""
     sources: dict[str, list[str]] = {}
     before: dict[str, list[str]] = {}
@@ -175,36 +175,36 @@ def _matched_before(a: Model, found: Mapping[str, TensorDifference]) -> dict[str
         read = dict.fromkeys(
             name
             for tensor in reads(node)
-            for name in ([tensor.name] if tensor.name in found else sources.get(tensor.name, []))
+            for name in ([tensor.name] if tensor.name in nearest else sources.get(tensor.name, []))
         )
         for tensor in node.outputs:
             sources[tensor.name] = list(read)
-            if tensor.name in found:
+            if tensor.name in nearest:
                 before[tensor.name] = list(read)
     return before
 
 
 def _first(
-    a: Model, found: Mapping[str, TensorDifference], before: Mapping[str, Sequence[str]]
+    a: Model, nearest: Mapping[str, TensorDifference], before: Mapping[str, Sequence[str]]
 ) -> TensorDifference | None:
     """The first tensor that differs and makes others differ, or is handed out."""
     outputs = {tensor.name for tensor in a.graph.outputs}
-    spreading = {name for name, one in found.items() if one.differs for name in before[one.tensor]}
-    for one in found.values():
+    spreading = {name for name, one in nearest.items() if one.differs for name in before[one.tensor]}
+    for one in nearest.values():
         if one.differs and (one.tensor in outputs or one.tensor in spreading):
             return one
     return None
 
 
 def _worst(
-    found: Mapping[str, TensorDifference], before: Mapping[str, Sequence[str]]
+    nearest: Mapping[str, TensorDifference], before: Mapping[str, Sequence[str]]
 ) -> TensorDifference | None:
     """The tensor with the largest fall of signal to noise against the worst it is computed from."""
     falls: dict[str, float] = {}
-    for name, one in found.items():
-        ratios = [found[source].snr_db for source in before[name]]
+    for name, one in nearest.items():
+        ratios = [nearest[source].snr_db for source in before[name]]
         known = [ratio for ratio in ratios if ratio is not None]
         if one.differs and one.snr_db is not None and known:
             falls[name] = min(min(known), _VISIBLE) - one.snr_db
     worst = max(falls, key=lambda name: falls[name], default=None)
-    return found[worst] if worst is not None and falls[worst] > 0 else None
+    return nearest[worst] if worst is not None and falls[worst] > 0 else None

@@ -169,8 +169,8 @@ def _rated(layers: Sequence[Layer], timed: Timed) -> list[tuple[int, int, float]
     """Multiply-accumulates, bytes and milliseconds of the layers that have all three."""
     from graphopt import cost
 
-    found = ((layers[i].macs, cost.moved_bytes(layers[i]), ms) for i, ms in timed.milliseconds.items())
-    return [(macs, moved, ms) for macs, moved, ms in found if macs and moved and ms]
+    timed_layers = ((layers[i].macs, cost.moved_bytes(layers[i]), ms) for i, ms in timed.milliseconds.items())
+    return [(macs, moved, ms) for macs, moved, ms in timed_layers if macs and moved and ms]
 
 
 def _tensors(model: Model) -> list[str]:

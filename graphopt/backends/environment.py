@@ -47,8 +47,8 @@ def installed(name: str) -> Installed | None:
     folder = place() / backend.folder
     if backend.is_node:
         return _node(backend, folder)
-    if found := _version_in(folder, backend.package):
-        return Installed(backend, found, _python_of(folder), folder)
+    if number := _version_in(folder, backend.package):
+        return Installed(backend, number, _python_of(folder), folder)
     try:
         return Installed(backend, version(backend.package), Path(sys.executable), None)
     except PackageNotFoundError:
@@ -63,12 +63,12 @@ def require(name: str, python: str | Path | None = None) -> Installed:
     backend = find(name)
     if python is not None:
         return _given(backend, Path(python))
-    found = installed(name)
-    if found is None:
+    there = installed(name)
+    if there is None:
         raise UsageError(
             f"{backend.title} is not installed", hint=f"graphopt targets --install {backend.folder}"
         )
-    return found
+    return there
 
 
 def install(name: str) -> Installed:
@@ -122,8 +122,8 @@ def _version_in(folder: Path, package: str) -> str:
     stem = re.sub(r"[-_.]+", "_", package)
     pattern = re.compile(rf"{re.escape(stem)}-(.+)\.dist-info", re.IGNORECASE)
     for packages in (*folder.glob("lib/python3*/site-packages"), folder / "Lib" / "site-packages"):
-        for found in packages.glob("*.dist-info"):
-            if match := pattern.fullmatch(found.name):
+        for metadata in packages.glob("*.dist-info"):
+            if match := pattern.fullmatch(metadata.name):
                 return match[1]
     return ""
 

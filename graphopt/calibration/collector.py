@@ -63,10 +63,10 @@ def collect(
         raise DataError(f"{samples.source} holds no samples to calibrate with")
     groups = list(_passes(model, request, samples, batch, tensor_budget, options))
     run = _Collection(model, samples, workers or Workers(), cache, progress or silent)
-    found: dict[str, list[Any]] = {}
+    statistics: dict[str, list[Any]] = {}
     for one in groups:
-        found |= run.collect(one).statistics
-    results = {name: found[name] for name in request.names}
+        statistics |= run.collect(one).statistics
+    results = {name: statistics[name] for name in request.names}
     if not allow_nonfinite:
         _refuse_nonfinite(results)
     return results

@@ -49,7 +49,7 @@ def _completes(metavar: str) -> Callable[[click.Context, click.Parameter, str], 
     def complete(ctx: click.Context, parameter: click.Parameter, text: str) -> list[Any]:
         from click.shell_completion import CompletionItem
 
-        found: list[Any] = []
+        items: list[Any] = []
         if parameter.name in ("passes", "step"):
             from graphopt.pipeline.spec.completion import spec_candidates
 
@@ -57,10 +57,10 @@ def _completes(metavar: str) -> Callable[[click.Context, click.Parameter, str], 
         if parameter.name == "target":
             from graphopt.targets import names
 
-            found = [CompletionItem(name) for name in names() if name.startswith(text)]
+            items = [CompletionItem(name) for name in names() if name.startswith(text)]
         kind = "dir" if metavar.startswith("DIR") else "file"
         named = ("FILE", "MODEL", "DATA", "DIR", "OUT", "LABELS", "LIB")
-        return [*found, CompletionItem(text, type=kind)] if any(word in metavar for word in named) else found
+        return [*items, CompletionItem(text, type=kind)] if any(word in metavar for word in named) else items
 
     return complete
 
@@ -149,14 +149,16 @@ def looking(options: dict[str, Any]) -> dict[str, Any]:
     from graphopt.pipeline.spec.shapes import parse_shapes
     from graphopt.runtime import SessionOptions
 
-    found = given({name: value for name, value in options.items() if name != "debug"})
-    if "preprocess" in found and "data" in options and "data" not in found:
+    arguments = given({name: value for name, value in options.items() if name != "debug"})
+    if "preprocess" in arguments and "data" in options and "data" not in arguments:
         raise UsageError("--preprocess has no effect without --data")
-    session = {name: found.pop(name) for name in ("threads", "provider", "custom_ops") if name in found}
-    found["session"] = SessionOptions(**{"threads": usable_processors(), **session})
-    if "shape" in found:
-        found["shape"] = parse_shapes(found["shape"])
-    return found
+    session = {
+        name: arguments.pop(name) for name in ("threads", "provider", "custom_ops") if name in arguments
+    }
+    arguments["session"] = SessionOptions(**{"threads": usable_processors(), **session})
+    if "shape" in arguments:
+        arguments["shape"] = parse_shapes(arguments["shape"])
+    return arguments
 
 
 def print_json(document: dict[str, Any]) -> None:

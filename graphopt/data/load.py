@@ -129,12 +129,12 @@ def _recipe_used(
     feeder: Feeder, recipe: Preprocess | None, source: str
 ) -> tuple[Preprocess | None, list[str]]:
     """The resolved recipe, and what there is to say about it."""
-    found: list[Preprocess] = []
+    recipes: list[Preprocess] = []
     if isinstance(feeder, ImageFeeder):
-        found = [feeder.transform.recipe]
+        recipes = [feeder.transform.recipe]
     elif isinstance(feeder, ArrayFeeder):
-        found = [column.recipe for column in feeder.columns if column.recipe is not None]
-    if not found:
+        recipes = [column.recipe for column in feeder.columns if column.recipe is not None]
+    if not recipes:
         warning = f"preprocessing does not apply to {source}: its arrays are fed as they are"
         return None, [warning] if recipe is not None and not isinstance(recipe, Declared) else []
-    return found[0], [UNSCALED] if recipe is None and found[0].has_values else []
+    return recipes[0], [UNSCALED] if recipe is None and recipes[0].has_values else []

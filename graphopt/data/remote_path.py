@@ -97,11 +97,11 @@ class RemotePath:
     def files(self) -> dict[str, Stat]:
         """All files below it by their relative names, with what is known of them."""
         system, path = self._opened()
-        found = self._try(lambda: system.find(path, detail=True))
+        listing = self._try(lambda: system.find(path, detail=True))
         root = str(path).rstrip("/") + "/"
         return {
             name[len(root) :]: _stat(info)
-            for name, info in sorted(found.items())
+            for name, info in sorted(listing.items())
             if name.startswith(root) and "?" not in name
         }
 
@@ -109,8 +109,8 @@ class RemotePath:
         """The content of files below it, fetched together; DataError that names one that is not there."""
         system, path = self._opened()
         wanted = [f"{str(path).rstrip('/')}/{name}" for name in names]
-        found = self._try(lambda: system.cat(wanted, on_error="return"))
-        contents = dict(found) if isinstance(found, dict) else {wanted[0]: found}
+        answers = self._try(lambda: system.cat(wanted, on_error="return"))
+        contents = dict(answers) if isinstance(answers, dict) else {wanted[0]: answers}
         read = []
         for name, full in zip(names, wanted, strict=True):
             content = contents.get(full, contents.get(system._strip_protocol(full)))

@@ -35,15 +35,15 @@ def parts(count: int, workers: int, *, heavy: bool = False) -> list[tuple[int, i
     Large ones come first, so that results are few, and small ones last, so that all workers end together.
     Of ``heavy`` results each worker computes two, as far as the numbers allow, so that they travel once.
     """
-    found, first = [], 0
+    bounds, first = [], 0
     while first < count:
         share = max(1, (count if heavy else count - first) // (2 * workers))
         size = 1 << (share.bit_length() - 1)
         while first % size:
             size //= 2
-        found.append((first, min(size, count - first)))
+        bounds.append((first, min(size, count - first)))
         first += size
-    return found
+    return bounds
 
 
 class Reduction(Generic[T]):

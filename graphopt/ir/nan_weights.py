@@ -17,12 +17,12 @@ def nan_weights(model: Model) -> dict[str, int]:
 
     Reads every float weight once.  Infinities are left alone: masks are made of them.
     """
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for graph in model.graphs():
         for tensor in graph.initializers:
             if isinstance(tensor, Constant) and tensor.dtype.kind == "f" and (count := _count(tensor)):
-                found[tensor.name] = count
-    return found
+                counts[tensor.name] = count
+    return counts
 
 
 def _count(tensor: Constant) -> int:

@@ -44,10 +44,10 @@ class AveragePrecision:
         self._classes: dict[int, list[Matches]] = {}
         self._joined: dict[int, _Joined] = {}
 
-    def update(self, found: Detections, truth: Boxes) -> None:
+    def update(self, detections: Detections, truth: Boxes) -> None:
         """Take one image."""
-        for number in np.union1d(np.unique(found.classes), np.unique(truth.classes)).tolist():
-            mine = Detections(*(field[found.classes == number] for field in _fields(found)))
+        for number in np.union1d(np.unique(detections.classes), np.unique(truth.classes)).tolist():
+            mine = Detections(*(field[detections.classes == number] for field in _fields(detections)))
             wanted = truth.classes == number
             matches = match(mine, truth.corners[wanted], truth.crowd[wanted], self.images)
             self._classes.setdefault(number, []).append(matches)
@@ -72,12 +72,12 @@ class AveragePrecision:
         return means.reshape(*weights.shape[:-1], len(OVERLAPS))
 
 
-def match(found: Detections, wanted: np.ndarray, crowd: np.ndarray, image: int) -> Matches:
+def match(detections: Detections, wanted: np.ndarray, crowd: np.ndarray, image: int) -> Matches:
     """Give each box, the best first, the free item that it overlaps most, if by enough."""
-    order = np.argsort(-found.scores, kind="stable")[:MOST]
+    order = np.argsort(-detections.scores, kind="stable")[:MOST]
     items = np.argsort(crowd, kind="stable")  # crowds last: they are the second choice
     wanted, crowd = wanted[items], crowd[items]
-    shared = overlap(found.corners[order], wanted, crowd)
+    shared = overlap(detections.corners[order], wanted, crowd)
     right = np.zeros((len(OVERLAPS), len(order)), bool)
     counted = np.ones_like(right)
     free = np.ones((len(OVERLAPS), len(wanted)), bool)
@@ -90,7 +90,7 @@ def match(found: Detections, wanted: np.ndarray, crowd: np.ndarray, image: int) 
         at = np.flatnonzero(item >= 0)
         right[at, box] = counted[at, box] = ~crowd[item[at]]
         free[at, item[at]] = crowd[item[at]]  # a crowd may be found any number of times
-    return Matches(image, found.scores[order], right, counted, int(np.count_nonzero(~crowd)))
+    return Matches(image, detections.scores[order], right, counted, int(np.count_nonzero(~crowd)))
 
 
 def _last_best(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
@@ -135,13 +135,13 @@ class _Joined:
         total = weights[:, self.owners] @ self.items
         each = weights[:, self.images]
         seen = np.cumsum(each, axis=1)
-        found = np.full((len(weights), len(OVERLAPS)), np.nan)
+        precision = np.full((len(weights), len(OVERLAPS)), np.nan)
         for level, ranks in enumerate(self.right):
             right, all_seen = np.cumsum(each[:, ranks], axis=1), seen[:, ranks]
             if self.uncounted is not None:
                 all_seen = all_seen - np.cumsum(each * self.uncounted[level], axis=1)[:, ranks]
-            found[:, level] = _area(right, all_seen, total)
-        return found
+            precision[:, level] = _area(right, all_seen, total)
+        return precision
 
 
 def _area(right: np.ndarray, seen: np.ndarray, total: np.ndarray) -> np.ndarray:
@@ -157,5 +157,5 @@ def _area(right: np.ndarray, seen: np.ndarray, total: np.ndarray) -> np.ndarray:
     return np.where(total > 0, (envelope * steps).sum(axis=1) / len(RECALLS), np.nan)
 
 
-def _fields(found: Detections) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return found.corners, found.scores, found.classes
+def _fields(detections: Detections) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return detections.corners, detections.scores, detections.classes

@@ -102,14 +102,14 @@ class Classification(Metric):
     def _limits(self) -> list[tuple[int, str]]:
         return [(1, "top1")] + ([(TOP, "top5")] if self._classes > TOP else [])
 
-    def _rates(self, found: np.ndarray | None) -> dict[str, float]:
-        if found is None:
+    def _rates(self, differences: np.ndarray | None) -> dict[str, float]:
+        if differences is None:
             return {}
-        return {metric: float((found < limit).mean()) for limit, metric in self._limits()}
+        return {metric: float((differences < limit).mean()) for limit, metric in self._limits()}
 
 
-def _joined(found: list[np.ndarray]) -> np.ndarray | None:
-    return np.concatenate(found) if found else None
+def _joined(parts: list[np.ndarray]) -> np.ndarray | None:
+    return np.concatenate(parts) if parts else None
 
 
 def _joins(first: tuple[Any, ...], other: tuple[Any, ...]) -> bool:

@@ -50,9 +50,9 @@ class Detection(Metric):
         if self.preset is None:
             self.preset = guess(outputs)
         size = image_size(sample)
-        found = decode(self.preset, outputs, size, self._limits)
+        detections = decode(self.preset, outputs, size, self._limits)
         others = None if reference is None else decode(self.preset, reference, size, self._limits)
-        for row, mine in enumerate(found):
+        for row, mine in enumerate(detections):
             if others is not None:
                 self._agreement.update(others[row].above(self._confident), mine.above(self._confident))
             if truth is not None:
@@ -83,8 +83,8 @@ class Detection(Metric):
                 np.stack([change[:, part].mean(axis=1) for part in METRICS.values()], axis=1)
             )
 
-        found = bootstrap(difference, self._precision.images, seed, RESAMPLES)
-        return dict(zip(METRICS, found, strict=True))
+        intervals = bootstrap(difference, self._precision.images, seed, RESAMPLES)
+        return dict(zip(METRICS, intervals, strict=True))
 
 
 class BoxAgreement:
@@ -94,13 +94,13 @@ class BoxAgreement:
         self._pairs = self._boxes = self._reference = 0
         self._overlap = 0.0
 
-    def update(self, reference: Detections, found: Detections) -> None:
+    def update(self, reference: Detections, detections: Detections) -> None:
         """Take the confident boxes of both for one image."""
-        self._boxes += len(found.scores)
+        self._boxes += len(detections.scores)
         self._reference += len(reference.scores)
-        shared = overlap(found.corners, reference.corners)
-        shared[found.classes[:, None] != reference.classes[None]] = 0.0
-        for box in np.argsort(-found.scores, kind="stable").tolist():
+        shared = overlap(detections.corners, reference.corners)
+        shared[detections.classes[:, None] != reference.classes[None]] = 0.0
+        for box in np.argsort(-detections.scores, kind="stable").tolist():
             best = int(shared[box].argmax()) if shared.shape[1] else -1
             if best >= 0 and shared[box, best] >= SAME:
                 self._pairs += 1
@@ -112,10 +112,10 @@ class BoxAgreement:
         total = self._boxes + self._reference
         if not total:
             return {}
-        found = {"boxes": 2 * self._pairs / total, "missing": 1 - self._pairs / max(self._reference, 1)}
+        rates = {"boxes": 2 * self._pairs / total, "missing": 1 - self._pairs / max(self._reference, 1)}
         if self._pairs:
-            found["overlap"] = self._overlap / self._pairs
-        return found
+            rates["overlap"] = self._overlap / self._pairs
+        return rates
 
 
 def image_size(sample: Sample) -> tuple[int, int]:
@@ -128,6 +128,6 @@ def image_size(sample: Sample) -> tuple[int, int]:
     return (shape[1], shape[2]) if nhwc else (shape[2], shape[3])
 
 
-def _metrics(found: AveragePrecision) -> dict[str, float]:
-    values = found.precision()
+def _metrics(precision: AveragePrecision) -> dict[str, float]:
+    values = precision.precision()
     return {name: float(values[part].mean()) for name, part in METRICS.items()}

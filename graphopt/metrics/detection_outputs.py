@@ -86,18 +86,20 @@ def _yolov8(arrays: Arrays, size: Size, limits: Limits) -> list[Detections]:
 
 
 def _yolov5(arrays: Arrays, size: Size, limits: Limits) -> list[Detections]:
-    found = []
+    detections = []
     for rows in _single(arrays, "yolov5", 6, axis=2):
-        found.append(_centred(rows[:, :4], rows[:, 4:5] * rows[:, 5:], limits))
-    return found
+        detections.append(_centred(rows[:, :4], rows[:, 4:5] * rows[:, 5:], limits))
+    return detections
 
 
 def _corners(arrays: Arrays, size: Size, limits: Limits) -> list[Detections]:
-    found = []
+    detections = []
     for rows in _single(arrays, "corners", 6, axis=2):
         rows = rows[np.argsort(-rows[:, 4], kind="stable")][: limits.many]
-        found.append(Detections(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64)).above(limits.score))
-    return found
+        detections.append(
+            Detections(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64)).above(limits.score)
+        )
+    return detections
 
 
 def _ssd(arrays: Arrays, size: Size, limits: Limits) -> list[Detections]:

@@ -36,14 +36,14 @@ class Generic(Metric):
         """The details have ``cosine``, ``max_abs``, ``relative`` and ``mismatch`` of each output."""
         details = {
             name: {
-                "snr_db": found.snr_db,
-                "cosine": found.cosine,
-                "max_abs": found.max_abs,
-                "relative": found.relative,
-                "unequal": found.unequal,
-                "mismatch": found.mismatch,
+                "snr_db": difference.snr_db,
+                "cosine": difference.cosine,
+                "max_abs": difference.max_abs,
+                "relative": difference.relative,
+                "unequal": difference.unequal,
+                "mismatch": difference.mismatch,
             }
-            for name, found in self.differences.items()
+            for name, difference in self.differences.items()
         }
         return Outcome(details={"outputs": details} if details else {})
 

@@ -38,9 +38,9 @@ class Segmentation(Metric):
         """``truth`` has a mask (H, W) for each row of the sample, 255 for pixels that do not count."""
         name = class_map(outputs)
         size = image_size(sample)
-        found = self._classes(outputs[name], size)
+        classes = self._classes(outputs[name], size)
         others = None if reference is None else self._classes(reference[name], size)
-        for row, mine in enumerate(found):
+        for row, mine in enumerate(classes):
             if others is not None:
                 self._same.update(others[row], mine)
             if truth is None:
@@ -99,13 +99,13 @@ class Overlaps:
         """How many images were taken."""
         return len(self._shared)
 
-    def update(self, wanted: np.ndarray, found: np.ndarray) -> None:
+    def update(self, wanted: np.ndarray, classes: np.ndarray) -> None:
         """Take two maps (H, W); pixels where ``wanted`` is 255 do not count."""
         judged = wanted != IGNORED
-        wanted, found = wanted[judged].astype(np.int64), found[judged].astype(np.int64)
-        count = int(max(wanted.max(initial=0), found.max(initial=0))) + 1
-        shared = np.bincount(wanted[wanted == found], minlength=count)
-        union = np.bincount(wanted, minlength=count) + np.bincount(found, minlength=count) - shared
+        wanted, classes = wanted[judged].astype(np.int64), classes[judged].astype(np.int64)
+        count = int(max(wanted.max(initial=0), classes.max(initial=0))) + 1
+        shared = np.bincount(wanted[wanted == classes], minlength=count)
+        union = np.bincount(wanted, minlength=count) + np.bincount(classes, minlength=count) - shared
         self._shared.append(shared)
         self._union.append(union)
         self._right += int(shared.sum())
@@ -135,16 +135,16 @@ class Overlaps:
 
 def class_map(outputs: Outputs) -> str:
     """The output that holds a class for each pixel: the largest of rank 4 (scores) or 3 (whole numbers)."""
-    found = {
+    maps = {
         name: value
         for name, value in outputs.items()
         if isinstance(value, np.ndarray)
         and ((value.ndim == 4 and value.dtype.kind == "f") or (value.ndim >= 3 and value.dtype.kind in "iub"))
     }
-    if not found:
+    if not maps:
         listed = ", ".join(f"{name} {getattr(value, 'shape', '?')}" for name, value in outputs.items())
         raise ModelError(f"the outputs ({listed}) hold no map of classes", hint="choose another --task")
-    return max(found, key=lambda name: found[name][0, 0].size)
+    return max(maps, key=lambda name: maps[name][0, 0].size)
 
 
 def enlarged(classes: np.ndarray, size: tuple[int, int]) -> np.ndarray:

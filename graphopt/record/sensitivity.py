@@ -93,15 +93,15 @@ class Sensitivity:
         if name in ("top1_drop", "metric_drop"):
             before, after = (getattr(owner, name.removesuffix("_drop")) for owner in (self, point))
             return None if before is None or after is None else 100 * (before - after)
-        found: float | None = getattr(point, name)
-        return found
+        number: float | None = getattr(point, name)
+        return number
 
     def curves(self) -> dict[str, list[Point]]:
         """The points of each item, by rising level."""
-        found: dict[str, list[Point]] = {}
+        by_item: dict[str, list[Point]] = {}
         for point in self.points:
-            found.setdefault(point.item, []).append(point)
-        return {item: sorted(points, key=lambda point: point.level) for item, points in found.items()}
+            by_item.setdefault(point.item, []).append(point)
+        return {item: sorted(points, key=lambda point: point.level) for item, points in by_item.items()}
 
     def to_json(self) -> dict[str, Any]:
         """The results as plain values."""

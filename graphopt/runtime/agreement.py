@@ -93,8 +93,8 @@ def classifier_output(outputs: Mapping[str, Any]) -> str | None:
 
 def declared_classes(outputs: Iterable[Port]) -> int | None:
     """How many classes a model tells apart: K of its only floating output [N, K, 1, ...], if declared."""
-    found = [classes for port in outputs if (classes := _classes(port)) is not None]
-    return found[0] if len(found) == 1 else None
+    counts = [classes for port in outputs if (classes := _classes(port)) is not None]
+    return counts[0] if len(counts) == 1 else None
 
 
 def _classes(port: Port) -> int | None:

@@ -105,10 +105,10 @@ def _features() -> frozenset[str]:
     """What numpy found by asking the processor; empty where it does not say."""
     for module in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):
         try:
-            found = getattr(import_module(module), "__cpu_features__", {})
+            features = getattr(import_module(module), "__cpu_features__", {})
         except ImportError:
             continue
-        return frozenset(name for name, is_there in found.items() if is_there)
+        return frozenset(name for name, is_there in features.items() if is_there)
     return frozenset()
 
 

@@ -57,9 +57,9 @@ def search_budget(
         tried.add(plan)
         ratio = 1.0 if plan == start else measure(plan)
         met = ratio <= most
-        found = BudgetSearch(plan, ratio, met)
-        if _is_better(found, best):
-            best = found
+        search = BudgetSearch(plan, ratio, met)
+        if _is_better(search, best):
+            best = search
         wastes = ratio < goal * (1 - WASTED * close)
         if (met and not wastes) or not (met or possible):
             break
@@ -75,8 +75,8 @@ def _between(below: tuple[float, float], above: tuple[float, float], goal: float
     return below[0] + min(max(part, INSIDE), 1 - INSIDE) * (above[0] - below[0])
 
 
-def _is_better(found: BudgetSearch[Plan], best: BudgetSearch[Plan]) -> bool:
+def _is_better(search: BudgetSearch[Plan], best: BudgetSearch[Plan]) -> bool:
     """Whether a plan is nearer to what is wanted: first to keep the goal, then to waste little."""
-    if found.met != best.met:
-        return found.met
-    return found.ratio > best.ratio if found.met else found.ratio < best.ratio
+    if search.met != best.met:
+        return search.met
+    return search.ratio > best.ratio if search.met else search.ratio < best.ratio

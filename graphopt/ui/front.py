@@ -96,7 +96,7 @@ def parts_of(
 
     ``owners`` are layers by the name of their output, ``parameters`` those of each layer.
     """
-    whole, found = max(study.parameters, 1), []
+    whole, parts = max(study.parameters, 1), []
     for name, points in study.curves().items():
         levels = []
         for point in points:
@@ -113,8 +113,8 @@ def parts_of(
                 )
             )
         if levels:
-            found.append(Part(step, name, tuple(levels)))
-    return found
+            parts.append(Part(step, name, tuple(levels)))
+    return parts
 
 
 def front(parts: Sequence[Part], choices: Mapping[tuple[str, str], Choice]) -> list[Point]:

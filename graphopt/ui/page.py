@@ -38,11 +38,11 @@ def _view(bench: Workbench) -> dict[str, Any]:
     from graphopt.data.preprocess.presets import PRESETS
     from graphopt.ui.workbench import TASKS
 
-    found = bench.inspection
-    rows = cost_rows(found.layers, found.reads)
+    inspection = bench.inspection
+    rows = cost_rows(inspection.layers, inspection.reads)
     return {
         "title": bench.model.name,
-        "measures": found.measures,
+        "measures": inspection.measures,
         "graph": graph_views(rows),
         "total": len(rows),
         "shades": Shades([row["macs_share"] for row in rows]).legend(),

@@ -64,23 +64,23 @@ class Workbench:
         from graphopt import ir
         from graphopt.analysis.inspection import inspect
 
-        found = inspect(self.model, layers=True)
+        inspection = inspect(self.model, layers=True)
         nodes = computing_nodes(ir.load(self.model))
         self._owners = {
-            first_output(node): layer.name for node, layer in zip(nodes, found.layers, strict=True)
+            first_output(node): layer.name for node, layer in zip(nodes, inspection.layers, strict=True)
         }
-        self._rows = {layer.name: number for number, layer in enumerate(found.layers)}
-        self._parameters = {layer.name: layer.parameters for layer in found.layers}
-        return found
+        self._rows = {layer.name: number for number, layer in enumerate(inspection.layers)}
+        self._parameters = {layer.name: layer.parameters for layer in inspection.layers}
+        return inspection
 
     def candidates(self) -> list[str]:
         """Files and folders within the named folders that may hold samples."""
-        found = []
+        paths = []
         for folder in dict.fromkeys(self.folders):
             for path in sorted(folder.iterdir()):
                 if path.suffix in DATA or (path.is_dir() and not path.name.startswith(".")):
-                    found.append(str(path))
-        return found[:200]
+                    paths.append(str(path))
+        return paths[:200]
 
     def state(self) -> dict[str, Any]:
         """What changes, as plain values."""

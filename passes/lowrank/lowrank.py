@@ -110,15 +110,15 @@ class LowRank(PlannedPass):
 
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose how to split which layers; an item is one layer."""
-        found = self._survey(model, ctx)
-        if found.samples is None:
+        layers = self._survey(model, ctx)
+        if layers.samples is None:
             ctx.warn("lowrank has no samples to go by: layers are split by their weights alone (plain SVD)")
         request = self._request()
-        samples = trial_samples(found.samples) if found.samples is not None and not request.goal else None
+        samples = trial_samples(layers.samples) if layers.samples is not None and not request.goal else None
         offers = make_offers(
-            found, self.kinds, self._block(ctx), ctx, rank=self.rank, hint=self.hint, samples=samples
+            layers, self.kinds, self._block(ctx), ctx, rank=self.rank, hint=self.hint, samples=samples
         )
-        chosen, rule = decide(request, found, offers, ctx)
+        chosen, rule = decide(request, layers, offers, ctx)
         prices = Prices({price.layer: price for price in offers.prices})
         tell_what_pays(prices, ctx)
         if self.round_to is None and (assumed := block_assumption(ctx.target)):
@@ -130,31 +130,31 @@ class LowRank(PlannedPass):
 
     def apply(self, model: ir.Model, plan: Plan, ctx: Context) -> None:
         """Split the layers that ``plan`` names and fit all of them to what the model computed."""
-        found = survey(model, ctx)
-        tasks = read_items(plan.items, {**found.refused, **found.layers})
-        may = self._selected(found)
+        layers = survey(model, ctx)
+        tasks = read_items(plan.items, {**layers.refused, **layers.layers})
+        may = self._selected(layers)
         refused = {may.names[name]: why for name, why in may.refused.items() if name not in tasks}
         prices = Prices.beside(plan)
         tell_kept(may.layers, refused, tasks, prices, ctx)
-        said = (summary(found, tasks, prices), ctx.summary)
+        said = (summary(layers, tasks, prices), ctx.summary)
         ctx.reported("; ".join(text for text in said if text), prices=prices.to_json())
         if tasks:
             alone = all(item.get("alone") for item in plan.items)
-            carry_out(found, tasks, ctx, others=self.refit and not alone)
+            carry_out(layers, tasks, ctx, others=self.refit and not alone)
 
     def trials(self, model: ir.Model, ctx: Context) -> Iterator[Trial]:
         """Each layer alone, in the way that suits it best; levels are the fractions of its rank left."""
-        found = self._survey(model, ctx)
-        offers = make_offers(found, self.kinds, self._block(ctx), ctx, rank=None, hint="none")
+        layers = self._survey(model, ctx)
+        offers = make_offers(layers, self.kinds, self._block(ctx), ctx, rank=None, hint="none")
         yield from trials(offers.offers)
 
     def _survey(self, model: ir.Model, ctx: Context) -> Survey:
         return self._selected(survey(model, ctx))
 
-    def _selected(self, found: Survey) -> Survey:
+    def _selected(self, layers: Survey) -> Survey:
         """The survey without the layers that the options leave alone."""
-        self._selection.check("lowrank", found.model.graph.find(*LAYERS))
-        return found.without(self._refusal)
+        self._selection.check("lowrank", layers.model.graph.find(*LAYERS))
+        return layers.without(self._refusal)
 
     def _refusal(self, layer: Layer) -> str:
         return self._selection.refusal(layer.node) or narrow(layer, self.min_channels)

@@ -52,21 +52,21 @@ def read_items(items: Iterable[Mapping[str, Any]], layers: Mapping[str, Layer | 
     """
     tasks: dict[str, Task] = {}
     for item in items:
-        found = layers.get(str(item["tensor"]), "this model does not have it")
-        if isinstance(found, str):
-            raise _unfit(item, f"which cannot be: {found}")
+        layer = layers.get(str(item["tensor"]), "this model does not have it")
+        if isinstance(layer, str):
+            raise _unfit(item, f"which cannot be: {layer}")
         kind = KINDS.get(str(item["kind"]))
-        if kind is None or not kind.fits(found):
+        if kind is None or not kind.fits(layer):
             raise _unfit(item, f"in the way '{item['kind']}', which does not fit it")
-        ranks, full = tuple(int(rank) for rank in item["ranks"]), kind.full(found)
+        ranks, full = tuple(int(rank) for rank in item["ranks"]), kind.full(layer)
         if len(ranks) != len(full):
             raise _unfit(item, f"with {len(ranks)} ranks, but '{kind.name}' has {len(full)}")
         for rank, most in zip(ranks, full, strict=True):
             if not 1 <= rank <= most:
                 raise _unfit(item, f"with rank {rank}, but its full rank is {most}")
-        if kind.name == "tucker" and ranks[1] > ranks[0] * (found.rows // found.inputs):
+        if kind.name == "tucker" and ranks[1] > ranks[0] * (layer.rows // layer.inputs):
             raise _unfit(item, f"with rank {ranks[1]} behind rank {ranks[0]}, which cannot fill it")
-        tasks[found.output] = Task(found, kind, ranks)
+        tasks[layer.output] = Task(layer, kind, ranks)
     return tasks
 
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 KEPT = "no split of it saves enough for what it would lose"
 
 
-def summary(found: Survey, tasks: Mapping[str, Task], prices: Prices) -> str:
+def summary(layers: Survey, tasks: Mapping[str, Task], prices: Prices) -> str:
     """Return one line: how many layers were split, what that saves, and which tool pays where."""
     before = sum(task.layer.macs for task in tasks.values())
     after = sum(macs(task.kind.stages(task.layer, task.ranks), task.layer.source) for task in tasks.values())
-    text = f"{len(tasks)} of {len(found.names)} layers split"
+    text = f"{len(tasks)} of {len(layers.names)} layers split"
     if before:
         text += f", {1 - after / before:.0%} of their multiply-accumulates saved"
     if compared := len(prices.by_layer):

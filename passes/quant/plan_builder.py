@@ -93,13 +93,13 @@ class PlanBuilder:
     def _rewritten(self, refused: Refusal) -> tuple[Model, list[RewriteItem]]:
         """A copy in which what then runs on integers is rewritten, and how; the rest is as it was."""
         target, model = self.scheme.target, self.model.copy()
-        found = find_rewrites(model, target, refused)
-        if not found:
+        rewrites = find_rewrites(model, target, refused)
+        if not rewrites:
             return model, []
         placement = place(model, refused, target)
         useful = {node_id(n) for n in placement.integer} | {node_id(n) for n in placement.absorbed}
-        kept = [item for item in found if item.node in useful]
-        if len(kept) < len(found):
+        kept = [item for item in rewrites if item.node in useful]
+        if len(kept) < len(rewrites):
             model = self.model.copy()
             carry_out(model, list(kept), target)
         return model, kept

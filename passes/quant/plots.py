@@ -32,11 +32,11 @@ def show_storing(model: Model, items: Iterable[Item], ctx: Context) -> None:
     """
     stored = {_seen(item): item.parameters for item in items if isinstance(item, TensorItem)}
     requests = {name: [Histogram] for name in stored}
-    found = ctx.collect(model, requests, ctx.calibration.take(SAMPLES), allow_nonfinite=True)
-    noises = {name: storing_noise(histogram, stored[name]) for name, (histogram,) in found.items()}
+    statistics = ctx.collect(model, requests, ctx.calibration.take(SAMPLES), allow_nonfinite=True)
+    noises = {name: storing_noise(histogram, stored[name]) for name, (histogram,) in statistics.items()}
     first = {noise: name for name, noise in reversed(noises.items()) if noise}  # a Flatten tells nothing new
     for noise, name in sorted(first.items(), reverse=True)[:MOST]:
-        _show_histogram(name, found[name][0], stored[name], noise, ctx)
+        _show_histogram(name, statistics[name][0], stored[name], noise, ctx)
 
 
 def _seen(item: TensorItem) -> str:

@@ -126,8 +126,8 @@ class Quant(Options):
         except ModelError:
             return None  # planning says why
         names = {node_id(node) for node in placed.layers}
-        found = (node for node in changed.graph.nodes if node.outputs and node_id(node) in names)
-        layers = {node: scheme.axis(node) for node in found}
+        nodes = (node for node in changed.graph.nodes if node.outputs and node_id(node) in names)
+        layers = {node: scheme.axis(node) for node in nodes}
         every = tuple(moves(changed, layers, calibrator.levels, limit, ctx))
 
         def plan(now: Model, taken: Sequence[Move], now_ctx: Context) -> Plan:

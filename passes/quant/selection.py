@@ -14,15 +14,15 @@ QUANTIZED_OPS = frozenset(
 
 def refusal_of(model: Model) -> str | None:
     """Why the whole model is left alone, or None."""
-    found = Counter(
+    counts = Counter(
         node.op
         for graph in model.graphs()
         for node in graph.nodes
         if node.op in QUANTIZED_OPS or node.op.startswith(("QLinear", "QGemm"))
     )
-    if not found:
+    if not counts:
         return None
-    ops = ", ".join(f"{count} {op}" for op, count in found.most_common(3))
+    ops = ", ".join(f"{count} {op}" for op, count in counts.most_common(3))
     return f"it is quantized already ({ops}); give the float model"
 
 

@@ -134,11 +134,11 @@ class StaticPlanner:
             )
 
         rungs = climb(make, asked, scheme, options.tuning, options.refits)
-        found = Budget(self.model, rungs, limit, ctx, floats).search()
-        ctx.details["budget"] = list(found.steps)
-        if found.harm > limit:
-            ctx.goal_missed(f"quant: {found.harm:.2f} points are lost, more than max_drop={limit:g}")
-        return found
+        outcome = Budget(self.model, rungs, limit, ctx, floats).search()
+        ctx.details["budget"] = list(outcome.steps)
+        if outcome.harm > limit:
+            ctx.goal_missed(f"quant: {outcome.harm:.2f} points are lost, more than max_drop={limit:g}")
+        return outcome
 
     def builder(
         self,

@@ -56,12 +56,12 @@ class Blocks:
     @classmethod
     def parse(cls, text: str) -> Blocks:
         """Read ``2of4``; UsageError for anything else."""
-        found = _TEXT.fullmatch(text)
-        if not found or not 0 < int(found[1]) < int(found[2]):
+        match = _TEXT.fullmatch(text)
+        if not match or not 0 < int(match[1]) < int(match[2]):
             raise UsageError(
                 f"sparsify: pattern takes NofM with N below M, not '{text}'", hint="for example pattern=2of4"
             )
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
     def chooser(self, sizes: np.ndarray) -> Chooser:
         """Return what chooses in one layer, part after part, by costs alone."""

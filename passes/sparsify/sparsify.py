@@ -144,7 +144,7 @@ class Sparsify(PlannedPass):
     # -- which layers, and how sparse -----------------------------------------------------------------------
 
     def _layers(self, model: ir.Model, ctx: Context, quiet: bool = True) -> list[Layer]:
-        found: list[Layer] = []
+        layers: list[Layer] = []
         nodes: list[ir.Node] = []
         selection = Selection(self.include, self.exclude)
         for one in find_layers(model):
@@ -152,7 +152,7 @@ class Sparsify(PlannedPass):
                 nodes += one.nodes
                 reason = next(filter(None, map(selection.refusal, one.nodes)), None)
                 if reason is None:
-                    found.append(one)
+                    layers.append(one)
                 elif not quiet:
                     ctx.skipped(one.node, reason)
             else:
@@ -160,7 +160,7 @@ class Sparsify(PlannedPass):
                 if not quiet:
                     ctx.skipped(*one)
         selection.check("sparsify", nodes)
-        return found
+        return layers
 
     def _patterns(self, layers: Sequence[Layer]) -> list[Pattern]:
         if self.pattern is not None:

@@ -36,14 +36,14 @@ class State:
 
 def changes(before: State, after: State) -> Iterator[tuple[str, str]]:
     """Yield what changed: the name of a node, a weight or the graph, and a phrase."""
-    found = [*_ports(before.signature, after.signature), *_opsets(before, after)]
-    found += _nodes(before.nodes, after.nodes)
+    listed = [*_ports(before.signature, after.signature), *_opsets(before, after)]
+    listed += _nodes(before.nodes, after.nodes)
     for tensor in before.weights.keys() & after.weights.keys():
         if _weight_bytes(before.weights[tensor]) != _weight_bytes(after.weights[tensor]):
-            found.append((tensor.name, "values changed"))
-    if not found and before.whole != after.whole:
-        found.append(("graph", "declarations changed (names, types, shapes or order)"))
-    yield from found
+            listed.append((tensor.name, "values changed"))
+    if not listed and before.whole != after.whole:
+        listed.append(("graph", "declarations changed (names, types, shapes or order)"))
+    yield from listed
 
 
 def _nodes(before: dict[Node, Any], after: dict[Node, Any]) -> Iterator[tuple[str, str]]:

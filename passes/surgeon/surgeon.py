@@ -71,10 +71,10 @@ class Surgeon(Pass):
                 hint="return nothing after edits in place; gs.import_onnx makes a graph of a model",
             )
         _take_in(model, before, result, user)
-        found = list(changes(state, State.of(model)))
-        for where, what in found:
+        listed = list(changes(state, State.of(model)))
+        for where, what in listed:
             ctx.changed(where, what)
-        if not found:
+        if not listed:
             ctx.skipped("graph", f"{user.title} left everything as it was")
 
 

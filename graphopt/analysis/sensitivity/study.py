@@ -152,8 +152,8 @@ def _stages(step: Any) -> tuple[PipelineEntry, ...]:
 
 def _planned() -> list[str]:
     """The names of installed passes that make plans."""
-    found = ((name, passes().find(name)) for name in passes().names)
-    return [name for name, made in found if isinstance(made, type) and issubclass(made, PlannedPass)]
+    classes = ((name, passes().find(name)) for name in passes().names)
+    return [name for name, made in classes if isinstance(made, type) and issubclass(made, PlannedPass)]
 
 
 class _Study:
@@ -214,15 +214,15 @@ class _Study:
             tried = self._try(trials, workers)
         whole = self._latency() if ask.latency else None
         original = self._original()
-        found = cost.measure(model, self._inputs.shapes, custom_ops=self._settings.session.custom_ops)
+        costs = cost.measure(model, self._inputs.shapes, custom_ops=self._settings.session.custom_ops)
         return Sensitivity(
             model=str(ask.model if isinstance(ask.model, Path) else ask.model.path or "a model in memory"),
             step=str(as_step(ask.step)),
             samples=len(self._held_out),
             source=self._held_out.source,
             points=self._points(tried, before, whole),
-            macs=found.macs,
-            parameters=found.parameters,
+            macs=costs.macs,
+            parameters=costs.parameters,
             top1=None if original is None else original.outcome.metrics.get("top1"),
             metric=None if original is None else metric_value(original),
             metric_name="" if original is None else original.metric.main,
@@ -277,8 +277,8 @@ class _Study:
         work = carry_out(subject, setup, todo, workers) if todo else iter(())
         doing = f"trying {self._ask.step.name}" + ("" if workers.is_here else f" on {workers.description}")
         try:
-            for group, found in self._settings.progress(doing, work, len(todo)):
-                for trial, tried in zip(group, found, strict=True):
+            for group, done in self._settings.progress(doing, work, len(todo)):
+                for trial, tried in zip(group, done, strict=True):
                     log.keep(trial, tried)
                     results[places[id(trial)]] = tried
         except KeyboardInterrupt:

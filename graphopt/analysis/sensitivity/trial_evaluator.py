@@ -84,10 +84,10 @@ class TrialEvaluator:
             scores = self._compare(changed)
         except GraphoptError as error:
             return TrialResult(Point(trial.item, trial.level, error=str(error)))
-        found = cost.measure(changed, self._inputs.shapes, custom_ops=self._settings.session.custom_ops)
+        costs = cost.measure(changed, self._inputs.shapes, custom_ops=self._settings.session.custom_ops)
         layers = timed_layers(changed, self._inputs.shapes)
         return TrialResult(
-            Point(trial.item, trial.level, **scores, macs=found.macs, parameters=found.parameters),
+            Point(trial.item, trial.level, **scores, macs=costs.macs, parameters=costs.parameters),
             gone=tuple((self._layers - layers).elements()),
             come=tuple((layers - self._layers).elements()),
             is_timed=not any(_is_on_integers(node) for node in changed.graph.nodes),
@@ -163,12 +163,12 @@ class TrialEvaluator:
 
 def cut_of(graph: ir.Graph, same: set[str]) -> list[str]:
     """The unchanged tensors that changed nodes read."""
-    found: dict[str, None] = {}
+    tensors: dict[str, None] = {}
     for node in graph.nodes:
         if not all(tensor.name in same for tensor in node.outputs if tensor.name):
             names = (t.name for t in reads(node) if t.constant is None)
-            found.update((name, None) for name in names if name in same)
-    return list(found)
+            tensors.update((name, None) for name in names if name in same)
+    return list(tensors)
 
 
 def timed_layers(model: ir.Model, shapes: Any) -> Layers:
@@ -176,8 +176,8 @@ def timed_layers(model: ir.Model, shapes: Any) -> Layers:
     from graphopt import ir
 
     inferred = ir.infer_shapes(model, dict(shapes))
-    found = (LayerShape.of(node, inferred) for node in model.graph.nodes)
-    return Counter(layer for layer in found if layer is not None)
+    layers = (LayerShape.of(node, inferred) for node in model.graph.nodes)
+    return Counter(layer for layer in layers if layer is not None)
 
 
 def metric_value(verdict: Verdict) -> float | None:

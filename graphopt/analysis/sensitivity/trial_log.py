@@ -65,14 +65,14 @@ def _read(path: Path) -> dict[str, TrialResult]:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return {}
-    found: dict[str, TrialResult] = {}
+    results: dict[str, TrialResult] = {}
     for line in lines:
         try:
             entry = json.loads(line)
-            found[str(entry["key"])] = _tried(entry)
+            results[str(entry["key"])] = _tried(entry)
         except (ValueError, KeyError, TypeError, RecursionError):
             continue  # a crash or a full disk cut it short: the trial is carried out anew
-    return found
+    return results
 
 
 def _tried(entry: Mapping[str, Any]) -> TrialResult:

@@ -139,14 +139,14 @@ class Patches:
         """What each tap of a Conv reads along an axis, over all output positions."""
         start, step = self._starts(sizes)[axis], self.strides[axis]
         count = self._output_sizes(sizes)[axis]
-        found = []
+        windows = []
         for tap in range(self.kernel[axis]):
             offset = tap * self.dilations[axis] - start
             first = max(0, -(offset // step))
             last = min(count - 1, (sizes[axis] - 1 - offset) // step)
             stop = max(last * step + offset + 1, 0)
-            found.append(slice(first * step + offset, stop, step))
-        return found
+            windows.append(slice(first * step + offset, stop, step))
+        return windows
 
     def outputs(self, values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """Return the layer's outputs at the ``chosen`` positions, (groups, chosen, outputs)."""
@@ -195,16 +195,16 @@ class Patches:
         return (self.kernel[axis] - 1) * self.dilations[axis] + 1
 
     def _output_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        found = []
+        lengths = []
         for axis, size in enumerate(sizes):
             step, padding = self.strides[axis], self.pads[axis] + self.pads[axis + len(sizes)]
             if self.op == "ConvTranspose":
-                found.append(step * (size - 1) + self.extra[axis] + self._reach(axis) - padding)
+                lengths.append(step * (size - 1) + self.extra[axis] + self._reach(axis) - padding)
             elif self.auto_pad.startswith("SAME"):
-                found.append(-(-size // step))
+                lengths.append(-(-size // step))
             else:
-                found.append((size + padding - self._reach(axis)) // step + 1)
-        return tuple(found)
+                lengths.append((size + padding - self._reach(axis)) // step + 1)
+        return tuple(lengths)
 
 
 def _numbers(node: ir.Node, name: str, default: int, count: int) -> tuple[int, ...]:

@@ -54,21 +54,21 @@ def command(model: str, baseline: str, json: bool | None, quiet: bool | None, **
                 f"--{kind}", Path(named), {"MODEL": Path(model), "--baseline": Path(baseline)}, (suffix,)
             )
     console = Console(quiet=bool(quiet))
-    found = check(
+    checked = check(
         model, baseline, progress=console.progress, announce=console.announce, **flags.looking(options)
     )
     for kind, path in files.items():
         if path is not None:
-            write_text(path, getattr(check_files, kind)(found))
+            write_text(path, getattr(check_files, kind)(checked))
     if json:
-        flags.print_json(found.to_json())
+        flags.print_json(checked.to_json())
     else:
         from graphopt.report.terminal.text import print_line
 
-        for criterion in found.criteria:
+        for criterion in checked.criteria:
             print_line(f"{'ok' if criterion.passed else 'FAILED'}: {criterion.name}: {criterion.text}")
-    if found.passed:
+    if checked.passed:
         return 0
-    broken = ", ".join(criterion.name for criterion in found.criteria if not criterion.passed)
+    broken = ", ".join(criterion.name for criterion in checked.criteria if not criterion.passed)
     click.echo(f"error: {model} does not keep its limits: {broken}", err=True)
     return GoalError.exit_code

@@ -38,14 +38,16 @@ def command(a: str, b: str, json: bool | None, quiet: bool | None, **options: An
         check_text("--overlay", Path(overlay), {"A": Path(a), "B": Path(b)}, (".json",))
         options["layers"] = True
     console = Console(quiet=bool(quiet))
-    found = api.compare(a, b, progress=console.progress, announce=console.announce, **flags.looking(options))
-    if overlay is not None and found.inner is not None:
+    comparison = api.compare(
+        a, b, progress=console.progress, announce=console.announce, **flags.looking(options)
+    )
+    if overlay is not None and comparison.inner is not None:
         from graphopt.report.export.overlay import divergence_overlay, write_overlay
 
-        write_overlay(Path(overlay), divergence_overlay(found.inner))
+        write_overlay(Path(overlay), divergence_overlay(comparison.inner))
     if json:
-        flags.print_json(found.to_json())
+        flags.print_json(comparison.to_json())
         return
     from graphopt.report.terminal.models import print_comparison
 
-    print_comparison(found, every=every)
+    print_comparison(comparison, every=every)

@@ -31,12 +31,12 @@ def command(model: str, data: str, json: bool | None, quiet: bool | None, **opti
     from graphopt import api
 
     console = Console(quiet=bool(quiet))
-    found = api.evaluate(
+    evaluation = api.evaluate(
         model, data, progress=console.progress, announce=console.announce, **flags.looking(options)
     )
     if json:
-        flags.print_json(found.to_json())
+        flags.print_json(evaluation.to_json())
         return
     from graphopt.report.terminal.evaluation import print_evaluation
 
-    print_evaluation(found)
+    print_evaluation(evaluation)

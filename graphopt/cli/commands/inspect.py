@@ -53,16 +53,18 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
     if overlays or copy is not None or page is not None:
         options["layers"] = True
     console = Console(quiet=bool(quiet))
-    found = api.inspect(model, announce=console.announce, progress=console.progress, **flags.looking(options))
-    _write(found, model, overlays, copy)
+    inspection = api.inspect(
+        model, announce=console.announce, progress=console.progress, **flags.looking(options)
+    )
+    _write(inspection, model, overlays, copy)
     if page is not None:
-        _write_page(found, Path(model), page)
+        _write_page(inspection, Path(model), page)
     if json:
-        flags.print_json(found.to_json())
+        flags.print_json(inspection.to_json())
         return
     from graphopt.report.terminal.models import print_inspection
 
-    print_inspection(found, every=bool(every))
+    print_inspection(inspection, every=bool(every))
 
 
 def _overlays(model: Path, texts: Sequence[str]) -> list[tuple[str, Path]]:
@@ -70,14 +72,14 @@ def _overlays(model: Path, texts: Sequence[str]) -> list[tuple[str, Path]]:
     from graphopt.pipeline.run.output import check_text
     from graphopt.report.export.overlay import check_value
 
-    found = []
+    overlays_asked = []
     for text in texts:
         value, _, file = text.rpartition("=")
         if value:
             check_value(value)
         check_text("--overlay", Path(file), {"MODEL": model}, (".json",))
-        found.append((value, Path(file)))
-    return found
+        overlays_asked.append((value, Path(file)))
+    return overlays_asked
 
 
 def _copy(model: str, file: str | None) -> Path | None:
@@ -99,19 +101,21 @@ def _page(model: Path, file: str | None, copy: Path | None) -> Path | None:
     return Path(file)
 
 
-def _write_page(found: Inspection, model: Path, page: Path) -> None:
+def _write_page(inspection: Inspection, model: Path, page: Path) -> None:
     from graphopt.util.files import sha256
 
-    found.write(page, command=("graphopt", *sys.argv[1:]), model_sha256=sha256(model))
+    inspection.write(page, command=("graphopt", *sys.argv[1:]), model_sha256=sha256(model))
 
 
-def _write(found: Inspection, model: str, overlays: Sequence[tuple[str, Path]], copy: Path | None) -> None:
+def _write(
+    inspection: Inspection, model: str, overlays: Sequence[tuple[str, Path]], copy: Path | None
+) -> None:
     if not overlays and copy is None:
         return
     from graphopt import ir
     from graphopt.report.export.overlay import annotated, layer_overlay, write_overlay
 
     for value, file in overlays:
-        write_overlay(file, layer_overlay(found, value))
+        write_overlay(file, layer_overlay(inspection, value))
     if copy is not None:
-        annotated(ir.load(Path(model)), found.layers).save(copy)
+        annotated(ir.load(Path(model)), inspection.layers).save(copy)

@@ -63,8 +63,8 @@ def command(model: str, json: bool | None, **options: Any) -> int:
 
 def _talk(name: str, options: dict[str, Any], recipe: Any) -> bool:
     """Whether to be quiet or verbose: the flag, else the recipe."""
-    found = options.pop(name)
-    wanted = recipe.flags.get(name, False) if found is None else found
+    chosen = options.pop(name)
+    wanted = recipe.flags.get(name, False) if chosen is None else chosen
     if not isinstance(wanted, bool):
         raise UsageError(f"in the recipe: {name} takes true or false, not {wanted!r}")
     return wanted

@@ -30,12 +30,12 @@ def command(name: str | None, json: bool | None, debug: bool | None) -> None:
         _print_all({n: registry.find(n) for n in registry.names})
 
 
-def _print_all(found: dict[str, Any]) -> None:
+def _print_all(entries: dict[str, Any]) -> None:
     from graphopt.pipeline.spec.registry import Broken
     from graphopt.report.terminal.text import print_table
 
     rows = []
-    for name, item in found.items():
+    for name, item in entries.items():
         if isinstance(item, Broken):
             rows.append((name, "-", f"cannot be loaded: {item.reason} ({item.hint})"))
         else:

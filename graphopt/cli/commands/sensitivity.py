@@ -78,7 +78,7 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
     given = flags.given(options)
     given.setdefault("workers", usable_processors())
     console = Console(quiet=bool(quiet))
-    found = api.sensitivity(
+    study = api.sensitivity(
         model,
         given.pop("step"),
         given.pop("calibration"),
@@ -87,17 +87,17 @@ def command(model: str, json: bool | None, quiet: bool | None, **options: Any) -
         **given,
     )
     if csv is not None:
-        found.write_csv(csv)
+        study.write_csv(csv)
     if plot is not None:
-        write_plot(plot, found)
+        write_plot(plot, study)
     if overlay is not None:
-        _write_overlay(overlay, found, model)
+        _write_overlay(overlay, study, model)
     if json:
-        flags.print_json(found.to_json())
+        flags.print_json(study.to_json())
         return
     from graphopt.report.terminal.sensitivity import print_sensitivity
 
-    print_sensitivity(found)
+    print_sensitivity(study)
 
 
 def _file(name: str | None) -> Path | None:
@@ -116,8 +116,8 @@ def _check_files(model: Path, csv: Path | None, plot: Path | None, overlay: Path
         check_text("--overlay", overlay, {"MODEL": model}, (".json",))
 
 
-def _write_overlay(file: Path, found: Sensitivity, model: str) -> None:
+def _write_overlay(file: Path, study: Sensitivity, model: str) -> None:
     from graphopt import ir
     from graphopt.report.export.overlay import sensitivity_overlay, write_overlay
 
-    write_overlay(file, sensitivity_overlay(found, ir.load(Path(model))))
+    write_overlay(file, sensitivity_overlay(study, ir.load(Path(model))))

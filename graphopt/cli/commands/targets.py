@@ -109,8 +109,8 @@ def _last_run(target: Target) -> str:
 def _installed(target: Target) -> str:
     from graphopt import backends
 
-    there = [found for name in target.backends if (found := backends.installed(name)) is not None]
-    texts = [f"{found.backend.name} {found.version}" for found in there]
+    there = [backend for name in target.backends if (backend := backends.installed(name)) is not None]
+    texts = [f"{backend.backend.name} {backend.version}" for backend in there]
     if texts or not target.backends:
         return ", ".join(texts) or "-"
     return f"no: --install {backends.find(target.backends[0]).folder}"
@@ -129,7 +129,7 @@ def _as_json(target: Target) -> Mapping[str, Any]:
         "backends": [
             {
                 "name": name,
-                "installed": found.version if (found := backends.installed(name)) is not None else None,
+                "installed": backend.version if (backend := backends.installed(name)) is not None else None,
                 "run": {"version": runs[name].version, "date": runs[name].date} if name in runs else None,
             }
             for name in target.backends

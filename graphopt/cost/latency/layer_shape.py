@@ -163,8 +163,8 @@ class LayerShape:
 
 def _attributes(node: Node) -> Attributes:
     names = {*_DEFAULTS, *_MORE.get(node.op, ())}
-    found = {name: _plain(node.attrs[name]) for name in node.attrs if name in names}
-    return tuple(sorted((name, value) for name, value in found.items() if not _is_default(name, value)))
+    attributes = {name: _plain(node.attrs[name]) for name in node.attrs if name in names}
+    return tuple(sorted((name, value) for name, value in attributes.items() if not _is_default(name, value)))
 
 
 def _plain(value: Any) -> Any:

@@ -37,10 +37,10 @@ class Kept:
             document = json.loads(self.file.read_text(encoding="utf-8"))
             if document["schema"] != self.schema or document["machine"] != dict(self.host):
                 return {}
-            found = {str(key): float(value) for key, value in document[self.kind].items()}
+            entries = {str(key): float(value) for key, value in document[self.kind].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}  # missing, or cut short by a crash or a full disk: measured and written anew
-        return {key: value for key, value in found.items() if np.isfinite(value) and value >= 0}
+        return {key: value for key, value in entries.items() if np.isfinite(value) and value >= 0}
 
     def add(self, known: Mapping[str, float]) -> dict[str, float]:
         """Keep numbers, unless another process kept the same first; return these and all that it has.

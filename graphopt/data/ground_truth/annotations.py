@@ -37,8 +37,8 @@ def coco_boxes(path: Path, samples: Samples) -> Truth:
     keys = _by_name(items, samples, path)
 
     def find(row: int, place: Placement | None) -> Boxes:
-        found = items[keys[row]]
-        return Boxes.of([box for box, _ in found], [crowd for _, crowd in found]).placed(place)
+        boxes = items[keys[row]]
+        return Boxes.of([box for box, _ in boxes], [crowd for _, crowd in boxes]).placed(place)
 
     return Truth(str(path), find, names)
 
@@ -53,14 +53,14 @@ def _json(path: Path) -> Any:
 def _by_name(items: Mapping[str, Any], samples: Samples, where: Path) -> list[str]:
     """For each row of the samples its name among ``items``: the same path, else the same file name."""
     by_base = {PurePosixPath(name).name: name for name in items}
-    found = []
+    matches = []
     for name in samples.feeder.names:
         text = str(name)
         match = text if text in items else by_base.get(PurePosixPath(text).name)
         if match is None:
             raise DataError(f"{where} says nothing of {text}", hint="give the labels of these samples")
-        found.append(match)
-    return found
+        matches.append(match)
+    return matches
 
 
 def yolo_boxes(folder: Path, samples: Samples) -> Find:
@@ -123,13 +123,13 @@ def _files(folder: Path, suffixes: tuple[str, ...], samples: Samples, *, require
         if path.suffix.lower() in suffixes
     }
     by_stem = {Path(name).name: path for name, path in by_path.items()}
-    found = []
+    files = []
     for name in samples.feeder.names:
         plain = str(PurePosixPath(str(name)).with_suffix(""))
         path = by_path.get(plain, by_stem.get(PurePosixPath(plain).name))
         if path is None and required:
             raise DataError(f"{folder} has no file for {name}", hint=f"name it {plain}{suffixes[0]}")
-        found.append(path)
-    if not any(found):
+        files.append(path)
+    if not any(files):
         raise DataError(f"{folder} has no {suffixes[0]} file for any of the samples")
-    return found
+    return files

@@ -176,9 +176,9 @@ def _open_folder(path: Path, prefix: str) -> ImageFiles:
     root = path / prefix
     if not root.is_dir():
         raise DataError(f"there is no folder {prefix.rstrip('/')} in {path}", hint="check what follows the #")
-    found = sorted(_walk(root))
-    names = tuple(name for name in found if _is_image(name))
-    return FolderFiles(str(root), root, names, tuple(name for name in found if _is_table(name)))
+    listing = sorted(_walk(root))
+    names = tuple(name for name in listing if _is_image(name))
+    return FolderFiles(str(root), root, names, tuple(name for name in listing if _is_table(name)))
 
 
 def _walk(root: Path) -> Iterator[str]:

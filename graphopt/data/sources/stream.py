@@ -131,13 +131,13 @@ class _Reader:
         values, labels = self._split(item, where)
         arrays = {name: as_array(value, f"input '{name}' in {where}") for name, value in values.items()}
         rows = {port.name: self._rows(port, arrays[port.name], where) for port in self._ports}
-        counts = {len(found) for name, found in rows.items() if name in self._batches.inputs} or {1}
+        counts = {len(column) for name, column in rows.items() if name in self._batches.inputs} or {1}
         if len(counts) > 1:
-            listed = ", ".join(f"{len(found)} for '{name}'" for name, found in rows.items())
+            listed = ", ".join(f"{len(column)} for '{name}'" for name, column in rows.items())
             raise DataError(f"{where} has different numbers of rows: {listed}")
         count = counts.pop()
-        for name, found in rows.items():
-            for row in found if name in self._batches.inputs else [found[0]] * count:
+        for name, column in rows.items():
+            for row in column if name in self._batches.inputs else [column[0]] * count:
                 self._stacks[name].add(row)
         if labels is not None:
             self._take_labels(as_array(labels, f"the labels of {where}"), count, where)
@@ -147,10 +147,10 @@ class _Reader:
 
     def rows(self) -> dict[str, Rows]:
         """The rows of each input, and the labels."""
-        found: dict[str, Rows] = {name: stack.rows() for name, stack in self._stacks.items()}
+        columns: dict[str, Rows] = {name: stack.rows() for name, stack in self._stacks.items()}
         if self._labels:
-            found["labels"] = ArrayRows(f"the labels of {self._where}", np.concatenate(self._labels))
-        return found
+            columns["labels"] = ArrayRows(f"the labels of {self._where}", np.concatenate(self._labels))
+        return columns
 
     def _split(self, item: Any, where: str) -> tuple[dict[str, Any], Any]:
         """The value of each input, and the labels or None."""

@@ -73,9 +73,9 @@ def _between(
     graph: Graph, known: Mapping[str, np.ndarray], wanted: Sequence[str], tensors: Mapping[str, Tensor]
 ) -> list[Node]:
     """The nodes of the main graph that ``wanted`` needs, given ``known``."""
-    found = {name: tensors[name].producer for name in wanted if name in tensors}
-    waiting = [node for node in found.values() if node is not None and node.graph is graph]
-    names = {name for name in wanted if found.get(name) not in waiting}
+    producers = {name: tensors[name].producer for name in wanted if name in tensors}
+    waiting = [node for node in producers.values() if node is not None and node.graph is graph]
+    names = {name for name in wanted if producers.get(name) not in waiting}
     if names:
         waiting += [node for node in graph.nodes if any(out.name in names for out in node.outputs)]
     taken = dict.fromkeys(waiting)

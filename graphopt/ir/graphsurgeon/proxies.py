@@ -190,9 +190,9 @@ class NodeProxy(Node):
 
     @property
     def attrs(self) -> Attributes:
-        found: Attributes = Node.attrs.fget(self)  # type: ignore[attr-defined]
-        found.__class__ = OpenAttributes
-        return found
+        attributes: Attributes = Node.attrs.fget(self)  # type: ignore[attr-defined]
+        attributes.__class__ = OpenAttributes
+        return attributes
 
     @attrs.setter
     def attrs(self, values: Any) -> None:

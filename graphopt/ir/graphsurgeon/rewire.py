@@ -112,15 +112,15 @@ class Rewiring:
             for index, tensor in enumerate(node.inputs):
                 list.__setitem__(node.inputs, index, self._defined(tensor, scope))
         for index, tensor in enumerate(graph.outputs):
-            found = graph.outputs[index] = self._defined(tensor, scope)
-            if found is not tensor and isinstance(found, Variable) and tensor.dtype is not None:
-                found.dtype, found.shape = tensor.dtype, tensor.shape
+            output = graph.outputs[index] = self._defined(tensor, scope)
+            if output is not tensor and isinstance(output, Variable) and tensor.dtype is not None:
+                output.dtype, output.shape = tensor.dtype, tensor.shape
 
     def _defined(self, tensor: Tensor, scope: _Scope) -> Tensor:
         if not tensor.name or tensor in self._made:
             return tensor
-        found = scope.lookup(tensor.name)
-        return tensor if found is None else found
+        defined = scope.lookup(tensor.name)
+        return tensor if defined is None else defined
 
     # -- edges --------------------------------------------------------------------------------------------
 

@@ -176,10 +176,10 @@ def _to_scalar(value: object, kind: type) -> Any:
             raise ValueError("not text")
         return value
     if kind is bool:
-        found = _BOOLS.get(value.lower()) if isinstance(value, str) else value
-        if not isinstance(found, bool):
+        boolean = _BOOLS.get(value.lower()) if isinstance(value, str) else value
+        if not isinstance(boolean, bool):
             raise ValueError("not a boolean")
-        return found
+        return boolean
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError("not a number")
     if kind is int:

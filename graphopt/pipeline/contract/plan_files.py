@@ -33,9 +33,9 @@ class Plans:
         for index, (name, _) in self.by_index.items():
             there = stages[index].step if 0 <= index < len(stages) else None
             if there is None or there.name != name:
-                found = f"there is {there.name}" if there else f"the run has {len(stages)} passes"
+                actual = f"there is {there.name}" if there else f"the run has {len(stages)} passes"
                 raise UsageError(
-                    f"the plan is for {name} as pass {index}, but {found}",
+                    f"the plan is for {name} as pass {index}, but {actual}",
                     hint="replay a plan with the passes it was made with",
                 )
             if not isinstance(there, PlannedPass):

@@ -76,7 +76,7 @@ def verify_in_backends(
 
 def require_backends(target: Target) -> list[backends.Installed]:
     """The backends of a target that are installed; UsageError, which says what installs one, when none is."""
-    there = [found for name in target.backends if (found := backends.installed(name)) is not None]
+    there = [backend for name in target.backends if (backend := backends.installed(name)) is not None]
     if not there and not target.backends:
         raise UsageError(
             f"--verify-backend: graphopt cannot run {target.runtime}, and checks its rules alone",

@@ -63,13 +63,13 @@ def attribute(kernels: Sequence[Kernel], nodes: Sequence[Node]) -> Timed:
     """Count the time of each kernel for the node it stands for; ``nodes`` may have their names as marks."""
     names = {node.name: index for index, node in enumerate(nodes) if node.name}
     makers = {t.name: index for index, node in enumerate(nodes) for t in node.outputs if t.name}
-    found = [_node_of(kernel.name, names, makers, len(nodes)) for kernel in kernels]
-    owned = {index for index in found if index is not None}
+    nodes_of = [_node_of(kernel.name, names, makers, len(nodes)) for kernel in kernels]
+    owned = {index for index in nodes_of if index is not None}
     places = {id(node): index for index, node in enumerate(nodes)}
     milliseconds: dict[int, float] = {}
     absorbed: dict[int, tuple[int, ...]] = {}
     other: dict[str, float] = {}
-    for kernel, index in zip(kernels, found, strict=True):
+    for kernel, index in zip(kernels, nodes_of, strict=True):
         time = kernel.typical / 1e3
         if index is None:
             other[kernel.op] = other.get(kernel.op, 0.0) + time

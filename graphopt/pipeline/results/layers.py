@@ -167,18 +167,18 @@ def _sources_after(now: Seen, after: Sequence[Seen], numbers: Mapping[str, int])
 
 def _sources(seen: Seen, after: Sequence[Seen], place: Mapping[str, int]) -> tuple[int, ...]:
     """The listed layers that an added node reads, looked for through pairs of quantization."""
-    found, todo = [], list(seen.reads)
+    sources, todo = [], list(seen.reads)
     while todo:
         other = after[todo.pop()]
         if other.layer.op in PAIRS:
             todo += other.reads
         elif other.tensor in place and place[other.tensor] != place[seen.tensor]:
-            found.append(place[other.tensor])
-    return tuple(sorted(set(found)))
+            sources.append(place[other.tensor])
+    return tuple(sorted(set(sources)))
 
 
 def _reads(node: Node, index: Mapping[Node, int]) -> tuple[int, ...]:
     """Nodes that compute what a node reads; one that stands later, as in a loop body, does not count."""
     makers = (tensor.producer for tensor in node.inputs if tensor.name)
-    found = {index[maker] for maker in makers if maker is not None and maker in index}
-    return tuple(sorted(number for number in found if number < index[node]))
+    numbers = {index[maker] for maker in makers if maker is not None and maker in index}
+    return tuple(sorted(number for number in numbers if number < index[node]))

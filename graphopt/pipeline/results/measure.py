@@ -28,10 +28,10 @@ def contents(
     """Count what is in a model; ``size`` is that of its files in bytes."""
     from graphopt import cost
 
-    found = cost.measure(model, shapes)
-    if found.unknown:
-        warn(f"the MACs of these operators are not known: {', '.join(found.unknown)}")
-    return Measures(found.nodes, found.constants, found.parameters, found.macs, size)
+    costs = cost.measure(model, shapes)
+    if costs.unknown:
+        warn(f"the MACs of these operators are not known: {', '.join(costs.unknown)}")
+    return Measures(costs.nodes, costs.constants, costs.parameters, costs.macs, size)
 
 
 def input_bytes(model: Model) -> int:

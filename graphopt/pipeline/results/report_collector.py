@@ -93,11 +93,11 @@ class ReportCollector:
         items = [record.plan or () for record in self._records]
         rescaled = {name for record in self._records for name in record.details.get("rescaled", ())}
         pairs = matched_tensors(items, self._before, now, rescaled)
-        found = signals(original, model, pairs, samples.take(SAMPLES), session)
+        ratios = signals(original, model, pairs, samples.take(SAMPLES), session)
         stored = read_back(now)
         own = (seen for seen in now if seen.layer.op not in PAIRS)
         makers = {stored.get(seen.tensor, seen.tensor): seen.layer.name for seen in own}
-        return {makers[tensor]: ratio for tensor, ratio in found.items()}
+        return {makers[tensor]: ratio for tensor, ratio in ratios.items()}
 
     def _times(
         self,
@@ -118,9 +118,9 @@ class ReportCollector:
         )
 
     def _stage(self, name: str, model: Model) -> Stage:
-        found = size(model)
+        counts = size(model)
         macs = cost.measure(model, self._shapes).macs
-        return Stage(name, found.nodes, found.parameters, found.bytes, macs)
+        return Stage(name, counts.nodes, counts.parameters, counts.bytes, macs)
 
 
 def _facts(model: Model, nodes: Sequence[Seen]) -> dict[str, NodeFacts]:

@@ -224,13 +224,13 @@ class ResultMeasurer:
         self._ask.announce(f"latency is that of {device.key}")
         return times[0], times[1]
 
-    def warn_if_slower(self, found: Assessment) -> None:
+    def warn_if_slower(self, assessment: Assessment) -> None:
         """Say that the result is slower than the input, where it is."""
-        before, after = found.before.latency_ms, found.after.latency_ms
+        before, after = assessment.before.latency_ms, assessment.after.latency_ms
         if before is None or after is None:
             return
         slower = after > SLOWER * before and after - before > NOTICEABLE
-        if slower if found.speed is None else is_clearly_slower(found.speed):
+        if slower if assessment.speed is None else is_clearly_slower(assessment.speed):
             self._warn(f"the result is slower here than the input: {after:.3g} ms instead of {before:.3g} ms")
 
     def _has_same_ports(self, model: Model) -> bool:
@@ -305,25 +305,25 @@ def _does_not_run(error: GraphoptError) -> VerificationError:
     return VerificationError(f"the optimized model does not run: {error}", hint=error.hint)
 
 
-def missed_goals(request: Request, records: Sequence[PassRecord], found: Assessment) -> list[str]:
+def missed_goals(request: Request, records: Sequence[PassRecord], assessment: Assessment) -> list[str]:
     """The goals of the request that were not reached, in words."""
     missed = []
     if request.max_drop is not None:
-        drop = found.drop
+        drop = assessment.drop
         if drop is None:
             missed.append("the drop in accuracy could not be measured")
         elif drop > request.max_drop:
             missed.append(f"the accuracy dropped by {drop:.2f} points, more than {request.max_drop:g}")
     if request.require_speedup:
-        missed += _slowness(found)
+        missed += _slowness(assessment)
     if request.strict and not any(record.changes for record in records):
         missed.append("no pass changed anything")
     return missed
 
 
-def _slowness(found: Assessment) -> list[str]:
+def _slowness(assessment: Assessment) -> list[str]:
     """What --require-speedup misses: nothing when the result is faster beyond what measurements differ by."""
-    before, after = found.before.latency_ms, found.after.latency_ms
+    before, after = assessment.before.latency_ms, assessment.after.latency_ms
     if before is None or after is None:
         return ["whether the result is faster could not be measured"]
     if after < FASTER * before:

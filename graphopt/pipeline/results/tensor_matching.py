@@ -37,7 +37,7 @@ def matched_tensors(
     stayed = {seen.layer.name: seen for seen in before if not seen.inner and seen.tensor}
     names = {seen.layer.name for seen in after}
     readers = _only_readers(before)
-    found = []
+    matches = []
     for now in after:
         seen = stayed.get(now.layer.name)
         if seen is None or now.inner or not now.tensor or now.tensor in rescaled:
@@ -46,8 +46,8 @@ def matched_tensors(
             left = kept.get(candidate.tensor)
             if candidate.shape is not None and _fits(candidate.shape, now.shape, left):
                 result = stored.get(now.tensor, now.tensor)
-                found.append(TensorPair(candidate.tensor, result, math.prod(candidate.shape), left))
-    return found
+                matches.append(TensorPair(candidate.tensor, result, math.prod(candidate.shape), left))
+    return matches
 
 
 def _fits(old: tuple[int, ...], new: tuple[int, ...] | None, left: Channels | None) -> bool:
@@ -59,13 +59,13 @@ def _fits(old: tuple[int, ...], new: tuple[int, ...] | None, left: Channels | No
 
 def read_back(after: Sequence[Seen]) -> dict[str, str]:
     """The tensors that are stored as integers, each with the tensor that reads it back."""
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for seen in after:
         if seen.layer.op == "DequantizeLinear" and seen.reads:
             stored = after[seen.reads[0]]
             if stored.layer.op == "QuantizeLinear" and stored.reads:
-                found.setdefault(after[stored.reads[0]].tensor, seen.tensor)
-    return found
+                sources.setdefault(after[stored.reads[0]].tensor, seen.tensor)
+    return sources
 
 
 def kept_channels(

@@ -58,11 +58,11 @@ def signals(
     tensors asks for.  Pairs of other shapes or types are left out.  Raises ModelError when a model does not
     run.
     """
-    found: dict[str, float] = {}
+    ratios: dict[str, float] = {}
     for twin, difference in compared(original, result, twins, samples, options):
         for ratio in decibels({"": difference}).values():
-            found[twin.result] = max(ratio, found.get(twin.result, ratio))
-    return found
+            ratios[twin.result] = max(ratio, ratios.get(twin.result, ratio))
+    return ratios
 
 
 def compared(
@@ -91,7 +91,7 @@ def compared(
                 {key: twin.narrowed(reference[twin.original]) for key, twin in known},
                 {key: candidate[twin.result] for key, twin in known},
             )
-        yield from ((group[int(key)], found) for key, found in sums.result().items())
+        yield from ((group[int(key)], difference) for key, difference in sums.result().items())
 
 
 def _groups(twins: Sequence[TensorPair]) -> Iterator[list[TensorPair]]:

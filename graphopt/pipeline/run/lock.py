@@ -97,8 +97,10 @@ class Lock:
         """The lock that a request asks for; UsageError when it is locked and something differs."""
         if request.lock is None:
             return cls(None, None, None)
-        found = Ingredients.of(model_sha256, stages, inputs, request.target, shapes)
-        return cls(request.lock, found, check_lock(request.lock, found) if request.locked else None)
+        ingredients = Ingredients.of(model_sha256, stages, inputs, request.target, shapes)
+        return cls(
+            request.lock, ingredients, check_lock(request.lock, ingredients) if request.locked else None
+        )
 
     def check(self, records: Iterable[PassRecord]) -> None:
         """Raise VerificationError when a locked run planned something else."""

@@ -184,17 +184,17 @@ class Run:
         with draft_folder(None if ask.dry_run else ask.output) as folder:
             assessor = ResultMeasurer(ask, self._source.content, self._inputs, self._warn, self._device)
             draft = folder / _name(ask.output)
-            found = assessor.assess(model, draft, before, shapes)
-            if (undone := self._undo_slow(outcome, found, assessor)) is not None:
+            assessment = assessor.assess(model, draft, before, shapes)
+            if (undone := self._undo_slow(outcome, assessment, assessor)) is not None:
                 if evidence is not None:
                     evidence.undone(undone.first, outcome.records)
                 self._finish_model(plans)
-                found = assessor.assess(model, draft, before, shapes)
-            assessor.warn_if_slower(found)
-            self._settle_goals(outcome, found)
-            handed = self._handed_over(found.files)
+                assessment = assessor.assess(model, draft, before, shapes)
+            assessor.warn_if_slower(assessment)
+            self._settle_goals(outcome, assessment)
+            handed = self._handed_over(assessment.files)
             files = self._publish(outcome, handed)
-        record = self._record(outcome, found, shapes, files, workers)
+        record = self._record(outcome, assessment, shapes, files, workers)
         if budget is not None and budget.settled is not None:
             record = dataclasses.replace(record, budget=budget.settled.record)
         if evidence is not None:
@@ -212,9 +212,9 @@ class Run:
             *([EVIDENCE] if self._ask.report else []),
         ]
 
-    def _undo_slow(self, outcome: Outcome, found: Assessment, assessor: ResultMeasurer) -> Undone | None:
+    def _undo_slow(self, outcome: Outcome, assessment: Assessment, assessor: ResultMeasurer) -> Undone | None:
         """Take passes back that make the result slower here; a plan is carried out as it is."""
-        may = self._may_undo and found.speed is not None and is_clearly_slower(found.speed)
+        may = self._may_undo and assessment.speed is not None and is_clearly_slower(assessment.speed)
         if not may:
             return None
         with self._ask.busy("timing the result again, which looks slower than the input"):
@@ -375,10 +375,10 @@ class Run:
                 return  # as it did before; that the result loads is seen when it is measured
             raise VerificationError(f"the optimized model is not valid: {error}") from error
 
-    def _settle_goals(self, outcome: Outcome, found: Assessment) -> None:
+    def _settle_goals(self, outcome: Outcome, assessment: Assessment) -> None:
         """Raise GoalError with --strict; otherwise say in the file what was missed."""
         ask = self._ask
-        outcome.missed += missed_goals(ask, outcome.records, found)
+        outcome.missed += missed_goals(ask, outcome.records, assessment)
         if outcome.missed and ask.strict:
             raise GoalError(f"{'; '.join(outcome.missed)}; nothing was written")
         if outcome.missed:
@@ -424,14 +424,14 @@ class Run:
     def _record(
         self,
         outcome: Outcome,
-        found: Assessment,
+        assessment: Assessment,
         shapes: Mapping[str, tuple[int, ...]],
         files: tuple[Path, ...],
         workers: Workers,
     ) -> Record:
         from graphopt import __version__
 
-        ask, inputs, after = self._ask, self._inputs, found.after
+        ask, inputs, after = self._ask, self._inputs, assessment.after
         if files:
             after = dataclasses.replace(after, bytes=measure.files_bytes(files))
         return Record(
@@ -453,17 +453,17 @@ class Run:
                 training_used=inputs.training_used,
                 shared_with_evaluation=inputs.shared(),
             ),
-            before=found.before,
+            before=assessment.before,
             after=after,
-            agreement=found.agreement,
+            agreement=assessment.agreement,
             passes=tuple(outcome.records),
             warnings=tuple(dict.fromkeys([*self._warnings, *outcome.warnings])),
             missed=tuple(outcome.missed),
-            judged_on=found.judged_on,
-            paired=found.paired,
+            judged_on=assessment.judged_on,
+            paired=assessment.paired,
             goals={name: value for name in GOALS if (value := getattr(ask, name)) not in (None, False)},
-            divergent=found.divergent,
-            speed=found.speed.to_json() if found.speed is not None else {},
+            divergent=assessment.divergent,
+            speed=assessment.speed.to_json() if assessment.speed is not None else {},
         )
 
     def _with_evidence(self, record: Record, evidence: ReportCollector) -> Record:

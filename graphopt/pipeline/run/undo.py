@@ -64,12 +64,12 @@ def undo_slow(
 
 def _confirmed(model: Model, measure: Callable[[Model], PairedLatency]) -> PairedLatency | None:
     """The last of the sittings when each shows that the model is slower than the input."""
-    found = None
+    paired = None
     for _ in range(SITTINGS):
-        found = measure(model)
-        if not is_clearly_slower(found):
+        paired = measure(model)
+        if not is_clearly_slower(paired):
             return None
-    return found
+    return paired
 
 
 def _take_back(

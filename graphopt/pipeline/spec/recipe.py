@@ -80,10 +80,10 @@ def parse_recipe(text: str, flags: Sequence[str]) -> Recipe:
         if key not in flags:
             raise UsageError(f"there is no flag {key!r}{meant_or_known(key, flags)}")
     steps = {"pass": iter(table.get("pass", ())), "loop": iter(table.get("loop", ()))}
-    found = [turn for kind in order for turn in _READERS[kind](next(steps[kind]))]
-    if found and "passes" in values:
+    parsed = [turn for kind in order for turn in _READERS[kind](next(steps[kind]))]
+    if parsed and "passes" in values:
         raise UsageError("the passes are given twice, as `passes` and as tables", hint="keep one of them")
-    return Recipe(tuple(found) or turns_of(values.pop("passes", None)), values)
+    return Recipe(tuple(parsed) or turns_of(values.pop("passes", None)), values)
 
 
 def turns_of(text: str | None) -> tuple[ScheduledPass, ...]:

@@ -112,16 +112,16 @@ class _Parser:
         return plain[0]
 
     def _name(self, otherwise: str) -> str:
-        found = _NAME.match(self.text, self.at)
-        if not found:
+        match = _NAME.match(self.text, self.at)
+        if not match:
             raise self._error(otherwise)
-        self.at = found.end()
-        return found[0]
+        self.at = match.end()
+        return match[0]
 
     def _accept(self, character: str) -> bool:
-        found = self.text.startswith(character, self.at)
-        self.at += found
-        return found
+        is_there = self.text.startswith(character, self.at)
+        self.at += is_there
+        return is_there
 
     def _blanks(self) -> None:
         while self.at < len(self.text) and self.text[self.at].isspace():

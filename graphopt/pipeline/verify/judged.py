@@ -37,12 +37,12 @@ class Judged:
         included.
         """
         makers = {t.name: node for node in model.graph.nodes for t in node.outputs} if self._readers else {}
-        found = []
+        names = []
         for name in self.names:
             result, index = self._readers.get(name, ("", 0))
             reader = makers.get(result)
-            found.append(name if reader is None else reader.inputs[index].name)
-        return tuple(found)
+            names.append(name if reader is None else reader.inputs[index].name)
+        return tuple(names)
 
 
 def _tensors(model: Model) -> list[Tensor]:

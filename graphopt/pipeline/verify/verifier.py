@@ -160,7 +160,9 @@ class Verifier:
             differences = self._compare(name, model, reference, names, level)
             place = name if level == "disabled" else f"{name}, at onnxruntime's optimisation level {level!r},"
             self._judge(place, model, reference, differences)
-            largest += [found.max_abs for key, found in differences.items() if not _enters(key, reference)]
+            largest += [
+                difference.max_abs for key, difference in differences.items() if not _enters(key, reference)
+            ]
         return max(largest, default=None)
 
     def _compare(
@@ -186,14 +188,14 @@ class Verifier:
         if moved:
             noise = reference.noise(model)
             moved = {n: d for n, d in moved.items() if n not in noise or not _is_noise(d, noise[n])}
-        for output, found in differences.items():
+        for output, difference in differences.items():
             if _enters(output, reference):
                 continue
-            if found.verdict(self._tolerance) is Verdict.CANNOT_JUDGE:
+            if difference.verdict(self._tolerance) is Verdict.CANNOT_JUDGE:
                 self._ctx.warn(f"output {output} held NaN or infinity before: its numbers cannot be judged")
             elif output in moved and not self._is_excused(place, output, reference, differences, moved):
                 raise VerificationError(
-                    f"after {place} output {output} {self._moved(found)}",
+                    f"after {place} output {output} {self._moved(difference)}",
                     hint="--tolerance X allows more; --verify structure compares no numbers",
                 )
 
@@ -216,13 +218,13 @@ class Verifier:
             )
         return True
 
-    def _moved(self, found: Difference) -> str:
-        if found.mismatch:
-            return f"has {found.mismatch}"
-        if found.unequal:
-            return f"differs in {found.unequal} of {found.elements} elements"
-        limit = found.tolerance if self._tolerance is None else self._tolerance
-        return f"moved by {found.relative:.2g} of its largest value, more than the {limit:g} allowed"
+    def _moved(self, difference: Difference) -> str:
+        if difference.mismatch:
+            return f"has {difference.mismatch}"
+        if difference.unequal:
+            return f"differs in {difference.unequal} of {difference.elements} elements"
+        limit = difference.tolerance if self._tolerance is None else self._tolerance
+        return f"moved by {difference.relative:.2g} of its largest value, more than the {limit:g} allowed"
 
 
 def default_tolerance(model: Model) -> float | None:
@@ -247,9 +249,13 @@ def _declare_outputs(model: Model) -> None:
         tensor.dtype, tensor.shape = facts.dtype(tensor), facts.shape(tensor)
 
 
-def _is_noise(found: Difference, noise: Difference) -> bool:
+def _is_noise(difference: Difference, noise: Difference) -> bool:
     """Whether a difference is as small as what onnxruntime's optimisations do to the untouched model."""
-    return not found.mismatch and not found.unequal and found.max_abs <= NOISE_FACTOR * noise.max_abs
+    return (
+        not difference.mismatch
+        and not difference.unequal
+        and difference.max_abs <= NOISE_FACTOR * noise.max_abs
+    )
 
 
 def _enters(name: str, reference: Reference) -> bool:

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # fixed: by XML 1.0
 
 
-def junit(found: Check) -> str:
+def junit(check: Check) -> str:
     """A test suite with a test case for each limit, as CI systems read it."""
-    failures = sum(not criterion.passed for criterion in found.criteria)
-    counts = {"tests": str(len(found.criteria)), "failures": str(failures)}
+    failures = sum(not criterion.passed for criterion in check.criteria)
+    counts = {"tests": str(len(check.criteria)), "failures": str(failures)}
     suite = ElementTree.Element("testsuite", {"name": "graphopt check", **counts})
-    for criterion in found.criteria:
-        names = {"classname": _text(found.model), "name": _text(criterion.name)}
+    for criterion in check.criteria:
+        names = {"classname": _text(check.model), "name": _text(criterion.name)}
         case = ElementTree.SubElement(suite, "testcase", names)
         if criterion.passed:
             ElementTree.SubElement(case, "system-out").text = _text(criterion.text)
@@ -28,19 +28,19 @@ def junit(found: Check) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, "unicode") + "\n"
 
 
-def markdown(found: Check) -> str:
+def markdown(check: Check) -> str:
     """A table for the summary of a pipeline run."""
-    verdict = "passed" if found.passed else "FAILED"
+    verdict = "passed" if check.passed else "FAILED"
     lines = [
         f"### graphopt check: {verdict}",
         "",
-        f"`{_cell(found.model)}` against `{_cell(found.baseline)}`",
+        f"`{_cell(check.model)}` against `{_cell(check.baseline)}`",
     ]
     lines += ["", "| limit | | measured |", "|---|---|---|"]
-    for criterion in found.criteria:
+    for criterion in check.criteria:
         mark = "ok" if criterion.passed else "**failed**"
         lines.append(f"| {_cell(criterion.name)} | {mark} | {_cell(criterion.text)} |")
-    lines += [f"\nwarning: {_cell(text)}" for text in found.warnings]
+    lines += [f"\nwarning: {_cell(text)}" for text in check.warnings]
     return "\n".join(lines) + "\n"
 
 

@@ -43,32 +43,32 @@ def check_value(value: str) -> None:
         raise UsageError(f"layers have no {value!r}{meant_or_known(value, VALUES)}")
 
 
-def layer_overlay(found: Inspection, value: str = "") -> dict[str, Any]:
+def layer_overlay(inspection: Inspection, value: str = "") -> dict[str, Any]:
     """One value of all listed layers: by default their time, and MACs where they were not timed.
 
     Raises UsageError for a value that layers do not have.
     """
-    value = value or ("latency_ms" if found.timing is not None else "macs")
+    value = value or ("latency_ms" if inspection.timing is not None else "macs")
     check_value(value)
-    entries = {layer.tensor: getattr(layer, value) for layer in found.layers if layer.tensor}
+    entries = {layer.tensor: getattr(layer, value) for layer in inspection.layers if layer.tensor}
     return node_data(entries, high_is_good=value == "efficiency")
 
 
-def divergence_overlay(found: Divergence) -> dict[str, Any]:
+def divergence_overlay(divergence: Divergence) -> dict[str, Any]:
     """Signal to noise of the tensors that two models share, under the names of both."""
-    values = {one.other: one.snr_db for one in found.tensors}
-    values |= {one.tensor: one.snr_db for one in found.tensors}
+    values = {one.other: one.snr_db for one in divergence.tensors}
+    values |= {one.tensor: one.snr_db for one in divergence.tensors}
     return node_data(values, high_is_good=True)
 
 
-def sensitivity_overlay(found: Sensitivity, model: Model) -> dict[str, Any]:
+def sensitivity_overlay(study: Sensitivity, model: Model) -> dict[str, Any]:
     """The harm of each item at the highest level it could be carried out at, on the tensor it names."""
     outputs = {node.name: node.outputs[0].name for node in model.graph.nodes if node.name and node.outputs}
     values: dict[str, float | None] = {}
-    for item, points in found.curves().items():
-        known = [value for point in points if (value := found.value(point, found.measure)) is not None]
+    for item, points in study.curves().items():
+        known = [value for point in points if (value := study.value(point, study.measure)) is not None]
         values[outputs.get(item, item)] = known[-1] if known else None
-    return node_data(values, high_is_good=found.measure == "snr_db")
+    return node_data(values, high_is_good=study.measure == "snr_db")
 
 
 def write_overlay(path: Path, document: Mapping[str, Any]) -> None:

@@ -26,14 +26,14 @@ def render(template: str, view: Mapping[str, Any]) -> str:
 @cache
 def _environment() -> Environment:
     loader = PackageLoader("graphopt.report.html", "templates")
-    found = Environment(
+    environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    found.filters.update(amount=amount, decibel=decibel_text, pair=pair_text, chosen=chosen_options)
+    environment.filters.update(amount=amount, decibel=decibel_text, pair=pair_text, chosen=chosen_options)
     script, style = "".join(map(_asset, SCRIPTS)), _asset("report.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    found.globals.update(script=Markup(script), style=Markup(style), script_hash=f"sha256-{digest}")
-    return found
+    environment.globals.update(script=Markup(script), style=Markup(style), script_hash=f"sha256-{digest}")
+    return environment
 
 
 def _asset(name: str) -> str:

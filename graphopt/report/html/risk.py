@@ -36,14 +36,14 @@ def slower_layers(document: Document) -> list[tuple[int, tuple[float | None, flo
     as a share of the result's time.
     """
     whole = sum(_times(layer)[1] or 0.0 for layer in document.get("layers", ()))
-    found = []
+    slower = []
     for number, layer in enumerate(document.get("layers", ())):
         before, after = _times(layer)
         more = (after or 0.0) - (before or 0.0)
         is_new = before is None and layer["state"] == "added"
         if after and (is_new or (before and after > SLOWER * before)) and more > NOTICEABLE * whole:
-            found.append((number, (before, after), more / whole))
-    return sorted(found, key=lambda entry: -entry[2])
+            slower.append((number, (before, after), more / whole))
+    return sorted(slower, key=lambda entry: -entry[2])
 
 
 def _times(layer: Mapping[str, Any]) -> tuple[float | None, float | None]:

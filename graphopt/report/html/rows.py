@@ -54,18 +54,18 @@ def layer_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _decisions(passes: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, str]]]:
     """What every pass said about every node; a node that was changed in a pass is not skipped by it too."""
-    found: dict[str, list[dict[str, str]]] = {}
+    remarks: dict[str, list[dict[str, str]]] = {}
     for entry in passes:
         changed = set()
         for change in entry.get("changes", ()):
             changed.add(change["node"])
             remark = {"pass": str(entry["name"]), "kind": "changed", "text": str(change["what"])}
-            found.setdefault(str(change["node"]), []).append(remark)
+            remarks.setdefault(str(change["node"]), []).append(remark)
         for skip in entry.get("skips", ()):
             if skip["node"] not in changed:
                 remark = {"pass": str(entry["name"]), "kind": "skipped", "text": str(skip["reason"])}
-                found.setdefault(str(skip["node"]), []).append(remark)
-    return found
+                remarks.setdefault(str(skip["node"]), []).append(remark)
+    return remarks
 
 
 def _row(

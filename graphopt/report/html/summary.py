@@ -38,17 +38,17 @@ QUANTITIES = (
 def cards(document: Mapping[str, Any]) -> list[dict[str, str]]:
     """The headline numbers, each with before, after, change and whether that is good (``good``, ``bad``)."""
     before, after = document["before"], document["after"]
-    found = [
+    listed = [
         _ratio_card("File size", before["bytes"], after["bytes"], "B"),
         _ratio_card("MACs", before["macs"], after["macs"], ""),
     ]
     if before.get("latency_ms") and after.get("latency_ms"):
-        found.append(_ratio_card("Latency", before["latency_ms"], after["latency_ms"], "ms", NOTICEABLE))
+        listed.append(_ratio_card("Latency", before["latency_ms"], after["latency_ms"], "ms", NOTICEABLE))
     for name, value in before.get("metrics", {}).items():
         now = after.get("metrics", {}).get(name)
         if value is not None and now is not None:
-            found.append(_metric_card(name, value, now, document.get("paired", {}).get(name, {})))
-    return [*found, *_agreement_cards(document.get("agreement", {}))]
+            listed.append(_metric_card(name, value, now, document.get("paired", {}).get(name, {})))
+    return [*listed, *_agreement_cards(document.get("agreement", {}))]
 
 
 def _ratio_card(
@@ -85,18 +85,20 @@ def _signed(value: float, digits: int) -> str:
 
 
 def _agreement_cards(agreement: Mapping[str, Any]) -> list[dict[str, str]]:
-    found = []
+    listed = []
     for key, what in AGREEMENT.items():
         if key in agreement:
             share = f"{100 * agreement[key]:.2f} %"
-            found.append({"title": "Agreement", "before": "", "after": share, "change": what, "tone": "note"})
+            listed.append(
+                {"title": "Agreement", "before": "", "after": share, "change": what, "tone": "note"}
+            )
     ratios = {name: value for name, value in agreement.get("snr_db", {}).items() if value is not None}
     if ratios:
         worst = min(ratios, key=ratios.__getitem__)
         note = f"worst output: {worst}" if len(ratios) > 1 else f"output {worst}"
         card = {"title": "SQNR", "before": "", "after": decibel_text(ratios[worst])}
-        found.append({**card, "change": note, "tone": "note"})
-    return found
+        listed.append({**card, "change": note, "tone": "note"})
+    return listed
 
 
 def in_short(document: Mapping[str, Any]) -> str:
@@ -126,12 +128,12 @@ def _times(ratio: float, more: str, less: str) -> str:
 def waterfalls(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each quantity the bars of a waterfall: how much was there before each pass, how much after."""
     stages = document.get("stages", ())
-    found = []
+    drawn = []
     for key, title, unit in QUANTITIES:
         values = [stage.get(key) for stage in stages]
         if len(values) > 1 and all(isinstance(value, (int, float)) for value in values) and max(values):
-            found.append({"key": key, "title": title, "bars": _bars(stages, values, unit)})
-    return found
+            drawn.append({"key": key, "title": title, "bars": _bars(stages, values, unit)})
+    return drawn
 
 
 def _bars(stages: Sequence[Mapping[str, Any]], values: Sequence[float], unit: str) -> list[dict[str, Any]]:

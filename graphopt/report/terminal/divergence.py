@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from graphopt.analysis.divergence import Divergence, TensorDifference
 
 
-def print_divergence(found: Divergence, *, every: bool) -> None:
+def print_divergence(divergence: Divergence, *, every: bool) -> None:
     """Print the tensor where the difference begins; with ``every``, all that were compared."""
-    if every and found.tensors:
+    if every and divergence.tensors:
         rows = [
             (one.tensor, one.op, _ratio(one), f"{one.relative:.2g}", "*" if one.differs else "")
-            for one in found.tensors
+            for one in divergence.tensors
         ]
         print_table(("tensor", "operator", "SQNR", "relative", "*"), rows, right=(2, 3))
         print_line("* differs by more than rounding")
-    compared = f"{len(found.tensors)} inner tensors were compared"
-    print_line(compared + (f", {found.unmatched} have no counterpart" if found.unmatched else ""))
-    if found.first is None:
+    compared = f"{len(divergence.tensors)} inner tensors were compared"
+    print_line(compared + (f", {divergence.unmatched} have no counterpart" if divergence.unmatched else ""))
+    if divergence.first is None:
         print_line("none of them differs by more than rounding")
         return
-    print_line(f"the first difference is at {_told(found.first)}", "loud")
-    if found.worst is not None and found.worst != found.first:
-        print_line(f"the largest loss is at {_told(found.worst)}")
+    print_line(f"the first difference is at {_told(divergence.first)}", "loud")
+    if divergence.worst is not None and divergence.worst != divergence.first:
+        print_line(f"the largest loss is at {_told(divergence.worst)}")
 
 
 def _told(one: TensorDifference) -> str:

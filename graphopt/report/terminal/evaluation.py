@@ -23,40 +23,43 @@ AGREEMENT = {
 }
 
 
-def print_evaluation(found: Evaluation) -> None:
+def print_evaluation(evaluation: Evaluation) -> None:
     """Print how a model did to stdout."""
-    print_line(f"{found.task} on {found.samples} samples of {found.source}")
-    if found.metrics:
-        _print_metrics(found)
+    print_line(f"{evaluation.task} on {evaluation.samples} samples of {evaluation.source}")
+    if evaluation.metrics:
+        _print_metrics(evaluation)
     for key, title in AGREEMENT.items():
-        if key in found.agreement:
-            print_line(f"{title}: {found.agreement[key]:.4f}")
-    if found.details.get("unjudged"):
+        if key in evaluation.agreement:
+            print_line(f"{title}: {evaluation.agreement[key]:.4f}")
+    if evaluation.details.get("unjudged"):
         print_line(
-            f"{found.details['unjudged']} samples were not judged: the reference's scores are no numbers"
+            f"{evaluation.details['unjudged']} samples were not judged: the reference's scores are no numbers"
         )
-    if found.details.get("changed"):
+    if evaluation.details.get("changed"):
         header = ("class of the reference", "class of the model", "samples")
-        rows = [tuple(str(value) for value in entry.values()) for entry in found.details["changed"]]
+        rows = [tuple(str(value) for value in entry.values()) for entry in evaluation.details["changed"]]
         print_table(header, rows, right=(0, 1, 2))
-    if found.details.get("outputs"):
-        _print_outputs(found.details["outputs"])
+    if evaluation.details.get("outputs"):
+        _print_outputs(evaluation.details["outputs"])
         return
-    for output, ratio in found.agreement.get("snr_db", {}).items():
+    for output, ratio in evaluation.agreement.get("snr_db", {}).items():
         print_line(f"SQNR of {output}: {decibel_text(ratio)}")
 
 
-def _print_metrics(found: Evaluation) -> None:
+def _print_metrics(evaluation: Evaluation) -> None:
     header = ("metric", "model", "reference", "change", "95 % interval", "which is")
-    rows = [(name, f"{value:.4f}", *_reference_cells(name, found)) for name, value in found.metrics.items()]
-    if found.reference_metrics:
+    rows = [
+        (name, f"{value:.4f}", *_reference_cells(name, evaluation))
+        for name, value in evaluation.metrics.items()
+    ]
+    if evaluation.reference_metrics:
         print_table(header, rows, right=(1, 2, 3, 4))
     else:
         print_table(header[:2], [row[:2] for row in rows], right=(1,))
 
 
-def _reference_cells(name: str, found: Evaluation) -> tuple[str, str, str, str]:
-    value, paired = found.reference_metrics.get(name), found.paired.get(name)
+def _reference_cells(name: str, evaluation: Evaluation) -> tuple[str, str, str, str]:
+    value, paired = evaluation.reference_metrics.get(name), evaluation.paired.get(name)
     before = "-" if value is None else f"{value:.4f}"
     if paired is None:
         return before, "-", "-", ""

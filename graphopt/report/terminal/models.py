@@ -27,47 +27,47 @@ _MEASURES = (
 )
 
 
-def print_inspection(found: Inspection, *, every: bool = True) -> None:
+def print_inspection(inspection: Inspection, *, every: bool = True) -> None:
     """Print what is in a model to stdout; without ``every``, of timed layers the slowest alone."""
-    opsets = ", ".join(f"{domain or 'onnx'} {version}" for domain, version in found.opsets.items())
-    print_line(f"{found.path}: IR version {found.ir_version}, opsets {opsets}")
-    ports = [("input", *port_cells(p, found.shapes)) for p in found.inputs]
-    ports += [("output", *port_cells(p, {})) for p in found.outputs]
+    opsets = ", ".join(f"{domain or 'onnx'} {version}" for domain, version in inspection.opsets.items())
+    print_line(f"{inspection.path}: IR version {inspection.ir_version}, opsets {opsets}")
+    ports = [("input", *port_cells(p, inspection.shapes)) for p in inspection.inputs]
+    ports += [("output", *port_cells(p, {})) for p in inspection.outputs]
     print_table(("", "name", "type", "shape", "run at"), ports)
-    print_table(("", ""), _measure_rows(found.measures), right=(1,))
-    print_table(("operator", "nodes"), [(op, str(count)) for op, count in found.ops.items()], right=(1,))
-    if found.attention:
+    print_table(("", ""), _measure_rows(inspection.measures), right=(1,))
+    print_table(("operator", "nodes"), [(op, str(count)) for op, count in inspection.ops.items()], right=(1,))
+    if inspection.attention:
         print_table(
-            ("attention", "heads", "channels", "tokens", "sequences"), _attention_rows(found), right=(1,)
+            ("attention", "heads", "channels", "tokens", "sequences"), _attention_rows(inspection), right=(1,)
         )
-    if found.layers and (every or found.timing is not None):
-        print_layers(found.layers, found.timing, every=every)
-    if found.ranges:
-        rows = [(name, f"{low:.6g}", f"{high:.6g}") for name, (low, high) in found.ranges.items()]
-        print_table((f"input over {found.samples} samples", "smallest", "largest"), rows, right=(1, 2))
+    if inspection.layers and (every or inspection.timing is not None):
+        print_layers(inspection.layers, inspection.timing, every=every)
+    if inspection.ranges:
+        rows = [(name, f"{low:.6g}", f"{high:.6g}") for name, (low, high) in inspection.ranges.items()]
+        print_table((f"input over {inspection.samples} samples", "smallest", "largest"), rows, right=(1, 2))
 
 
-def print_comparison(found: Comparison, *, every: bool = False) -> None:
+def print_comparison(comparison: Comparison, *, every: bool = False) -> None:
     """Print two models side by side to stdout; with ``every``, all their inner tensors."""
     rows = [
-        (title, amount(getattr(found.a, key), unit), amount(getattr(found.b, key), unit))
+        (title, amount(getattr(comparison.a, key), unit), amount(getattr(comparison.b, key), unit))
         for title, key, unit in _MEASURES
     ]
     print_table(("", "A", "B"), rows, right=(1, 2))
-    if found.latency_ratio is not None:
-        print_line(f"B takes {found.latency_ratio:.3f} times as long as A")
-    print_line(f"compared on {found.samples} samples ({found.source})")
+    if comparison.latency_ratio is not None:
+        print_line(f"B takes {comparison.latency_ratio:.3f} times as long as A")
+    print_line(f"compared on {comparison.samples} samples ({comparison.source})")
     print_table(
         ("output", "max |difference|", "relative", "SQNR"),
-        [(name, *_difference_cells(values)) for name, values in found.outputs.items()],
+        [(name, *_difference_cells(values)) for name, values in comparison.outputs.items()],
         right=(1, 2, 3),
     )
-    if "top1" in found.agreement:
-        print_line(f"both give the same answer on {found.agreement['top1']:.4f} of the samples")
-    if found.backend is not None:
-        _print_backend(found.backend)
-    if found.inner is not None:
-        print_divergence(found.inner, every=every)
+    if "top1" in comparison.agreement:
+        print_line(f"both give the same answer on {comparison.agreement['top1']:.4f} of the samples")
+    if comparison.backend is not None:
+        _print_backend(comparison.backend)
+    if comparison.inner is not None:
+        print_divergence(comparison.inner, every=every)
 
 
 def _print_backend(there: BackendComparison) -> None:
@@ -82,10 +82,10 @@ def _print_backend(there: BackendComparison) -> None:
     print_line(f"there B is {apart} from A, and takes {there.latency_ratio:.3f} times as long")
 
 
-def _attention_rows(found: Inspection) -> list[tuple[str, ...]]:
+def _attention_rows(inspection: Inspection) -> list[tuple[str, ...]]:
     """A row for each attention: channels of a head, of values where they differ, who attends to whom."""
     rows: list[tuple[str, ...]] = []
-    for block in found.attention:
+    for block in inspection.attention:
         sizes = (
             f"{block.size}" if block.size == block.value_size else f"{block.size}, values {block.value_size}"
         )

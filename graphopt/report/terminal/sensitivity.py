@@ -21,62 +21,62 @@ _SHORT = {
 }
 
 
-def print_sensitivity(found: Sensitivity) -> None:
+def print_sensitivity(study: Sensitivity) -> None:
     """Print what each item costs, the most sensitive first, to stdout."""
-    curves = list(found.curves().items())
-    print_line(f"{found.step}: {len(curves)} items, each changed alone in {found.model}", wrap=False)
-    print_line(f"measured on {found.samples} samples of {found.source}", wrap=False)
-    if found.top1 is not None:
-        print_line(f"top-1 before: {found.top1:.4f}")
-    if found.metric is not None:
-        print_line(f"{found.metric_name} before: {found.metric:.4f}")
+    curves = list(study.curves().items())
+    print_line(f"{study.step}: {len(curves)} items, each changed alone in {study.model}", wrap=False)
+    print_line(f"measured on {study.samples} samples of {study.source}", wrap=False)
+    if study.top1 is not None:
+        print_line(f"top-1 before: {study.top1:.4f}")
+    if study.metric is not None:
+        print_line(f"{study.metric_name} before: {study.metric:.4f}")
     if curves:
-        print_line(f"{LABELS[found.measure]}, the most sensitive item first:")
-        levels = sorted({point.level for point in found.points})
-        curves.sort(key=lambda curve: _harm(found, curve[1]), reverse=True)
+        print_line(f"{LABELS[study.measure]}, the most sensitive item first:")
+        levels = sorted({point.level for point in study.points})
+        curves.sort(key=lambda curve: _harm(study, curve[1]), reverse=True)
         if 1 < len(levels) <= COLUMNS and all(len(points) == len(levels) for _, points in curves):
-            _print_wide(found, curves, levels)
+            _print_wide(study, curves, levels)
         elif len(levels) > 1 and max(len(points) for _, points in curves) < COLUMNS:
-            _print_pairs(found, curves)
+            _print_pairs(study, curves)
         else:
-            _print_long(found, curves, len(levels) > 1)
-    failed = [point for point in found.points if point.error]
+            _print_long(study, curves, len(levels) > 1)
+    failed = [point for point in study.points if point.error]
     for point in failed[:3]:
         print_line(f"not carried out: {point.item} at {point.level:g}: {point.error}", "warning")
     if len(failed) > 3:
         print_line(f"{len(failed) - 3} more trials were not carried out", "warning")
 
 
-def _print_wide(found: Sensitivity, curves: list[tuple[str, list[Point]]], levels: Sequence[float]) -> None:
+def _print_wide(study: Sensitivity, curves: list[tuple[str, list[Point]]], levels: Sequence[float]) -> None:
     """A row for each item, a column for each level."""
     rows = []
     for item, points in curves:
-        cells = (_cell(found, point, found.measure) for point in points)
-        rows.append((item, *cells, _saved(found, points)))
+        cells = (_cell(study, point, study.measure) for point in points)
+        rows.append((item, *cells, _saved(study, points)))
     header = ("item", *(f"{level:.2g}" for level in levels), "MACs")
     print_table(header, rows, right=range(1, len(header)))
 
 
-def _print_pairs(found: Sensitivity, curves: list[tuple[str, list[Point]]]) -> None:
+def _print_pairs(study: Sensitivity, curves: list[tuple[str, list[Point]]]) -> None:
     """A row for each item, its harm and the level of it in each column: items have levels of their own."""
     count = max(len(points) for _, points in curves)
     rows = []
     for item, points in curves:
-        cells = [f"{_cell(found, point, found.measure)} @{point.level:.2g}" for point in points]
-        rows.append((item, *cells, *[""] * (count - len(cells)), _saved(found, points)))
+        cells = [f"{_cell(study, point, study.measure)} @{point.level:.2g}" for point in points]
+        rows.append((item, *cells, *[""] * (count - len(cells)), _saved(study, points)))
     header = ("item", "degradation @level", *[""] * (count - 1), "MACs")
     print_table(header, rows, right=range(1, len(header)))
 
 
-def _print_long(found: Sensitivity, curves: list[tuple[str, list[Point]]], has_levels: bool) -> None:
+def _print_long(study: Sensitivity, curves: list[tuple[str, list[Point]]], has_levels: bool) -> None:
     """A row for each item at each level, with all that was measured."""
-    names = [name for name in LABELS if any(found.value(p, name) is not None for p in found.points)]
+    names = [name for name in LABELS if any(study.value(p, name) is not None for p in study.points)]
     rows = [
         (
             item,
             *([f"{point.level:g}"] if has_levels else []),
-            *(_cell(found, point, name) for name in names),
-            _saved(found, [point]),
+            *(_cell(study, point, name) for name in names),
+            _saved(study, [point]),
         )
         for item, points in curves
         for point in points
@@ -85,25 +85,25 @@ def _print_long(found: Sensitivity, curves: list[tuple[str, list[Point]]], has_l
     print_table(header, rows, right=range(1, len(header)))
 
 
-def _cell(found: Sensitivity, point: Point, measure: str) -> str:
-    value = found.value(point, measure)
+def _cell(study: Sensitivity, point: Point, measure: str) -> str:
+    value = study.value(point, measure)
     if value is None:
         return "failed" if point.error else "-"
     return "equal" if measure == "snr_db" and value >= SNR_LIMIT else f"{value:.1f}"
 
 
-def _saved(found: Sensitivity, points: Sequence[Point]) -> str:
+def _saved(study: Sensitivity, points: Sequence[Point]) -> str:
     """The most that an item can take off the multiply-accumulates of the model."""
     least = min((point.macs for point in points if point.macs is not None), default=None)
-    if least is None or not found.macs:
+    if least is None or not study.macs:
         return "-"
-    return f"{100 * (least / found.macs - 1):+.1f} %"
+    return f"{100 * (least / study.macs - 1):+.1f} %"
 
 
-def _harm(found: Sensitivity, points: Sequence[Point]) -> tuple[float, float]:
+def _harm(study: Sensitivity, points: Sequence[Point]) -> tuple[float, float]:
     """How bad the worst level of an item is; where answers stay the same, the signal to noise decides."""
-    values = [found.value(point, found.measure) for point in points]
+    values = [study.value(point, study.measure) for point in points]
     ratios = [point.snr_db for point in points if point.snr_db is not None]
-    sign = -1.0 if found.measure == "snr_db" else 1.0
+    sign = -1.0 if study.measure == "snr_db" else 1.0
     worst = max((sign * value for value in values if value is not None), default=-1e9)
     return worst, -min(ratios, default=0.0)

@@ -57,26 +57,30 @@ def _is_plain(source: Tensor, node: Node, view: View) -> bool:
     return view.facts.dtype(node.output) == np.float32 and view.facts.rank(source) != 0
 
 
-def _write(node: Node, found: Activation) -> None:
+def _write(node: Node, activation: Activation) -> None:
     """Let the activation make what ``node`` makes; what fed only the node dies."""
     graph, result = node.graph, node.output
     name = node.name or None
     node.outputs.clear()
-    if found.times is None:
-        graph.add_node(found.op, [found.source], found.attrs, outputs=[result], name=name, like=node)
+    if activation.times is None:
+        graph.add_node(
+            activation.op, [activation.source], activation.attrs, outputs=[result], name=name, like=node
+        )
     else:
-        gate = graph.add_node(found.op, [found.source], found.attrs, name=f"{name or node.op}.gate")
-        graph.add_node("Mul", [found.times, gate.output], outputs=[result], name=name, like=node)
+        gate = graph.add_node(
+            activation.op, [activation.source], activation.attrs, name=f"{name or node.op}.gate"
+        )
+        graph.add_node("Mul", [activation.times, gate.output], outputs=[result], name=name, like=node)
     graph.remove(node)
 
 
 def _hard_sigmoid(product: Product, view: View) -> Activation | None:
     """u * clip(x + b, 0, h) / h = u * HardSigmoid(x), with or without u."""
     for place, tensor in enumerate(product.factors):
-        found = _shifted_clip(tensor, view)
-        if found is None or len(product.factors) > 2 or not close(found[2] * product.coefficient, 1):
+        clip = _shifted_clip(tensor, view)
+        if clip is None or len(product.factors) > 2 or not close(clip[2] * product.coefficient, 1):
             continue
-        source, shift, _ = found
+        source, shift, _ = clip
         attrs = {"alpha": product.coefficient, "beta": shift * product.coefficient}
         others = product.factors[:place] + product.factors[place + 1 :]
         if others and view.model.opset >= HARD_SWISH_SINCE and others[0] is source and _is_swish(attrs):

@@ -160,10 +160,10 @@ def write_job(job: Job, more: Mapping[str, Any]) -> None:
 def _event(line: str) -> dict[str, Any] | None:
     """One event, or None for a line that is none: native code may print into the stream."""
     try:
-        found = json.loads(line)
+        event = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and "event" in found else None
+    return event if isinstance(event, dict) and "event" in event else None
 
 
 def _result(job: Job, done: Mapping[str, Any]) -> Tuned:

@@ -46,8 +46,8 @@ def install(
 
     place = _place(path)
     with Console(quiet=bool(quiet)).busy("installing the trainer"):
-        found = environment.install(place, python=python, using=using, force=bool(force))
-    _show(found, json)
+        trainer = environment.install(place, python=python, using=using, force=bool(force))
+    _show(trainer, json)
 
 
 @command.command("status")
@@ -58,8 +58,8 @@ def status(path: str | None, json: bool | None, debug: bool | None) -> None:
     """Say what is installed, after it has trained two steps of a tiny model."""
     from graphopt.passes.distill.trainer import environment
 
-    found = environment.status(_place(path))
-    _show(found, json)
+    trainer = environment.status(_place(path))
+    _show(trainer, json)
 
 
 @command.command("remove")
@@ -78,12 +78,12 @@ def remove(path: str | None, json: bool | None, debug: bool | None) -> None:
     click.echo(f"removed {place}")
 
 
-def _show(found: Status, json: bool | None) -> None:
+def _show(trainer: Status, json: bool | None) -> None:
     if json:
-        document = {"path": str(found.path), "python": found.python, "versions": dict(found.versions)}
-        flags.print_json({**document, "bytes": found.bytes})
+        document = {"path": str(trainer.path), "python": trainer.python, "versions": dict(trainer.versions)}
+        flags.print_json({**document, "bytes": trainer.bytes})
         return
-    _print(found)
+    _print(trainer)
 
 
 def _place(path: str | None) -> Path:
@@ -92,7 +92,9 @@ def _place(path: str | None) -> Path:
     return trainer_path() if path is None else Path(path).absolute()
 
 
-def _print(found: Status) -> None:
-    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-    click.echo(f"trainer at {found.path}")
-    click.echo(f"Python {found.python}, {versions}, {found.bytes / 1e6:.0f} MB; two steps of training work")
+def _print(trainer: Status) -> None:
+    versions = ", ".join(f"{name} {version}" for name, version in trainer.versions.items())
+    click.echo(f"trainer at {trainer.path}")
+    click.echo(
+        f"Python {trainer.python}, {versions}, {trainer.bytes / 1e6:.0f} MB; two steps of training work"
+    )

@@ -54,8 +54,8 @@ class Feeder:
         for start in ctx.progress("distill: running the teacher", starts, len(starts)):
             rows = slice(start, min(start + batch, count))
             part = None if labels is None else labels[rows]
-            found = self.feeds([np.asarray(array[rows]) for array in inputs], part)
-            for number, (name, values) in enumerate(zip(self.names, found, strict=True)):
+            feeds = self.feeds([np.asarray(array[rows]) for array in inputs], part)
+            for number, (name, values) in enumerate(zip(self.names, feeds, strict=True)):
                 if name in self.inputs:
                     continue
                 if name not in arrays:

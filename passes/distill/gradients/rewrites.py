@@ -118,7 +118,7 @@ def problems(graph: ir.Graph, trained: set[Tensor], *, live_bn: bool) -> list[Pr
     """
     graph.sort()
     moved = set(trained)
-    found = []
+    listed = []
     for node in graph.nodes:
         reached = [tensor for tensor in reads(node) if tensor in moved]
         if not reached:
@@ -126,9 +126,9 @@ def problems(graph: ir.Graph, trained: set[Tensor], *, live_bn: bool) -> list[Pr
         if _has_gradient(node) and (live_bn or node.op != "BatchNormalization"):
             moved.update(node.outputs)
         elif not _ends_gradients(node):
-            found.append(Problem(node.op, node.name or node.output.name, reached[0].name))
+            listed.append(Problem(node.op, node.name or node.output.name, reached[0].name))
             moved.update(node.outputs)
-    return found
+    return listed
 
 
 def _has_gradient(node: Node) -> bool:

@@ -75,7 +75,7 @@ def prepare(
     alive = [tensor for tensor in chosen if tensor.consumers]  # others were folded away
     if not alive:
         raise PassError("the student has no weights that can be trained", hint=_untrainable(student))
-    found = problems(model.graph, set(alive), live_bn=live_bn)
+    obstacles = problems(model.graph, set(alive), live_bn=live_bn)
     masked = add_masks(model.graph, alive, quantizers, sparse)
     names = [tensor.name for tensor in alive]
     parameters = {tensor.name: tensor for tensor in model.graph.initializers}
@@ -84,7 +84,7 @@ def prepare(
         names += quantizer.insert(parameters.get(name), model.graph, name in trained)
     model.graph.sort()
     prepared = Prepared(
-        model, shapes, tuple(names), tuple(statistics), quantizers, tuple(found), nodes, tuple(masked)
+        model, shapes, tuple(names), tuple(statistics), quantizers, tuple(obstacles), nodes, tuple(masked)
     )
     _gate(student, prepared, feeds)
     return prepared

@@ -42,17 +42,17 @@ def trainable(graph: ir.Graph, choice: Choice) -> dict[Constant, Node]:
 
     Raises UsageError for a pattern or a node that names nothing.
     """
-    found: dict[Constant, Node] = {}
+    parameters: dict[Constant, Node] = {}
     for node in graph.find():
         for tensor in _candidates(node):
             if tensor.dtype.kind == "f" and tensor.values.size and not _is_table(node, tensor):
-                found.setdefault(tensor, node)
+                parameters.setdefault(tensor, node)
     read = (tensor.name for node in graph.nodes for tensor in node.inputs)
     refuse_unmatched("distill", {"train": choice.train, "freeze": choice.freeze}, graph.nodes, *read)
     allowed = None if not choice.behind else _behind(graph, choice.behind)
     return {
         tensor: node
-        for tensor, node in found.items()
+        for tensor, node in parameters.items()
         if _wanted(tensor, node, choice) and (allowed is None or node in allowed)
     }
 
@@ -118,11 +118,11 @@ def _behind(graph: ir.Graph, name: str) -> set[Node]:
     starts = [n for n in graph.nodes if name in (n.name, *(tensor.name for tensor in n.outputs))]
     if not starts:
         raise UsageError(f"distill: behind={name} names no node of the model")
-    waiting, found = list(starts), set()
+    waiting, nodes = list(starts), set()
     while waiting:
         for tensor in waiting.pop().outputs:
             for reader in tensor.consumers:
-                if reader not in found:
-                    found.add(reader)
+                if reader not in nodes:
+                    nodes.add(reader)
                     waiting.append(reader)
-    return found
+    return nodes

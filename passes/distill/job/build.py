@@ -156,10 +156,10 @@ class Build:
         """The tensor of class scores that labels are compared with."""
         if not self._ask.settings.alpha:
             return None
-        found = [pair for pair in self._pairs if pair.term.kind == "kl" and pair.output is not None]
-        if len(found) != 1:
+        pairs = [pair for pair in self._pairs if pair.term.kind == "kl" and pair.output is not None]
+        if len(pairs) != 1:
             raise UsageError("distill: alpha weighs labels, which need one output of class scores")
-        return found[0].term.student
+        return pairs[0].term.student
 
     def _write_graph(self, scores: str | None) -> None:
         model = self._prepared.model.copy()

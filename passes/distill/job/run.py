@@ -109,15 +109,15 @@ class Distillation:
         feeds = next(samples.take(batch).batches(batch)).feeds
         ask = self._ask
         check_images([value.shape for value in feeds.values()], ask.settings.augment)
-        found = prepare(self._student, feeds, ask.choice, live_bn=ask.settings.live_bn, sparse=ask.sparse)
-        if found.problems:
-            first = found.problems[0]
+        prepared = prepare(self._student, feeds, ask.choice, live_bn=ask.settings.live_bn, sparse=ask.sparse)
+        if prepared.problems:
+            first = prepared.problems[0]
             raise PassError(
                 f"{first}, through which the student would have to be trained",
                 node=first.node,
                 hint=f"train what lies behind it with behind={first.node}, or freeze what lies before it",
             )
-        return found
+        return prepared
 
     def _fingerprint(self, samples: Samples, chosen: Split) -> str:
         """What a checkpoint belongs to: both models, the samples, and every setting."""

@@ -118,14 +118,14 @@ def fake_quant(tensor: Tensor, scale: float, zero: float, low: int, high: int, t
 
 def find_quantizers(graph: ir.Graph) -> dict[str, Quantizer]:
     """The constants behind a DequantizeLinear, by the name of what it makes."""
-    found = {}
+    quantizers = {}
     for node in graph.find("DequantizeLinear"):
         stored, scale = node.inputs[0].constant, node.inputs[1].constant
         if stored is None or scale is None or stored.size < 2 or graph.is_output(node.output):
             continue
-        found[node.output.name] = _quantizer(node, stored, scale)
-    biases = _biases(graph, found)
-    return {name: replace(one, biases=tuple(biases.get(name, ()))) for name, one in found.items()}
+        quantizers[node.output.name] = _quantizer(node, stored, scale)
+    biases = _biases(graph, quantizers)
+    return {name: replace(one, biases=tuple(biases.get(name, ()))) for name, one in quantizers.items()}
 
 
 def _biases(graph: ir.Graph, known: Mapping[str, Quantizer]) -> dict[str, list[str]]:

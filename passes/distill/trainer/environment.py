@@ -96,10 +96,10 @@ def status(path: Path) -> Status:
     from .selftest import selftest
 
     reported = selftest(require(path))
-    found = reported["versions"].get("onnxruntime", "")
-    if found.partition("+")[0] != VERSION:
+    number = reported["versions"].get("onnxruntime", "")
+    if number.partition("+")[0] != VERSION:
         raise PassError(
-            f"the trainer at {path} has onnxruntime-training {found or 'of no version'}, "
+            f"the trainer at {path} has onnxruntime-training {number or 'of no version'}, "
             f"and {VERSION} is needed",
             hint="graphopt trainer install --force",
         )
@@ -126,7 +126,7 @@ def install(
         _make(draft, python, using)
         reported = {"package": PACKAGE, "version": VERSION}
         (draft / MARKER).write_text(json.dumps(reported) + "\n", encoding="utf-8")
-        found = status(draft)
+        trainer = status(draft)
         if path.exists():
             shutil.rmtree(path)
         draft.replace(path)
@@ -137,7 +137,7 @@ def install(
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return replace(found, path=path)
+    return replace(trainer, path=path)
 
 
 def install_if_missing(progress: Progress) -> None:
@@ -190,9 +190,9 @@ def _interpreter(has_uv: bool) -> str:
     if sys.version_info[:2] <= NEWEST_PYTHON:
         return sys.executable
     for version in PYTHONS:
-        found = shutil.which(f"python{version}")
-        if found:
-            return found
+        program = shutil.which(f"python{version}")
+        if program:
+            return program
     if has_uv:
         return PYTHONS[0]
     raise UsageError(

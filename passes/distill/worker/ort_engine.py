@@ -156,8 +156,8 @@ def _failure(error: Exception) -> Failure:
     """What the library's message means."""
     text = " ".join(str(error).split())
     for code, pattern in _FAILURES:
-        if found := pattern.search(text):
-            op, node = found[1], found[2]
+        if match := pattern.search(text):
+            op, node = match[1], match[2]
             message = f"onnxruntime-training has no gradient for {op or 'this operator'}"
             return Failure(code, f"{message} ({text[-200:]})" if not op else message, node)
     return Failure("artifacts", f"onnxruntime-training cannot build the training graph: {text[:600]}")

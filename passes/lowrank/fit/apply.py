@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 
-def carry_out(found: Survey, tasks: Mapping[str, Task], ctx: Context, *, others: bool) -> None:
+def carry_out(layers: Survey, tasks: Mapping[str, Task], ctx: Context, *, others: bool) -> None:
     """Split the layers of ``tasks`` in the surveyed model, and with ``others`` fit those that stay whole."""
     for task in tasks.values():
         tell_split(task, ctx)
-    if found.samples is None:
-        done = split_quickly(found.model, tasks, found.shelf(ctx))
+    if layers.samples is None:
+        done = split_quickly(layers.model, tasks, layers.shelf(ctx))
     else:
-        done = split_thoroughly(found, tasks, found.samples, ctx, others=others)
+        done = split_thoroughly(layers, tasks, layers.samples, ctx, others=others)
     for one in done:
         tell_fit(one, ctx)
 
@@ -41,13 +41,13 @@ def split_quickly(model: ir.Model, tasks: Mapping[str, Task], shelf: Shelf) -> l
 
 
 def split_thoroughly(
-    found: Survey, tasks: Mapping[str, Task], samples: Samples, ctx: Context, *, others: bool
+    layers: Survey, tasks: Mapping[str, Task], samples: Samples, ctx: Context, *, others: bool
 ) -> list[Done]:
     """Split and fit the layers in order, each to the network as it has become."""
-    model = found.model
+    model = layers.model
     original = model.copy()
     large = [task.layer for task in tasks.values() if not task.layer.has_affordable_gram]
-    studied = {one.layer.output: one for one in found.studied(ctx, samples)(large)} if large else {}
+    studied = {one.layer.output: one for one in layers.studied(ctx, samples)(large)} if large else {}
     done = fit_all(original, model, tasks, studied, samples, ctx, others=others)
     _tidy(model)
     return done

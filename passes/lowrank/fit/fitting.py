@@ -107,15 +107,15 @@ def fit_all(
 
 def _worth_fitting(graph: ir.Graph, tasks: Mapping[str, Task], others: bool) -> list[ir.Node]:
     """The layers to split, and those behind one of them, in order: before it nothing has changed."""
-    found: list[ir.Node] = []
+    nodes: list[ir.Node] = []
     changed: set[ir.Tensor] = set()
     for node in graph.nodes:
         is_task = bool(node.outputs) and node.output.name in tasks
         if is_task or any(tensor in changed for tensor in reads(node)):
             changed.update(node.outputs)
             if is_task or (others and node.is_standard and node.op in LAYERS and _may_fit(node)):
-                found.append(node)
-    return found
+                nodes.append(node)
+    return nodes
 
 
 def _may_fit(node: ir.Node) -> bool:

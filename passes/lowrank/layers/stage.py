@@ -87,11 +87,11 @@ class Stage:
 
 def sources(stages: Iterable[Stage], source: Sequence[int]) -> list[tuple[int, ...]]:
     """The dims that each of these layers reads, one behind the other."""
-    found = []
+    inputs = []
     for stage in stages:
-        found.append(tuple(source))
+        inputs.append(tuple(source))
         source = stage.result(source)
-    return found
+    return inputs
 
 
 def macs(stages: Sequence[Stage], source: Sequence[int]) -> int:

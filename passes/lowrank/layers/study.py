@@ -80,10 +80,10 @@ def weights_of(layer: Layer) -> np.ndarray:
 def _collected(model: ir.Model, layers: Sequence[Layer], samples: Samples, ctx: Context) -> Iterator[Studied]:
     requests: Requests = defaultdict(list)
     asked = [_ask(layer, requests, ctx) for layer in layers]
-    found: dict[str, list[Any]] = dict(ctx.collect(model, requests, samples, allow_nonfinite=True))
+    statistics: dict[str, list[Any]] = dict(ctx.collect(model, requests, samples, allow_nonfinite=True))
     for layer, places in zip(layers, asked, strict=True):
-        first, *others = (found[name][place] for name, place in places)
-        found[places[0][0]][places[0][1]] = None  # its memory is needed for what is made of it
+        first, *others = (statistics[name][place] for name, place in places)
+        statistics[places[0][0]][places[0][1]] = None  # its memory is needed for what is made of it
         yield _studied(layer, first, *others)
 
 

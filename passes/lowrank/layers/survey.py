@@ -62,13 +62,13 @@ def survey(model: ir.Model, ctx: Context) -> Survey:
     refused: dict[str, str] = {}
     names: dict[str, str] = {}
     for node in model.graph.find(*LAYERS):
-        found = read_layer(node, shapes, declared)
+        layer = read_layer(node, shapes, declared)
         name = node.output.name
         names[name] = label(node)
-        if isinstance(found, str):
-            refused[name] = found
+        if isinstance(layer, str):
+            refused[name] = layer
         else:
-            layers[name] = found
+            layers[name] = layer
     return Survey(model, layers, refused, names, samples)
 
 

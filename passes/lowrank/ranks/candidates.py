@@ -47,11 +47,11 @@ class Offer:
 
     def front(self, use: Callable[[Candidate], float], most: float) -> list[Candidate]:
         """Return the candidates below ``most`` that no other beats in error and ``use``, falling in use."""
-        found: list[Candidate] = []
+        kept: list[Candidate] = []
         for one in sorted(self.candidates, key=lambda one: (use(one), one.error, one.kind)):
-            if use(one) < most and (not found or one.error < found[-1].error):
-                found.append(one)
-        return found[::-1]
+            if use(one) < most and (not kept or one.error < kept[-1].error):
+                kept.append(one)
+        return kept[::-1]
 
 
 def make_offer(studied: Studied, kinds: Iterable[str], block: int, rank: int | None = None) -> Offer:
@@ -62,7 +62,7 @@ def make_offer(studied: Studied, kinds: Iterable[str], block: int, rank: int | N
     layer = studied.layer
     step = block // gcd(block, layer.stage.group)
     blurred = isinstance(studied.inputs, Responses)
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     for kind in (KINDS[name] for name in kinds):
         if not kind.fits(layer) or (blurred and kind.name not in ("svd", "out")):
             continue
@@ -70,11 +70,11 @@ def make_offer(studied: Studied, kinds: Iterable[str], block: int, rank: int | N
         ranks = [ranks for ranks in tried if _saves(layer, kind, ranks)]
         if ranks:
             prepared = kind.prepare(layer, studied.inputs, studied.weights, ranks)
-            found += [
+            candidates += [
                 candidate(layer, kind, one, error)
                 for one, error in zip(ranks, prepared.errors(ranks), strict=True)
             ]
-    return Offer(layer, studied.energy, studied.scale, tuple(found))
+    return Offer(layer, studied.energy, studied.scale, tuple(candidates))
 
 
 def candidate(layer: Layer, kind: Kind, ranks: Ranks, error: float) -> Candidate:

@@ -85,14 +85,14 @@ class Chooser:
     def steps(self) -> list[Chosen]:
         """Return ever smaller choices, from fine steps to coarse ones, for a search by trial."""
         goal = self.counted
-        found = [self.none()]
+        choices = [self.none()]
         for step in range(1, STEPS):
             chosen, met = self.by_goal(goal, 1.0 - amount_at(step))
-            if chosen != found[-1]:
-                found.append(chosen)
+            if chosen != choices[-1]:
+                choices.append(chosen)
             if not met:
                 break
-        return found
+        return choices
 
     def left(self, chosen: Chosen, goal: str) -> float:
         """Return the fraction of all macs or params that a choice leaves."""

@@ -39,21 +39,21 @@ class Request:
     kinds: tuple[str, ...]
 
 
-def decide(request: Request, found: Survey, offers: Offers, ctx: Context) -> tuple[Chosen, str]:
+def decide(request: Request, layers: Survey, offers: Offers, ctx: Context) -> tuple[Chosen, str]:
     """Return what each layer becomes, and the rule that chose it in words."""
     chooser = Chooser(offers.offers, offers.totals)
     if request.goal == "energy":
         return chooser.by_energy(request.amount), f"energy={request.amount:g} of each layer's output"
     if request.goal == "rank":
-        _tell_ranks_too_large(request, found, ctx)
+        _tell_ranks_too_large(request, layers, ctx)
         return chooser.by_least_error(), f"rank={request.amount:g} in every layer"
     if request.goal == "latency":
-        return _latency(request, found, chooser, ctx)
+        return _latency(request, layers, chooser, ctx)
     if request.goal:
         return _budget(request, chooser, ctx)
-    if found.samples is None:
+    if layers.samples is None:
         return chooser.harmless(), "no goal and no data: only what loses nothing but rounding"
-    return _careful(request, found, offers, chooser, ctx)
+    return _careful(request, layers, offers, chooser, ctx)
 
 
 def _budget(request: Request, chooser: Chooser, ctx: Context) -> tuple[Chosen, str]:
@@ -69,8 +69,8 @@ def _budget(request: Request, chooser: Chooser, ctx: Context) -> tuple[Chosen, s
     return chosen, f"{goal}={amount:g} left{of}, the same price for every layer"
 
 
-def _latency(request: Request, found: Survey, chooser: Chooser, ctx: Context) -> tuple[Chosen, str]:
-    reached = reach_latency(found.model, chooser, request.amount, ctx)
+def _latency(request: Request, layers: Survey, chooser: Chooser, ctx: Context) -> tuple[Chosen, str]:
+    reached = reach_latency(layers.model, chooser, request.amount, ctx)
     if not reached.met:
         ctx.goal_missed(
             f"lowrank can leave {reached.ratio:.3g} of the latency at best, {request.amount:g} was asked for"
@@ -80,14 +80,14 @@ def _latency(request: Request, found: Survey, chooser: Chooser, ctx: Context) ->
 
 
 def _careful(
-    request: Request, found: Survey, offers: Offers, chooser: Chooser, ctx: Context
+    request: Request, layers: Survey, offers: Offers, chooser: Chooser, ctx: Context
 ) -> tuple[Chosen, str]:
     """Split as much as costs no more than ``max_drop`` points on held-out samples."""
     chooser = replace(chooser, offers=worthy(offers))
     steps = _worth_trying(chooser, request.max_drop)
     if len(steps) == 1:
         return chooser.none(), "no goal: no split saves enough for what it would lose"
-    model, harm = found.model, Degradation(found.model, ctx)
+    model, harm = layers.model, Degradation(layers.model, ctx)
     samples = trial_samples(ctx.calibration).take(FITTED)
 
     def quick(chosen: Chosen) -> None:
@@ -95,7 +95,7 @@ def _careful(
 
     def thorough(chosen: Chosen) -> None:
         tasks = on(model, tasks_of(chooser.offers, chosen))
-        split_thoroughly(found, tasks, samples, ctx, others=False)
+        split_thoroughly(layers, tasks, samples, ctx, others=False)
 
     tried: SearchTrace[Chosen] = SearchTrace(lambda chosen: chooser.left(chosen, chooser.counted))
     chosen = most_harmless(model, steps, quick, thorough, harm, request.max_drop, tried.note)
@@ -128,10 +128,10 @@ def tasks_of(offers: Sequence[Offer], chosen: Chosen) -> Mapping[str, Task]:
     }
 
 
-def _tell_ranks_too_large(request: Request, found: Survey, ctx: Context) -> None:
+def _tell_ranks_too_large(request: Request, layers: Survey, ctx: Context) -> None:
     """Say for which layers one rank for all is no reduction."""
     kinds = [KINDS[name] for name in request.kinds]
-    for layer in found.layers.values():
+    for layer in layers.layers.values():
         ranks = [min(kind.full(layer)) for kind in kinds if kind.fits(layer)]
         if not ranks:
             ctx.warn(f"none of kinds={'|'.join(request.kinds)} splits {layer.name}: it stays whole")

@@ -111,23 +111,23 @@ def lower_factor(covariance: np.ndarray, relative: float = RELATIVE) -> np.ndarr
 
 def solve_lower(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return x with ``L x = right`` for lower triangular matrices (groups, n, n)."""
-    found = np.array(right, np.float64)
+    solution = np.array(right, np.float64)
     for start in range(0, lower.shape[1], BLOCK):
         end = start + BLOCK
-        found[:, start:end] = np.linalg.solve(lower[:, start:end, start:end], found[:, start:end])
-        found[:, end:] -= lower[:, end:, start:end] @ found[:, start:end]
-    return found
+        solution[:, start:end] = np.linalg.solve(lower[:, start:end, start:end], solution[:, start:end])
+        solution[:, end:] -= lower[:, end:, start:end] @ solution[:, start:end]
+    return solution
 
 
 def solve_upper(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return x with ``L^T x = right`` for lower triangular matrices (groups, n, n)."""
-    found = np.array(right, np.float64)
+    solution = np.array(right, np.float64)
     turned = lower.transpose(0, 2, 1)
     for start in reversed(range(0, lower.shape[1], BLOCK)):
         end = start + BLOCK
-        found[:, start:end] = np.linalg.solve(turned[:, start:end, start:end], found[:, start:end])
-        found[:, :start] -= turned[:, :start, start:end] @ found[:, start:end]
-    return found
+        solution[:, start:end] = np.linalg.solve(turned[:, start:end, start:end], solution[:, start:end])
+        solution[:, :start] -= turned[:, :start, start:end] @ solution[:, start:end]
+    return solution
 
 
 def whitened_svd(lower: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -69,11 +69,11 @@ class PreparedCanonical:
         return [self._solved(rank).error for (rank,) in ranks]
 
     def factors(self, ranks: Ranks) -> Factors:
-        found = self._solved(ranks[0])
+        solved = self._solved(ranks[0])
         first, middle, last = self.kind.stages(self.layer, ranks)
-        taps = found.taps.transpose(0, 2, 1).reshape(middle.weight)  # (groups, rank, taps), a row a channel
-        weights = (as_weight(first, found.channels), taps, as_weight(last, found.outputs))
-        return Factors(weights, found.features @ found.outputs)
+        taps = solved.taps.transpose(0, 2, 1).reshape(middle.weight)  # (groups, rank, taps), a row a channel
+        weights = (as_weight(first, solved.channels), taps, as_weight(last, solved.outputs))
+        return Factors(weights, solved.features @ solved.outputs)
 
     def _solved(self, rank: int) -> Solved:
         if rank not in self.known:
@@ -113,5 +113,5 @@ def _answer(covariance: np.ndarray, features: np.ndarray, weights: np.ndarray) -
     """The outputs that explain most of ``weights`` from these features, (rank, outputs)."""
     turned = features.T @ covariance
     lower = lower_factor((turned @ features)[None])
-    found: np.ndarray = solve_upper(lower, solve_lower(lower, (turned @ weights)[None]))[0]
-    return found
+    answer: np.ndarray = solve_upper(lower, solve_lower(lower, (turned @ weights)[None]))[0]
+    return answer

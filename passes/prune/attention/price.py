@@ -183,11 +183,11 @@ class _Meter:
 def _interpolated(at: np.ndarray, known: Sequence[tuple[float, float]]) -> np.ndarray:
     """Values between known points, and on the last slope behind them."""
     places, values = (np.asarray(part) for part in zip(*known, strict=True))
-    found = np.interp(at, places, values)
+    interpolated = np.interp(at, places, values)
     if len(places) > 1 and places[-1] > places[-2]:
         slope = max((values[-1] - values[-2]) / (places[-1] - places[-2]), 0.0)
-        found = np.where(at > places[-1], values[-1] + slope * (at - places[-1]), found)
-    return np.asarray(found)
+        interpolated = np.where(at > places[-1], values[-1] + slope * (at - places[-1]), interpolated)
+    return np.asarray(interpolated)
 
 
 def _heads(projection: Projection, values: Mapping[str, np.ndarray]) -> np.ndarray:

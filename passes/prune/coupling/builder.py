@@ -176,9 +176,9 @@ class CouplingBuilder:
     def pin_operands(self, node: ir.Node, why: str) -> Settled:
         """Keep everything that ``node`` reads whole; ``why`` follows the node's name."""
         for tensor in node.inputs:
-            found = self.channels(tensor)
-            if found is not None:
-                self.pin(found.ids, f"{describe(node)} {why}")
+            channels = self.channels(tensor)
+            if channels is not None:
+                self.pin(channels.ids, f"{describe(node)} {why}")
         return tuple(range(len(node.inputs)))
 
     def slot(self, node: ir.Node, index: int, axis: int, ids: Ids, role: Role, groups: int = 1) -> None:
@@ -202,12 +202,12 @@ class CouplingBuilder:
         self.handled.append(before.ids)
         self.edits.append(Edit(kind, node, before, after, place))
 
-    def route(self, route: ChannelPermutation, found: Channels) -> None:
+    def route(self, route: ChannelPermutation, channels: Channels) -> None:
         """Carry what a route makes of the channels of its source; the surgery replaces it by a Gather."""
-        self.handled.append(found.ids)
-        after = self.carry(route.end, found.axis, found.ids[route.order])
+        self.handled.append(channels.ids)
+        after = self.carry(route.end, channels.axis, channels.ids[route.order])
         if after is not None and route.end.producer is not None:
-            self.edits.append(Edit("route", route.end.producer, found, (after,), route=route))
+            self.edits.append(Edit("route", route.end.producer, channels, (after,), route=route))
 
     def _is_read_inside(self, tensor: ir.Tensor) -> bool:
         """Whether a node of a subgraph reads a tensor."""

@@ -113,8 +113,8 @@ def _bundle(walk: CouplingBuilder) -> dict[bytes, Sequence[Decision]]:
 
 
 def _distinct_axes(walk: CouplingBuilder, classes: Ids) -> tuple[Ids, ...]:
-    found: dict[bytes, Ids] = {}
+    axes: dict[bytes, Ids] = {}
     for channels in walk.carried.values():
         axis = classes[channels.ids]
-        found.setdefault(axis.tobytes(), axis)
-    return tuple(axis for axis in found.values() if np.any(axis != FIXED))
+        axes.setdefault(axis.tobytes(), axis)
+    return tuple(axis for axis in axes.values() if np.any(axis != FIXED))

@@ -109,5 +109,5 @@ def _computed_sizes(
                 wanted[tensor.name] = None
     if not wanted:
         return {}
-    found = ctx.session(model, outputs=list(wanted), optimization="disabled").run(feeds)
-    return {name: value for name, value in found.items() if value.dtype.kind in "iu"}
+    computed = ctx.session(model, outputs=list(wanted), optimization="disabled").run(feeds)
+    return {name: value for name, value in computed.items() if value.dtype.kind in "iu"}

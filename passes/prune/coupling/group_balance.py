@@ -58,12 +58,12 @@ def carry_out(ledger: ChannelIds, decisions: Iterable[Decision]) -> None:
 
 def _distinct(ledger: ChannelIds, balances: Sequence[Balance]) -> list[tuple[Ids, str]]:
     """The balances in terms of classes, each set of blocks once."""
-    found: dict[tuple[bytes, ...], tuple[Ids, str]] = {}
+    distinct: dict[tuple[bytes, ...], tuple[Ids, str]] = {}
     for balance in balances:
         table = np.sort(ledger.canonical(balance.blocks), axis=1)
         key = tuple(sorted(row.tobytes() for row in table))
-        found.setdefault(key, (table, balance.reason))
-    return list(found.values())
+        distinct.setdefault(key, (table, balance.reason))
+    return list(distinct.values())
 
 
 def _kinds(
@@ -184,24 +184,24 @@ class _Search:
         while any(self._kinds.values()):
             start = min((kind for kind, left in self._kinds.items() if left), key=self._next_norm)
             reason = reasons[start[1][0][0]]
-            found = wide.get(start)
-            if found is None or not self._has(found):
-                found, limit = self._cover(start)
-                if found is not None and limit:
-                    wide[start] = found
-            if found is None:
+            cover = wide.get(start)
+            if cover is None or not self._has(cover):
+                cover, limit = self._cover(start)
+                if cover is not None and limit:
+                    wide[start] = cover
+            if cover is None:
                 left, self._kinds[start] = np.asarray(self._kinds[start], np.int64), []
                 yield Decision(left, f"{reason}, and the others have none to spare", stay=True)
             else:
-                yield Decision(np.asarray([self._kinds[kind].pop() for kind in found], np.int64), reason)
+                yield Decision(np.asarray([self._kinds[kind].pop() for kind in cover], np.int64), reason)
 
     def _cover(self, start: Kind) -> tuple[tuple[Kind, ...] | None, int]:
         """The kinds of a bundle that begins with ``start``, and the limit at which they were found."""
         for limit in LIMITS:
             self._effort = EFFORT
-            found = self._complete(_Cover((), {}, {}).plus(start), limit)
-            if found is not None:
-                return found.taken, limit
+            cover = self._complete(_Cover((), {}, {}).plus(start), limit)
+            if cover is not None:
+                return cover.taken, limit
         return None, 0
 
     def _has(self, kinds: Sequence[Kind]) -> bool:
@@ -219,7 +219,7 @@ class _Search:
                 return None
             if len(fitting) > 1:
                 tries = (self._complete(cover.plus(kind), limit) for kind in fitting)
-                return next((found for found in tries if found is not None), None)
+                return next((closed for closed in tries if closed is not None), None)
             cover = cover.plus(fitting[0])
         return cover
 

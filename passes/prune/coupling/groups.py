@@ -82,21 +82,21 @@ def _evened_out(
 
 def _standing(coupling: Coupling) -> dict[int, list[tuple[int, int]]]:
     """For each class the axes it lies on, with how often."""
-    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    by_id: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for number, axis in enumerate(coupling.axes):
         for one, count in zip(*(part.tolist() for part in np.unique(axis, return_counts=True)), strict=True):
-            found[one].append((number, count))
-    return found
+            by_id[one].append((number, count))
+    return by_id
 
 
 def _places(coupling: Coupling) -> dict[int, dict[int, int]]:
     """For each class the layers whose outputs it is part of, with how often, in the order of the graph."""
-    found: dict[int, dict[int, int]] = defaultdict(dict)
+    by_id: dict[int, dict[int, int]] = defaultdict(dict)
     for number, layer in enumerate(coupling.layers):
         if layer.ids is not None:
             for one in coupling.on(layer.ids).tolist():
-                found[one][number] = found[one].get(number, 0) + 1
-    return found
+                by_id[one][number] = by_id[one].get(number, 0) + 1
+    return by_id
 
 
 def _cell(coupling: Coupling, classes: Ids, places: dict[int, dict[int, int]], round_to: int) -> Group:

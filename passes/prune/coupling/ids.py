@@ -60,8 +60,8 @@ class ChannelIds:
     def canonical(self, ids: Ids) -> Ids:
         """Return the ids with each replaced by the name of its class."""
         names, places = np.unique(ids, return_inverse=True)
-        found = np.asarray([self.find(one) for one in names.tolist()], np.int64)
-        return found[places].reshape(ids.shape)
+        roots = np.asarray([self.find(one) for one in names.tolist()], np.int64)
+        return roots[places].reshape(ids.shape)
 
     def classes(self) -> Ids:
         """Return the class of every id; entry 0 is FIXED."""

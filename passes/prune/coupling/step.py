@@ -70,14 +70,14 @@ def _pin_counted(walk: CouplingBuilder, node: ir.Node) -> None:
 def _pin_forgotten(walk: CouplingBuilder, node: ir.Node, settled: Settled) -> None:
     """Pin all that the node reads and makes when some of it was forgotten: the rest may depend on it."""
     if any(
-        (found := walk.channels(tensor)) is not None
-        and (index not in settled or len(_unhandled(walk, found.ids)))
+        (channels := walk.channels(tensor)) is not None
+        and (index not in settled or len(_unhandled(walk, channels.ids)))
         for index, tensor in enumerate(node.inputs)
     ):
         for tensor in (*node.inputs, *node.outputs):
-            found = walk.channels(tensor)
-            if found is not None:
-                walk.ledger.pin(found.ids, f"{describe(node)} {UNHANDLED}")
+            channels = walk.channels(tensor)
+            if channels is not None:
+                walk.ledger.pin(channels.ids, f"{describe(node)} {UNHANDLED}")
 
 
 def _unhandled(walk: CouplingBuilder, ids: Ids) -> Ids:
@@ -93,12 +93,12 @@ def _unhandled(walk: CouplingBuilder, ids: Ids) -> Ids:
 
 
 def _break_zeros(walk: CouplingBuilder, node: ir.Node, travels: Travels) -> None:
-    carried = [found for tensor in node.outputs if (found := walk.channels(tensor)) is not None]
+    carried = [channels for tensor in node.outputs if (channels := walk.channels(tensor)) is not None]
     if not carried:
         return
     travel = travels if isinstance(travels, Travel) else travels(walk, node)
     if travel is not Travel.KEEPS:
-        for found in carried:
-            walk.ledger.break_zeros(found.ids)
+        for channels in carried:
+            walk.ledger.break_zeros(channels.ids)
     if travel is Travel.MIXES:
         walk.mixing.add(node)

@@ -79,10 +79,10 @@ def find_readers(model: ir.Model, coupling: Coupling, samples: Samples, ctx: Con
         asked.append([(name, len(requests[name])) for name, _ in tensors])
         for name, spec in tensors:
             requests[name].append(spec)
-    found = ctx.collect(model, requests, samples, allow_nonfinite=True)
+    statistics = ctx.collect(model, requests, samples, allow_nonfinite=True)
     return side_by_side(
         [
-            _reader(slot, small.get(slot.node), *(found[name][place] for name, place in places))
+            _reader(slot, small.get(slot.node), *(statistics[name][place] for name, place in places))
             for slot, places in zip(slots, asked, strict=True)
         ]
     )

@@ -76,8 +76,8 @@ def _reader(slot: ParameterAxis, patches: Patches, known: dict[str, Moments]) ->
 
 def _read(slot: ParameterAxis, known: dict[str, Moments]) -> Moments | None:
     """What a layer reads of each channel."""
-    found = known.get(slot.node.inputs[0].name)
-    return found if found is not None and len(found.mean) == len(slot.ids) else None
+    moments = known.get(slot.node.inputs[0].name)
+    return moments if moments is not None and len(moments.mean) == len(slot.ids) else None
 
 
 def correct_biases(model: ir.Model, coupling: Coupling, keep: Keep, notes: Notes) -> list[Corrected]:

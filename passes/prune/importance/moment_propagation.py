@@ -63,9 +63,9 @@ def expected_moments(model: ir.Model, notes: Notes) -> dict[str, Moments]:
             beta, gamma = (np.asarray(note[name], np.float64) for name in ("beta", "gamma"))
             known[node.output.name] = Moments(beta, np.square(gamma))
             continue
-        found = _carried(node, known)
-        if found is not None:
-            known[node.output.name] = found
+        moments = _carried(node, known)
+        if moments is not None:
+            known[node.output.name] = moments
     return known
 
 

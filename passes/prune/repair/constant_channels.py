@@ -130,8 +130,8 @@ class _Values:
                     session = self._ctx.session(self._model, outputs=names) if names else None
                 if session is None:
                     return
-                for name, found in session.run(sample.feeds).items():
-                    self._note(name, found)
+                for name, value in session.run(sample.feeds).items():
+                    self._note(name, value)
                 self._close()
                 seen += 1
 
@@ -144,9 +144,9 @@ class _Values:
         }
         return list(wanted)
 
-    def _note(self, name: str, found: np.ndarray) -> None:
+    def _note(self, name: str, tensor: np.ndarray) -> None:
         channels = self._carried[name]
-        rows = np.moveaxis(found, channels.axis, 0).reshape(len(channels.ids), -1)
+        rows = np.moveaxis(tensor, channels.axis, 0).reshape(len(channels.ids), -1)
         value = np.where((rows == rows[:, :1]).all(axis=1), rows[:, 0], np.nan).astype(np.float64)
         before = self._seen.get(name, value)
         self._seen[name] = np.where(value == before, value, np.nan)
@@ -162,13 +162,13 @@ class _Values:
 
     def settled(self) -> dict[str, np.ndarray]:
         """Return the values of the classes that are left, by layer."""
-        found = {}
+        values = {}
         for slot, unread in zip(self._readers, self._unread, strict=True):
             constant = self._open[self._coupling.on(slot.ids)] & ~unread
             value = self._seen.get(slot.node.inputs[0].name)
             if value is not None and constant.any():
-                found[slot.node.output.name] = np.where(constant, value, np.nan)
-        return found
+                values[slot.node.output.name] = np.where(constant, value, np.nan)
+        return values
 
 
 def _takes_over(node: ir.Node) -> bool:

@@ -31,15 +31,15 @@ def steady_channels(graph: ir.Graph, coupling: Coupling) -> dict[ir.Tensor, Mask
     for slot in coupling.slots:
         slots[slot.node].append(slot)
     routes = {edit.route.end: edit.route for edit in coupling.edits if edit.route is not None}
-    found: dict[ir.Tensor, Mask] = {}
+    masks: dict[ir.Tensor, Mask] = {}
     sizes: set[ir.Tensor] = set()
     for node in graph.nodes:
         if _counts(node, sizes):
             sizes.update(node.outputs)
         for tensor in node.outputs:
             if tensor in coupling.carried:
-                found[tensor] = _of_output(node, tensor, slots[node], routes, coupling, found, sizes)
-    return found
+                masks[tensor] = _of_output(node, tensor, slots[node], routes, coupling, masks, sizes)
+    return masks
 
 
 def _counts(node: ir.Node, sizes: set[ir.Tensor]) -> bool:
@@ -83,20 +83,20 @@ def _of_output(
     slots: list[ParameterAxis],
     routes: dict[ir.Tensor, ChannelPermutation],
     coupling: Coupling,
-    found: dict[ir.Tensor, Mask],
+    masks: dict[ir.Tensor, Mask],
     sizes: set[ir.Tensor],
 ) -> Mask:
     ids = coupling.carried[tensor].ids
     route = routes.get(tensor)
     if route is not None:
-        return found[route.source][route.order]
+        return masks[route.source][route.order]
     makers = [slot for slot in slots if slot.role == "out"]
     computed = makers and node.input(2) is not None and node.inputs[2].constant is None
     if computed or node in coupling.mixing:
         return np.zeros(len(ids), bool)
     if makers:
-        return _made(makers[0], next((slot for slot in slots if slot.role == "in"), None), found)
-    constant = np.asarray(_passed(node, coupling, ids, found, sizes) & (coupling.on(ids) != FIXED), bool)
+        return _made(makers[0], next((slot for slot in slots if slot.role == "in"), None), masks)
+    constant = np.asarray(_passed(node, coupling, ids, masks, sizes) & (coupling.on(ids) != FIXED), bool)
     for slot in slots:
         shut = slot.role == "scale" and node.op in SCALED and len(slot.ids) == len(ids)
         if shut and all(other.constant is not None for other in list(node.inputs)[2:] if other.name):
@@ -104,9 +104,9 @@ def _of_output(
     return constant
 
 
-def _made(out: ParameterAxis, entering: ParameterAxis | None, found: dict[ir.Tensor, Mask]) -> Mask:
+def _made(out: ParameterAxis, entering: ParameterAxis | None, masks: dict[ir.Tensor, Mask]) -> Mask:
     """A layer's output is constant when it has weights for constant inputs only."""
-    source = None if entering is None or entering.groups > 1 else found.get(entering.node.inputs[0])
+    source = None if entering is None or entering.groups > 1 else masks.get(entering.node.inputs[0])
     if source is None or not source.any() or entering is None or out.groups > 1 or out.index != 1:
         return _empty(out)
     weights = np.moveaxis(out.values, (out.axis, entering.axis), (0, 1))
@@ -123,7 +123,7 @@ def _passed(
     node: ir.Node,
     coupling: Coupling,
     ids: np.ndarray,
-    found: dict[ir.Tensor, Mask],
+    masks: dict[ir.Tensor, Mask],
     sizes: set[ir.Tensor],
 ) -> Mask:
     """An output is constant when all that comes in for its class is."""
@@ -131,7 +131,7 @@ def _passed(
     for tensor in node.inputs:
         if not tensor.name or tensor.constant is not None or tensor in sizes:
             continue
-        if tensor not in found:
+        if tensor not in masks:
             return np.zeros(len(ids), bool)
-        moving.update(coupling.on(coupling.carried[tensor].ids[~found[tensor]]).tolist())
+        moving.update(coupling.on(coupling.carried[tensor].ids[~masks[tensor]]).tolist())
     return ~np.isin(coupling.on(ids), list(moving))

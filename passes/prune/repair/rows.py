@@ -105,20 +105,20 @@ def collect_rows(
     known = None if targets is None else targets.find(task)
     wanted = None if known is not None else original.stream([task.target], then)
     names = [task.node.inputs[0].name, *([] if task.branch is None else [task.branch])]
-    found: list[list[np.ndarray]] = [[] for _ in range(2 + (task.branch is not None))]
+    rows: list[list[np.ndarray]] = [[] for _ in range(2 + (task.branch is not None))]
     for number, here in enumerate(pruned.stream(names)):
         chosen = look.at(number, task.patches.places(here[names[0]]))
-        found[0].append(task.patches.rows(here[names[0]], chosen))
+        rows[0].append(task.patches.rows(here[names[0]], chosen))
         if wanted is not None:
-            found[1].append(task.patches.outputs(next(wanted)[task.target], chosen))
+            rows[1].append(task.patches.outputs(next(wanted)[task.target], chosen))
         if task.branch is not None:
-            found[2].append(task.patches.outputs(here[task.branch], chosen))
+            rows[2].append(task.patches.outputs(here[task.branch], chosen))
     if wanted is not None:
         next(wanted, None)  # lets the cut move
     judge = np.repeat(
-        [judges(n, original.samples) for n in range(len(found[0]))], [p.shape[1] for p in found[0]]
+        [judges(n, original.samples) for n in range(len(rows[0]))], [p.shape[1] for p in rows[0]]
     )
-    parts = [_joined(part) for part in found if part]
+    parts = [_joined(part) for part in rows if part]
     if known is not None:
         parts.insert(1, known)
     elif targets is not None:

@@ -49,14 +49,14 @@ def openings(
         if slot.role == "in":
             for one in np.unique(coupling.on(slot.ids)).tolist():
                 readers[one].append(slot.node.output.name if slot.index == 1 else "")
-    found: dict[str, list[DeferredGroup]] = defaultdict(list)
+    groups: dict[str, list[DeferredGroup]] = defaultdict(list)
     for cell in cells:
         width = int(keep[cell.classes].sum())
         names = readers.get(int(cell.classes[0]), [])
         if 0 < width < len(cell.classes) and len(names) == 1 and names[0]:
             keep[cell.classes] = True
-            found[names[0]].append(DeferredGroup(cell, width, dead))
-    return dict(found)
+            groups[names[0]].append(DeferredGroup(cell, width, dead))
+    return dict(groups)
 
 
 def choose(

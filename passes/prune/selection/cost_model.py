@@ -46,9 +46,9 @@ class CostModel:
             for axis, ids in enumerate(axes):
                 self._counts[term, axis] = len(ids)
                 own = cell_of[coupling.on(ids)]
-                found = np.unique(own[own >= 0], return_counts=True)
+                counted = np.unique(own[own >= 0], return_counts=True)
                 parts += [
-                    (term, axis, *pair) for pair in zip(*(part.tolist() for part in found), strict=True)
+                    (term, axis, *pair) for pair in zip(*(part.tolist() for part in counted), strict=True)
                 ]
         table = np.asarray(parts, np.int64).reshape(-1, 4)
         self._place = table[:, 0] * AXES + table[:, 1]  # in the flat counts
@@ -113,10 +113,10 @@ class CostModel:
 
 
 def _constants(coupling: Coupling) -> dict[tuple[ir.Node, int], list[ParameterAxis]]:
-    found: dict[tuple[ir.Node, int], list[ParameterAxis]] = defaultdict(list)
+    by_constant: dict[tuple[ir.Node, int], list[ParameterAxis]] = defaultdict(list)
     for slot in coupling.slots:
-        found[slot.node, slot.index].append(slot)
-    return found
+        by_constant[slot.node, slot.index].append(slot)
+    return by_constant
 
 
 def _products(coupling: Coupling) -> list[tuple[list[Ids], float]]:

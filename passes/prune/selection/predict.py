@@ -67,14 +67,14 @@ class Predictor:
     def _constants(self, model: ir.Model) -> dict[tuple[int, object], tuple[int, int]]:
         """Size and bytes of the floating point constants that no slot lies on."""
         cut = {id(node.inputs[index]) for node, index in self._slots}
-        found: dict[tuple[int, object], tuple[int, int]] = {}
+        sizes: dict[tuple[int, object], tuple[int, int]] = {}
         for node in model.graph.nodes:
             for tensor in node.inputs:
                 known = isinstance(tensor, ir.Constant) or _is_constant_node(tensor)
                 values = tensor.constant if known and id(tensor) not in cut else None
                 if values is not None and values.dtype.kind in "fV":
-                    found[id(tensor), None] = (values.size, values.nbytes)
-        return found
+                    sizes[id(tensor), None] = (values.size, values.nbytes)
+        return sizes
 
 
 def _is_constant_node(tensor: ir.Tensor) -> bool:

@@ -170,7 +170,7 @@ class Rewriter:
 
 
 def _read(node: ir.Node, attribute: str, index: int) -> list[int]:
-    found = node.attr(attribute) if attribute else None
-    values = node.inputs[index].constant if found is None else found
+    counts = node.attr(attribute) if attribute else None
+    values = node.inputs[index].constant if counts is None else counts
     assert values is not None  # rules make edits of constants only
     return [int(value) for value in values]

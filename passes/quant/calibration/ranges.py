@@ -55,19 +55,19 @@ class Calibrator:
         options = {"floor": 0.0} if bounds.low == 0.0 else {}
         return calibration.StatisticSpec.of(kind, **options)
 
-    def interval(self, found: Any) -> tuple[float, float]:
+    def interval(self, statistic: Any) -> tuple[float, float]:
         """The range, from what ``statistic`` found."""
         if self.method == "mean":
-            return cast("calibration.SampleRanges", found).mean()
+            return cast("calibration.SampleRanges", statistic).mean()
         if self.method == "moving":
-            return cast("calibration.SampleRanges", found).moving_average(NEWEST)
+            return cast("calibration.SampleRanges", statistic).moving_average(NEWEST)
         if self.method == "percentile":
-            return percentile_range(found, self.percentile)
+            return percentile_range(statistic, self.percentile)
         if self.method == "entropy":
-            return entropy_range(found, (self.levels + 1) // 2)
+            return entropy_range(statistic, (self.levels + 1) // 2)
         if self.method == "mse":
-            return mse_range(found, self.levels, symmetric=self.symmetric)
-        return (found.minimum, found.maximum) if found.count else (0.0, 0.0)
+            return mse_range(statistic, self.levels, symmetric=self.symmetric)
+        return (statistic.minimum, statistic.maximum) if statistic.count else (0.0, 0.0)
 
 
 MINMAX = Calibrator()
@@ -90,7 +90,7 @@ def measure_ranges(
     how = {name: MINMAX if name in inputs else calibrator for name in tensors}
     requests = {name: [how[name].statistic(bounds)] for name, bounds in tensors.items()}
     results = ctx.collect(model, requests, samples)
-    return {name: how[name].interval(found) for name, (found,) in results.items()}
+    return {name: how[name].interval(statistic) for name, (statistic,) in results.items()}
 
 
 def widen_pools(ranges: dict[str, tuple[float, float]], tensors: Iterable[Tensor]) -> None:

@@ -38,19 +38,19 @@ def absorb(graph: Graph, items: Sequence[AbsorbItem], shapes: Shapes) -> list[st
     Raises PassError for an item whose layer is not there or whose readers pad.
     """
     wanted = {item.node: item.amounts for item in items}
-    found = matched(_movable(graph, shapes), wanted, "moves") if wanted else []
-    for chain in found:
+    pairs = matched(_movable(graph, shapes), wanted, "moves") if wanted else []
+    for chain in pairs:
         _move(graph, chain, np.array(wanted[node_id(chain.source)]))
-    return tensors_of(found)
+    return tensors_of(pairs)
 
 
 def by_ranges(model: ir.Model, shapes: Shapes, samples: Samples, ctx: Context) -> list[AbsorbItem]:
     """What channels always hold on samples, where the range of the tensor gets narrower without it."""
-    found = list(_movable(model.graph, shapes))
-    requests = {chain.seen.name: [calibration.ChannelRange] for chain in found}
-    results = ctx.collect(model, requests, samples, allow_nonfinite=True) if found else {}
+    pairs = list(_movable(model.graph, shapes))
+    requests = {chain.seen.name: [calibration.ChannelRange] for chain in pairs}
+    results = ctx.collect(model, requests, samples, allow_nonfinite=True) if pairs else {}
     items = []
-    for chain in found:
+    for chain in pairs:
         (span,) = results[chain.seen.name]
         if span.nonfinite:
             continue  # measuring ranges names the first such tensor

@@ -58,11 +58,11 @@ class Chain:
 
 def known_shapes(model: ir.Model, ctx: Context) -> dict[str, tuple[int, ...]]:
     """The shapes of all tensors that are known for the samples of the run."""
-    found = {}
+    shapes = {}
     for name, shape in ir.infer_shapes(model, dict(ctx.shapes)).items():
         if (sizes := ir.static_shape(shape)) is not None:
-            found[name] = sizes
-    return found
+            shapes[name] = sizes
+    return shapes
 
 
 def chains(graph: Graph, shapes: Shapes) -> Iterator[Chain]:
@@ -84,18 +84,18 @@ def between(tensor: Tensor) -> Iterator[Node]:
             yield from between(node.output)
 
 
-def tensors_of(found: Iterable[Chain]) -> list[str]:
+def tensors_of(pairs: Iterable[Chain]) -> list[str]:
     """The tensors that hold the channels of chains, from their layers to their readers."""
-    outputs = [chain.source.output for chain in found]
+    outputs = [chain.source.output for chain in pairs]
     return [t.name for output in outputs for t in (output, *(node.output for node in between(output)))]
 
 
-def matched(found: Iterable[Chain], wanted: Mapping[str, Sequence[float]], does: str) -> list[Chain]:
+def matched(pairs: Iterable[Chain], wanted: Mapping[str, Sequence[float]], does: str) -> list[Chain]:
     """The chains of the layers that a plan names, with a number for each of their channels.
 
     Raises PassError, which says what the plan ``does`` to channels, for a layer that has no such chain.
     """
-    by_name = {node_id(chain.source): chain for chain in found}
+    by_name = {node_id(chain.source): chain for chain in pairs}
     for name, numbers in wanted.items():
         if name not in by_name or channels_of(by_name[name].source) != len(numbers):
             raise PassError(

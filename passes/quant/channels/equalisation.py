@@ -41,19 +41,19 @@ def equalise(graph: Graph, items: Sequence[EqualiseItem], shapes: Shapes) -> lis
     Raises PassError for an item whose layer is not there or cannot be rescaled.
     """
     wanted = {item.node: item.factors for item in items}
-    found = matched(chains(graph, shapes), wanted, "rescales") if wanted else []
-    for chain in found:
+    pairs = matched(chains(graph, shapes), wanted, "rescales") if wanted else []
+    for chain in pairs:
         _scale(graph, chain, np.array(wanted[node_id(chain.source)]))
-    return tensors_of(found)
+    return tensors_of(pairs)
 
 
 def by_activations(model: ir.Model, shapes: Shapes, ctx: Context) -> list[EqualiseItem]:
     """Factors from the largest absolute value of each channel on the calibration samples."""
-    found = list(chains(model.graph, shapes))
-    requests = {chain.seen.name: [calibration.ChannelRange] for chain in found}
+    pairs = list(chains(model.graph, shapes))
+    requests = {chain.seen.name: [calibration.ChannelRange] for chain in pairs}
     results = ctx.collect(model, requests) if requests else {}
     items = []
-    for chain in found:
+    for chain in pairs:
         peaks = results[chain.seen.name][0].peaks
         largest = peaks.max(initial=0.0)
         alive = peaks > DEAD * largest
@@ -64,11 +64,11 @@ def by_activations(model: ir.Model, shapes: Shapes, ctx: Context) -> list[Equali
 
 def by_weights(model: ir.Model, shapes: Shapes) -> list[EqualiseItem]:
     """Factors that make the largest weights before and behind each channel equal; ``model`` is rescaled."""
-    found = list(chains(model.graph, shapes))
-    totals = [np.ones(channels_of(chain.source)) for chain in found]
+    pairs = list(chains(model.graph, shapes))
+    totals = [np.ones(channels_of(chain.source)) for chain in pairs]
     for _ in range(ROUNDS):
         change = 0.0
-        for chain, total in zip(found, totals, strict=True):
+        for chain, total in zip(pairs, totals, strict=True):
             before, behind = _largest(chain)
             usable = _are_alive(before) & _are_alive(behind)
             wanted = np.sqrt(np.where(usable, behind, 1.0) / np.where(usable, before, 1.0))
@@ -77,7 +77,7 @@ def by_weights(model: ir.Model, shapes: Shapes) -> list[EqualiseItem]:
             change = max(change, float(np.abs(wanted - 1.0).max(initial=0.0)))
         if change < STILL:
             break
-    return [_item(chain, total) for chain, total in zip(found, totals, strict=True)]
+    return [_item(chain, total) for chain, total in zip(pairs, totals, strict=True)]
 
 
 def _are_alive(largest: Array) -> Array:

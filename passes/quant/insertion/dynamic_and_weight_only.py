@@ -37,13 +37,13 @@ def plan_lighter(model: Model, ctx: Context, refused: Refusal, **choice: Any) ->
     """The plan of ``mode`` dynamic (per_channel, limit) or weights (bits, block)."""
     model.graph.sort()
     if choice["mode"] == "dynamic":
-        found: Iterable[Any] = place_dynamic(
+        placed: Iterable[Any] = place_dynamic(
             model, refused, ctx.target, choice["per_channel"], choice["limit"]
         )
     else:
-        found = place_weights(model, refused, choice["bits"], choice["block"])
+        placed = place_weights(model, refused, choice["bits"], choice["block"])
     items: list[Item] = []
-    for one in found:
+    for one in placed:
         if isinstance(one, tuple):
             ctx.skipped(*one)
         else:

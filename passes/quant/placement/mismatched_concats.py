@@ -27,7 +27,7 @@ def mixed_tails(
     """
     spans = {s.tensor: s.factor * _span(ranges[s.source.name]) for s in placement.stored}
     integer = set(placement.integer)
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for node in graph.nodes:
         if node.op != "Concat" or node not in integer or not all(t in spans for t in node.inputs):
             continue
@@ -35,8 +35,8 @@ def mixed_tails(
         behind = list(_behind(node))
         if high > FURTHEST * low and not any(n.op in MIXERS for n in behind):
             reason = REASON.format(high=high, low=low)
-            found |= {node_id(n): reason for n in (node, *behind) if n.outputs}
-    return found
+            reasons |= {node_id(n): reason for n in (node, *behind) if n.outputs}
+    return reasons
 
 
 def _span(interval: tuple[float, float]) -> float:

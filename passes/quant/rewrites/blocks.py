@@ -63,10 +63,10 @@ class _Group:
             self.tensors[tensor] = None
             if not self._is_inner(tensor) or not self._has_channels(tensor):
                 return False
-            for found in (self._before(tensor), *(self._after(n, tensor) for n in tensor.consumers)):
-                if found is None:
+            for around in (self._before(tensor), *(self._after(n, tensor) for n in tensor.consumers)):
+                if around is None:
                     return False
-                waiting += found
+                waiting += around
         return True
 
     def _is_inner(self, tensor: Tensor) -> bool:

@@ -71,7 +71,7 @@ WORTH_A_LOOK = 1.0
 def stored_layers(original: ir.Model, model: ir.Model, items: Iterable[Item]) -> list[StoredLayer]:
     """The layers whose integers may be changed, in topological order."""
     here, stored = nodes_by_id(model.graph), {i.node: i for i in items if isinstance(i, WeightItem)}
-    found = []
+    layers = []
     for node in original.graph.nodes:
         name = node.output.name if node.outputs else ""
         if name not in stored or name not in here:
@@ -79,8 +79,8 @@ def stored_layers(original: ir.Model, model: ir.Model, items: Iterable[Item]) ->
         how = stored[name]
         layer = StoredLayer.of(node, here[name], how.limit, how.bias, how.sums)
         if not isinstance(layer, str):
-            found.append(layer)
-    return found
+            layers.append(layer)
+    return layers
 
 
 def _parameters(layers: Sequence[StoredLayer]) -> list[Parameters]:

@@ -47,9 +47,9 @@ def damped(covariance: Array, relative: float = DAMPING) -> Array:
 def second_order(weights: Array, scale: Array, limit: int, covariance: Array) -> Array:
     """Integers for which the outputs move least; never worse than the nearest ones, output by output."""
     plain = nearest(weights, scale, limit)
-    found = _passed_on(weights, scale, limit, damped(covariance))
-    found = _best_of(weights, (plain, found), scale, covariance)
-    return descend(weights, found, scale, limit, covariance)
+    rounded = _passed_on(weights, scale, limit, damped(covariance))
+    rounded = _best_of(weights, (plain, rounded), scale, covariance)
+    return descend(weights, rounded, scale, limit, covariance)
 
 
 def descend(weights: Array, integers: Array, scale: Array, limit: int, covariance: Array) -> Array:
@@ -57,24 +57,24 @@ def descend(weights: Array, integers: Array, scale: Array, limit: int, covarianc
     groups, rows, outputs = weights.shape
     if groups * rows * outputs > LARGEST_TABLE:
         return integers
-    found = integers.copy()
+    rounded = integers.copy()
     step = scale[:, None, :]
     own = np.diagonal(covariance, axis1=1, axis2=2)[:, :, None] * np.square(step)  # (groups, n, outputs)
-    slope = covariance @ (weights - found * step)
+    slope = covariance @ (weights - rounded * step)
     at_group, at_output = np.ogrid[:groups, :outputs]
     for _ in range(min(rows, STEPS)):
         direction = np.sign(slope)
         gain = 2.0 * np.abs(slope) * step - own
-        gain[np.abs(found + direction) > limit] = -np.inf
+        gain[np.abs(rounded + direction) > limit] = -np.inf
         best = gain.argmax(axis=1)  # (groups, outputs)
         helps = gain[at_group, best, at_output] > 0.0
         if not helps.any():
             break
         moved = np.where(helps, direction[at_group, best, at_output], 0.0)
-        found[at_group, best, at_output] += moved
+        rounded[at_group, best, at_output] += moved
         columns = covariance.transpose(0, 2, 1)[at_group, best]  # (groups, outputs, n)
         slope -= columns.transpose(0, 2, 1) * (moved * scale)[:, None, :]
-    return found
+    return rounded
 
 
 def searched_scale(weights: Array, limit: int, covariance: Array, least: Array | float = 0.0) -> Array:

@@ -85,8 +85,8 @@ class StoredLayer:
         """Integers and scales, those that stand now in place of channels whose sums would saturate."""
         if self.sums == "int32":
             return integers, scale
-        found = saturates(self.exact, self.patches.weight(integers)).reshape(scale.shape)
-        return np.where(found[:, None, :], self.integers, integers), np.where(found, self.scale, scale)
+        is_over = saturates(self.exact, self.patches.weight(integers)).reshape(scale.shape)
+        return np.where(is_over[:, None, :], self.integers, integers), np.where(is_over, self.scale, scale)
 
     @property
     def has_channels(self) -> bool:

@@ -56,10 +56,10 @@ def keep_noisy_float(builder: PlanBuilder, ctx: Context) -> dict[str, str]:
         return deviation.of(builder.draft(dict.fromkeys(names, "trial")).stored())
 
     for _ in range(MOST):
-        found = _noisiest(builder.draft(floats), frozenset(floats), noise)
-        if found is None:
+        noisiest = _noisiest(builder.draft(floats), frozenset(floats), noise)
+        if noisiest is None:
             break
-        floats |= dict.fromkeys(found.layers, found.reason)
+        floats |= dict.fromkeys(noisiest.layers, noisiest.reason)
     return floats
 
 

@@ -10,13 +10,13 @@ from graphopt.targets import Target
 
 def refuse_violations(model: Model, target: Target) -> None:
     """Raise PassError, naming the node, for what the target's backend refuses."""
-    found = violations(model, target)
-    if not found:
+    broken = violations(model, target)
+    if not broken:
         return
-    more = f" ({len(found) - 1} more like this)" if len(found) > 1 else ""
+    more = f" ({len(broken) - 1} more like this)" if len(broken) > 1 else ""
     raise PassError(
-        f"{target.runtime} refuses {found[0].node}: {found[0].reason}{more}",
+        f"{target.runtime} refuses {broken[0].node}: {broken[0].reason}{more}",
         hint=f"change the plan or the options, or choose another target than {target.name}",
         pass_name="quant",
-        node=found[0].node,
+        node=broken[0].node,
     )

@@ -28,14 +28,14 @@ class Violation:
 
 def violations(model: Model, target: Target) -> list[Violation]:
     """Everything in ``model`` that the backend of ``target`` refuses, in the order of the nodes."""
-    found = [Violation("model", reason) for reason in _model_reasons(model, target)]
+    listed = [Violation("model", reason) for reason in _model_reasons(model, target)]
     for graph in model.graphs():
         for node in graph.nodes:
             if node.is_standard and node.op in PAIR:
                 reason = _first_reason(node, graph, model, target)
                 if reason is not None:
-                    found.append(Violation(node.name or node.output.name, reason))
-    return found
+                    listed.append(Violation(node.name or node.output.name, reason))
+    return listed
 
 
 def _model_reasons(model: Model, target: Target) -> Iterator[str]:

@@ -12,17 +12,17 @@ def telling(prices: Sequence[float], reads: Sequence[Sequence[int]], most: int) 
     """
     ordered = sorted((i for i, price in enumerate(prices) if price), key=lambda i: -prices[i])
     count = min(len(ordered), most)
-    while len(found := _with_joins(set(ordered[:count]), reads)) > most:
+    while len(layers := _with_joins(set(ordered[:count]), reads)) > most:
         count = count * 7 // 8
-    return found
+    return layers
 
 
 def _with_joins(dear: set[int], reads: Sequence[Sequence[int]]) -> set[int]:
-    found = set(dear)
+    layers = set(dear)
     nearest: list[int | None] = []  # the one found layer that each reads from, through others
     for i, sees in enumerate(reads):
         sources = {source for j in sees if (source := nearest[j]) is not None}
         if len(sources) > 1:
-            found.add(i)
-        nearest.append(i if i in found else next(iter(sources), None))
-    return found
+            layers.add(i)
+        nearest.append(i if i in layers else next(iter(sources), None))
+    return layers

@@ -58,8 +58,8 @@ def condense(reads: Sequence[Sequence[int]], kept: Sequence[bool], most: int = 8
     number = {old: new for new, old in enumerate(i for i, keep in enumerate(kept) if keep)}
     sources: list[list[int]] = []
     for sees in reads:
-        found = [s for i in sees for s in ([i] if kept[i] else sources[i])]
-        sources.append(list(dict.fromkeys(found))[:most])
+        reached = [s for i in sees for s in ([i] if kept[i] else sources[i])]
+        sources.append(list(dict.fromkeys(reached))[:most])
     return [[number[s] for s in sources[i]] for i in number]
 
 

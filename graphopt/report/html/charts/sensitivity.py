@@ -38,29 +38,29 @@ _STYLE = (
 )
 
 
-def draw(found: Sensitivity, *, titled: bool = True) -> Markup:
+def draw(study: Sensitivity, *, titled: bool = True) -> Markup:
     """The curves as SVG text that stands alone, or, not ``titled``, stands on a page that has its colours."""
-    measure = found.measure
-    curves = [(item, points) for item, points in found.curves().items() if _values(found, points, measure)]
-    curves.sort(key=lambda curve: _harm(found, curve[1], measure), reverse=True)
+    measure = study.measure
+    curves = [(item, points) for item, points in study.curves().items() if _values(study, points, measure)]
+    curves.sort(key=lambda curve: _harm(study, curve[1], measure), reverse=True)
     named, others = curves[:NAMED], curves[NAMED:]
-    levels = [p.level for _, points in curves for p in points if _value(found, p, measure) is not None]
+    levels = [p.level for _, points in curves for p in points if _value(study, p, measure) is not None]
     x = scale(levels, LEFT, WIDTH - RIGHT, margin=0.03)
     y = scale(
-        [v for _, points in curves for v in _values(found, points, measure)],
+        [v for _, points in curves for v in _values(study, points, measure)],
         HEIGHT - BOTTOM,
         TOP,
         margin=0.05,
     )
     parts = [
-        *([tag("style", _STYLE), _title(found)] if titled else []),
+        *([tag("style", _STYLE), _title(study)] if titled else []),
         *frame(x, y, "level", LABELS[measure], counts=False),
         *(text(x(level), y.start + 15, number(level), "tick", "middle") for level in _ticks(levels)),
     ]
-    parts += [_line(found, item, points, measure, x, y, "line") for item, points in others]
+    parts += [_line(study, item, points, measure, x, y, "line") for item, points in others]
     for index, (item, points) in enumerate(named):
-        parts.append(_line(found, item, points, measure, x, y, f"line named s{index % len(_COLOURS)}"))
-    ends = [y(_values(found, points, measure)[-1]) for _, points in named]
+        parts.append(_line(study, item, points, measure, x, y, f"line named s{index % len(_COLOURS)}"))
+    ends = [y(_values(study, points, measure)[-1]) for _, points in named]
     order = sorted(range(len(named)), key=lambda i: ends[i])
     for place, index in zip(spread([ends[i] for i in order], 14.0), order, strict=True):
         parts.append(
@@ -76,8 +76,8 @@ def draw(found: Sensitivity, *, titled: bool = True) -> Markup:
     )
 
 
-def _title(found: Sensitivity) -> Markup:
-    return text(LEFT, 20, f"{found.step}: {Path(found.model).name}, {found.samples} samples", "title")
+def _title(study: Sensitivity) -> Markup:
+    return text(LEFT, 20, f"{study.step}: {Path(study.model).name}, {study.samples} samples", "title")
 
 
 def _ticks(levels: Sequence[float]) -> list[float]:
@@ -88,12 +88,12 @@ def _ticks(levels: Sequence[float]) -> list[float]:
 
 
 def _line(
-    found: Sensitivity, item: str, points: Sequence[Point], measure: str, x: Scale, y: Scale, kind: str
+    study: Sensitivity, item: str, points: Sequence[Point], measure: str, x: Scale, y: Scale, kind: str
 ) -> Markup:
     places = []
     dots = []
     for point in points:
-        value = _value(found, point, measure)
+        value = _value(study, point, measure)
         if value is None:
             continue
         places.append((x(point.level), y(value)))
@@ -102,19 +102,19 @@ def _line(
     return tag("g", tag("title", item), path(places, kind), *dots, fill="#bbb")
 
 
-def _value(found: Sensitivity, point: Point, measure: str) -> float | None:
-    value = found.value(point, measure)
+def _value(study: Sensitivity, point: Point, measure: str) -> float | None:
+    value = study.value(point, measure)
     return min(value, EQUAL) if value is not None and measure == "snr_db" else value
 
 
-def _values(found: Sensitivity, points: Sequence[Point], measure: str) -> list[float]:
-    values = (_value(found, point, measure) for point in points)
+def _values(study: Sensitivity, points: Sequence[Point], measure: str) -> list[float]:
+    values = (_value(study, point, measure) for point in points)
     return [value for value in values if value is not None and math.isfinite(value)]
 
 
-def _harm(found: Sensitivity, points: Sequence[Point], measure: str) -> float:
+def _harm(study: Sensitivity, points: Sequence[Point], measure: str) -> float:
     """How bad the worst level of an item is."""
-    values = _values(found, points, measure)
+    values = _values(study, points, measure)
     return -min(values) if measure == "snr_db" else max(values)
 
 

@@ -161,8 +161,8 @@ def _agreement(document: Document, side: str) -> Any:
 
 
 def _worst_signal(document: Document, side: str) -> Any:
-    found = [v for v in document.get("agreement", {}).get("snr_db", {}).values() if v is not None]
-    return min(found, default=None) if side == "after" else None
+    levels = [v for v in document.get("agreement", {}).get("snr_db", {}).values() if v is not None]
+    return min(levels, default=None) if side == "after" else None
 
 
 def _pareto(
@@ -205,13 +205,13 @@ def _share(document: Document, key: str) -> float | None:
 
 def _layers(documents: Sequence[Document]) -> list[dict[str, Any]]:
     """Output channels of the layers that some run narrowed, a column a run; by the names of the layers."""
-    found: dict[str, dict[int, Sequence[Any]]] = {}
+    by_name: dict[str, dict[int, Sequence[Any]]] = {}
     for i, document in enumerate(documents):
         for layer in document.get("layers", ()):
             if layer["macs"][0]:
-                found.setdefault(str(layer["name"]), {})[i] = layer["channels"]
+                by_name.setdefault(str(layer["name"]), {})[i] = layer["channels"]
     rows = []
-    for name, by_run in found.items():
+    for name, by_run in by_name.items():
         before = next(iter(by_run.values()))[0]
         cells = [by_run.get(i, (None, None))[1] for i in range(len(documents))]
         if before and any(cell not in (None, before) for cell in cells):

@@ -30,41 +30,41 @@ MOST_HINTS = 10
 Row = Mapping[str, Any]
 
 
-def render_inspection(found: Inspection, command: Sequence[str] = (), model_sha256: str = "") -> str:
+def render_inspection(inspection: Inspection, command: Sequence[str] = (), model_sha256: str = "") -> str:
     """The page of an inspection; ``command`` and ``model_sha256`` tell how to repeat it."""
-    view = _view(found)
+    view = _view(inspection)
     return render(
         "inspection.html.j2", {**view, "command": shlex.join(command), "model_sha256": model_sha256}
     )
 
 
-def _view(found: Inspection) -> dict[str, Any]:
+def _view(inspection: Inspection) -> dict[str, Any]:
     from graphopt import __version__
 
-    timed = found.timing is not None
-    rows = cost_rows(found.layers, found.reads)
-    rows = with_blocks(rows) if found.reads else rows
+    timed = inspection.timing is not None
+    rows = cost_rows(inspection.layers, inspection.reads)
+    rows = with_blocks(rows) if inspection.reads else rows
     shown = shortened(rows)
     return {
-        "title": Path(found.path).name,
-        "found": found,
+        "title": Path(inspection.path).name,
+        "found": inspection,
         "version": __version__,
         "timed": timed,
-        "verdict": _verdict(found.layers, timed),
-        "cards": _cards(found),
-        "worth": worth_compressing(found.layers)[:MOST_HINTS],
+        "verdict": _verdict(inspection.layers, timed),
+        "cards": _cards(inspection),
+        "worth": worth_compressing(inspection.layers)[:MOST_HINTS],
         "nothing_worth": NOTHING_WORTH,
-        "sums": timing_lines(found.timing) if found.timing is not None else (),
-        "ports": _ports(found),
-        "ops": _operators(found),
+        "sums": timing_lines(inspection.timing) if inspection.timing is not None else (),
+        "ports": _ports(inspection),
+        "ops": _operators(inspection),
         "rows": shown,
         "hidden_rows": len(rows) - len(shown),
         "keys": choices(shown, mark_counts(shown)),
-        "graph": graph_views(rows if found.reads else ()),
+        "graph": graph_views(rows if inspection.reads else ()),
         "blocks": block_choices(rows),
         "total": len(rows),
         "legends": _legends(rows, timed),
-        "plots": _plots(rows, found),
+        "plots": _plots(rows, inspection),
     }
 
 
@@ -82,18 +82,18 @@ def _verdict(layers: Sequence[LayerCost], timed: bool) -> str:
     return f"Half of {cost} {count} of the {len(dear)} layers that {'take any' if timed else 'have any'}."
 
 
-def _cards(found: Inspection) -> list[dict[str, str]]:
+def _cards(inspection: Inspection) -> list[dict[str, str]]:
     """The headline numbers, each with a few words about it."""
-    measures = found.measures
-    size = next((f"at {'×'.join(map(str, shape))}" for shape in found.shapes.values()), "")
+    measures = inspection.measures
+    size = next((f"at {'×'.join(map(str, shape))}" for shape in inspection.shapes.values()), "")
     cards = [
         ("File size", amount(measures.bytes, "B"), ""),
-        ("Nodes", amount(measures.nodes), f"{len(found.ops)} operators"),
+        ("Nodes", amount(measures.nodes), f"{len(inspection.ops)} operators"),
         ("Parameters", amount(measures.parameters), ""),
         ("MACs", amount(measures.macs), size),
     ]
     if measures.latency_ms is not None:
-        threads = found.timing.machine.get("threads", 1) if found.timing is not None else 1
+        threads = inspection.timing.machine.get("threads", 1) if inspection.timing is not None else 1
         cards.append(
             ("Latency", amount(measures.latency_ms, "ms"), f"{threads} thread{'s' if threads != 1 else ''}")
         )
@@ -103,29 +103,29 @@ def _cards(found: Inspection) -> list[dict[str, str]]:
     ]
 
 
-def _ports(found: Inspection) -> list[dict[str, Any]]:
+def _ports(inspection: Inspection) -> list[dict[str, Any]]:
     """A row for each input and output: name, type, shape, sizes it runs at, and its range over samples."""
-    sides = [("input", port, found.shapes) for port in found.inputs]
-    sides += [("output", port, {}) for port in found.outputs]
+    sides = [("input", port, inspection.shapes) for port in inspection.inputs]
+    sides += [("output", port, {}) for port in inspection.outputs]
     rows = []
     for side, port, shapes in sides:
-        limits = found.ranges.get(port.name) if side == "input" else None
+        limits = inspection.ranges.get(port.name) if side == "input" else None
         text = "" if limits is None else f"{limits[0]:.6g} to {limits[1]:.6g}"
         rows.append({"side": side, "cells": port_cells(port, shapes, "×"), "range": text})
     return rows
 
 
-def _operators(found: Inspection) -> list[dict[str, Any]]:
+def _operators(inspection: Inspection) -> list[dict[str, Any]]:
     """A row for each operator with what its nodes cost together, the most expensive first."""
-    groups: dict[str, list[LayerCost]] = {op: [] for op in found.ops}
-    for layer in found.layers:
+    groups: dict[str, list[LayerCost]] = {op: [] for op in inspection.ops}
+    for layer in inspection.layers:
         groups.setdefault(layer.op, []).append(layer)
     macs = [sum(layer.macs or 0 for layer in group) for group in groups.values()]
     times = [sum(layer.latency_ms or 0.0 for layer in group) for group in groups.values()]
     rows = [
         {
             "op": op,
-            "nodes": found.ops.get(op, len(group)),
+            "nodes": inspection.ops.get(op, len(group)),
             "parameters": sum(layer.parameters for layer in group),
             "macs": work,
             "macs_share": work_share or 0.0,
@@ -146,17 +146,17 @@ def _legends(rows: Sequence[Row], timed: bool) -> list[tuple[str, str, list[tupl
     return [by_time, by_macs] if timed else [by_macs]
 
 
-def _plots(rows: Sequence[Row], found: Inspection) -> list[tuple[str, str, Markup]]:
+def _plots(rows: Sequence[Row], inspection: Inspection) -> list[tuple[str, str, Markup]]:
     key, name, unit = (
-        ("latency_ms", "Time", "ms") if found.timing else ("macs", "Multiply-accumulates", "MACs")
+        ("latency_ms", "Time", "ms") if inspection.timing else ("macs", "Multiply-accumulates", "MACs")
     )
     shown = [row for row in rows if row[key]]
     order = f"the first {MOST_COLUMNS}, " if len(shown) > MOST_COLUMNS else ""
     columns = wide.amounts(shown[:MOST_COLUMNS], key, unit)
     plots = [(f"{name} of each layer", f"{order}in the order they compute", columns)]
-    if found.timing is not None:
+    if inspection.timing is not None:
         note = (
             "left of the bend layers wait for memory, right of it for arithmetic; large dots take much time"
         )
-        plots.append(("Roofline", note, roofline(rows, found.timing)))
+        plots.append(("Roofline", note, roofline(rows, inspection.timing)))
     return [(title, note, plot) for title, note, plot in plots if plot is not None]

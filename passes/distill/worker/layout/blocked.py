@@ -193,16 +193,16 @@ def _readers(nodes: Iterable[onnx.NodeProto]) -> dict[str, list[onnx.NodeProto]]
 
 def _window(node: onnx.NodeProto, shape: tuple[int, ...] | None) -> Window | None:
     """How the node moves over its input; None when that is not told as numbers."""
-    found = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-    if shape is None or found.get("auto_pad", b"NOTSET") != b"NOTSET":
+    attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+    if shape is None or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
         return None
     axes = len(shape) - 2
     return Window(
         tuple(shape[2:]),
-        tuple(found.get("strides", [1] * axes)),
-        tuple(found.get("pads", [0] * 2 * axes)),
-        tuple(found.get("dilations", [1] * axes)),
-        found.get("group", 1),
+        tuple(attributes.get("strides", [1] * axes)),
+        tuple(attributes.get("pads", [0] * 2 * axes)),
+        tuple(attributes.get("dilations", [1] * axes)),
+        attributes.get("group", 1),
     )
 
 

@@ -30,8 +30,8 @@ def product(walk: CouplingBuilder, node: ir.Node) -> Settled:
         return _refuse(walk, node, "multiplies tensors of unknown size")
     ranks = [len(shape or ()) for shape in shapes]
     places = [
-        None if found is None else found.axis - rank
-        for found, rank in zip((left, right), ranks[:2], strict=True)
+        None if channels is None else channels.axis - rank
+        for channels, rank in zip((left, right), ranks[:2], strict=True)
     ]
     if places == [-1, -2]:
         return _summed(walk, node, left, right)
@@ -64,8 +64,8 @@ def _outer(
     """Channels that stay on an axis of the result: of all sequences and heads, of rows, or of columns."""
     result = walk.shape(node.output) or ()
     carried: Channels | None = None
-    for index, (found, place) in enumerate(zip(operands, places, strict=True)):
-        if found is None or place is None:
+    for index, (channels, place) in enumerate(zip(operands, places, strict=True)):
+        if channels is None or place is None:
             continue
         if carried is not None and carried.axis != place + len(result):
             return _one_axis(walk, node, operands, places)
@@ -75,12 +75,12 @@ def _outer(
             return _refuse(
                 walk, node, f"combines them with '{node.inputs[1 - index].name}', which stays whole"
             )
-        if len(found.ids) != result[place]:
+        if len(channels.ids) != result[place]:
             return _refuse(walk, node, "spreads a single channel over many")
         if carried is not None:
-            walk.tie(carried.ids, found.ids, f"{describe(node)} multiplies them with channels that stay")
-        carried = carried or Channels(place + len(result), found.ids)
-        walk.handled.append(found.ids)
+            walk.tie(carried.ids, channels.ids, f"{describe(node)} multiplies them with channels that stay")
+        carried = carried or Channels(place + len(result), channels.ids)
+        walk.handled.append(channels.ids)
     assert carried is not None
     _cost(walk, node, carried.ids)
     walk.carry(node.output, carried.axis, carried.ids)
@@ -104,7 +104,7 @@ def _one_axis(
     stays = operands[shared[0]]
     assert stays is not None
     walk.pin(stays.ids, f"{describe(node)} multiplies them with channels that lie on another axis")
-    left, right = (None if index == shared[0] else found for index, found in enumerate(operands))
+    left, right = (None if index == shared[0] else channels for index, channels in enumerate(operands))
     return _outer(walk, node, (left, right), places)
 
 

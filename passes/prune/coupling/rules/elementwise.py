@@ -92,13 +92,13 @@ POOLING = ["AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", 
 
 def unary(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """An activation: its output carries what its input carries."""
-    found = walk.channels(node.input(0))
-    if found is None:
+    channels = walk.channels(node.input(0))
+    if channels is None:
         return NONE
     if node.op == "Dropout" and _trains(node):
         return walk.pin_operands(node, "drops entries at random")
     for tensor in node.outputs:
-        walk.carry(tensor, found.axis, found.ids)
+        walk.carry(tensor, channels.axis, channels.ids)
     return DATA
 
 
@@ -122,37 +122,37 @@ def _trains(node: ir.Node) -> bool:
 
 def pool(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """A spatial pool: channels lie on axis 1 and stay there."""
-    found = walk.channels(node.input(0))
-    if found is None:
+    channels = walk.channels(node.input(0))
+    if channels is None:
         return NONE
-    if found.axis != 1:
-        return walk.pin_operands(node, f"pools over axis {found.axis}, which carries channels")
+    if channels.axis != 1:
+        return walk.pin_operands(node, f"pools over axis {channels.axis}, which carries channels")
     if len(node.outputs) > 1 and node.outputs[1].name:
         walk.pin_operands(node, "also outputs positions, which count channels")
-    walk.carry(node.output, 1, found.ids)
+    walk.carry(node.output, 1, channels.ids)
     return DATA
 
 
 def sample(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Sampling in space, GridSample and RoiAlign: channels on axis 1 pass, positions carry none."""
-    found = walk.channels(node.input(0))
-    if found is None:
+    channels = walk.channels(node.input(0))
+    if channels is None:
         return NONE
     for tensor in list(node.inputs)[1:]:
         other = walk.channels(tensor)
         if other is not None:
             walk.pin(other.ids, f"{describe(node)} takes positions from them")
-    if found.axis != 1:
-        return walk.pin_operands(node, f"samples along axis {found.axis}, which carries channels")
-    walk.carry(node.output, 1, found.ids)
+    if channels.axis != 1:
+        return walk.pin_operands(node, f"samples along axis {channels.axis}, which carries channels")
+    walk.carry(node.output, 1, channels.ids)
     return tuple(range(len(node.inputs)))
 
 
 def combine(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Add, Mul and their like with broadcasting: operands that have the channel axis are coupled."""
     shape = walk.shape(node.output)
-    found = [walk.channels(tensor) for tensor in node.inputs]
-    if not any(found):
+    channels = [walk.channels(tensor) for tensor in node.inputs]
+    if not any(channels):
         return NONE
     if shape is None or any(walk.shape(tensor) is None for tensor in node.inputs):
         return walk.pin_operands(node, "combines tensors of unknown size")
@@ -162,7 +162,7 @@ def combine(walk: CouplingBuilder, node: ir.Node) -> Settled:
     for index, tensor in enumerate(node.inputs):
         if tensor.name:
             _couple(walk, node, index, lead, len(shape))
-    if node.op == "Div" and found[1] is not None:
+    if node.op == "Div" and channels[1] is not None:
         walk.ledger.break_zeros(lead.ids)
     walk.carry(node.output, lead.axis, lead.ids)
     return tuple(range(len(node.inputs)))
@@ -171,26 +171,26 @@ def combine(walk: CouplingBuilder, node: ir.Node) -> Settled:
 def _lead(walk: CouplingBuilder, node: ir.Node, shape: tuple[int, ...]) -> Channels | None:
     """The first operand that carries channels along a whole axis of the result, aligned to it."""
     for tensor in node.inputs:
-        found = walk.channels(tensor)
-        if found is None:
+        channels = walk.channels(tensor)
+        if channels is None:
             continue
-        axis = found.axis + len(shape) - len(walk.shape(tensor) or ())
-        if shape[axis] == len(found.ids):
-            return Channels(axis, found.ids)
+        axis = channels.axis + len(shape) - len(walk.shape(tensor) or ())
+        if shape[axis] == len(channels.ids):
+            return Channels(axis, channels.ids)
     return None
 
 
 def _couple(walk: CouplingBuilder, node: ir.Node, index: int, lead: Channels, rank: int) -> None:
     """Tie one operand to the leading one, or let its constant follow, or pin both."""
     tensor = node.inputs[index]
-    shape, found, constant = walk.shape(tensor) or (), walk.channels(tensor), tensor.constant
+    shape, channels, constant = walk.shape(tensor) or (), walk.channels(tensor), tensor.constant
     axis = lead.axis - (rank - len(shape))  # of this operand
     width = shape[axis] if axis >= 0 else 1
-    if found is not None and found.axis == axis and width == len(lead.ids):
-        walk.tie(lead.ids, found.ids, f"{describe(node)} combines them with channels that stay")
+    if channels is not None and channels.axis == axis and width == len(lead.ids):
+        walk.tie(lead.ids, channels.ids, f"{describe(node)} combines them with channels that stay")
         return
-    if found is not None:
-        walk.pin(found.ids, f"{describe(node)} combines channels that lie on different axes")
+    if channels is not None:
+        walk.pin(channels.ids, f"{describe(node)} combines channels that lie on different axes")
     if axis < 0 or width != len(lead.ids):  # the same value for every channel
         if node.op in ADDING and (constant is None or np.any(constant != 0)):
             walk.ledger.break_zeros(lead.ids)
@@ -206,8 +206,8 @@ def _role(node: ir.Node) -> Role:
 
 def reduce(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """ReduceMean, ArgMax and their like over axes that carry no channels."""
-    found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
-    if found is None:
+    channels, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
+    if channels is None:
         return NONE
     axes = node.attr("axes") if node.input(1) is None else walk.facts.value(node.input(1))
     if node.op.startswith("Arg"):
@@ -215,12 +215,12 @@ def reduce(walk: CouplingBuilder, node: ir.Node) -> Settled:
     if axes is None or shape is None or len(axes) == 0:  # without axes all are reduced
         return walk.pin_operands(node, "reduces over all axes")
     reduced = {int(axis) % len(shape) for axis in axes}
-    if found.axis in reduced:
-        if not means_over_channels(walk, node, found):
+    if channels.axis in reduced:
+        if not means_over_channels(walk, node, channels):
             walk.pin_operands(node, "reduces over the axis that carries channels")
         return DATA
-    before = 0 if node.attr("keepdims", 1) else sum(axis < found.axis for axis in reduced)
-    walk.carry(node.output, found.axis - before, found.ids)
+    before = 0 if node.attr("keepdims", 1) else sum(axis < channels.axis for axis in reduced)
+    walk.carry(node.output, channels.axis - before, channels.ids)
     return DATA
 
 

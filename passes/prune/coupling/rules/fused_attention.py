@@ -18,8 +18,8 @@ BIAS = {"MultiHeadAttention": 3}  # fixed: of queries, keys and values, one behi
 def attention(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Queries, keys and values of shape (batch, tokens, heads x size): heads, or channels of every head."""
     every = tuple(range(len(node.inputs)))
-    found = [walk.channels(node.input(index)) for index in range(3)]
-    if not any(found):
+    projections = [walk.channels(node.input(index)) for index in range(3)]
+    if not any(projections):
         return walk.pin_operands(node, "takes a mask from them") if _any(walk, node) else NONE
     why = _refusal(walk, node)
     if why:
@@ -29,7 +29,7 @@ def attention(walk: CouplingBuilder, node: ir.Node) -> Settled:
         channels.ids.reshape(heads, -1)
         if channels is not None and channels.axis == 2 and len(channels.ids) % heads == 0
         else None
-        for channels in found
+        for channels in projections
     ]
     query, key, value = tables
     if query is None or key is None or value is None:

@@ -23,35 +23,36 @@ from .shape_arithmetic import slice_of
 
 
 def transpose(walk: CouplingBuilder, node: ir.Node) -> Settled:
-    found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
-    if found is None or shape is None:
+    channels, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
+    if channels is None or shape is None:
         return walk.pin_operands(node, "reorders a tensor of unknown rank")
     order = list(node.attr("perm") or reversed(range(len(shape))))
-    walk.carry(node.output, order.index(found.axis), found.ids)
+    walk.carry(node.output, order.index(channels.axis), channels.ids)
     return DATA
 
 
 def concat(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Along the channels: one list after the other.  Along another axis: all lists are the same channels."""
     shape = walk.shape(node.output)
-    found = [walk.channels(tensor) for tensor in node.inputs]
-    first = next((one for one in found if one is not None), None)
+    channels = [walk.channels(tensor) for tensor in node.inputs]
+    first = next((one for one in channels if one is not None), None)
     if first is None:
         return NONE
     every = tuple(range(len(node.inputs)))
-    if shape is None or any(one is not None and one.axis != first.axis for one in found):
+    if shape is None or any(one is not None and one.axis != first.axis for one in channels):
         return walk.pin_operands(node, "joins channels that lie on different axes")
     if axis_of(node, len(shape), 1) == first.axis:
         if any(
-            one is None and walk.shape(tensor) is None for one, tensor in zip(found, node.inputs, strict=True)
+            one is None and walk.shape(tensor) is None
+            for one, tensor in zip(channels, node.inputs, strict=True)
         ):
             return walk.pin_operands(node, "joins them with a tensor of unknown size")
         parts = [_ids_or_fixed(walk, tensor, first.axis) for tensor in node.inputs]
         walk.carry(node.output, first.axis, np.concatenate(parts))
         return every
-    if any(one is None for one in found):
+    if any(one is None for one in channels):
         return walk.pin_operands(node, "joins them with a tensor that stays whole")
-    for one in found:
+    for one in channels:
         assert one is not None
         walk.tie(first.ids, one.ids, f"{describe(node)} joins them with channels that stay")
     walk.carry(node.output, first.axis, first.ids)
@@ -59,50 +60,50 @@ def concat(walk: CouplingBuilder, node: ir.Node) -> Settled:
 
 
 def _ids_or_fixed(walk: CouplingBuilder, tensor: ir.Tensor, axis: int) -> Ids:
-    found = walk.channels(tensor)
-    return np.full((walk.shape(tensor) or ())[axis], FIXED, np.int64) if found is None else found.ids
+    channels = walk.channels(tensor)
+    return np.full((walk.shape(tensor) or ())[axis], FIXED, np.int64) if channels is None else channels.ids
 
 
 def split(walk: CouplingBuilder, node: ir.Node) -> Settled:
-    found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
-    if found is None:
+    channels, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
+    if channels is None:
         return NONE
     if shape is None or any(walk.shape(tensor) is None for tensor in node.outputs):
         return walk.pin_operands(node, "splits a tensor of unknown size")
-    if axis_of(node, len(shape), 0) != found.axis:
+    if axis_of(node, len(shape), 0) != channels.axis:
         for tensor in node.outputs:
-            walk.carry(tensor, found.axis, found.ids)
+            walk.carry(tensor, channels.axis, channels.ids)
         return DATA
     if node.input(1) is not None and node.inputs[1].constant is None:
         walk.pin_operands(node, "calculates where to split")
-    widths = [(walk.shape(tensor) or ())[found.axis] for tensor in node.outputs]
-    parts = np.split(found.ids, np.cumsum(widths)[:-1])
+    widths = [(walk.shape(tensor) or ())[channels.axis] for tensor in node.outputs]
+    parts = np.split(channels.ids, np.cumsum(widths)[:-1])
     for tensor, part in zip(node.outputs, parts, strict=True):
-        walk.carry(tensor, found.axis, part)
-    walk.edit("split", node, found, *(Channels(found.axis, part) for part in parts))
+        walk.carry(tensor, channels.axis, part)
+    walk.edit("split", node, channels, *(Channels(channels.axis, part) for part in parts))
     return DATA
 
 
 def slice_(walk: CouplingBuilder, node: ir.Node) -> Settled:
-    found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
-    if found is None:
+    channels, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
+    if channels is None:
         return NONE
-    cut = None if shape is None else slice_of(walk, node, len(shape), found.axis)
+    cut = None if shape is None else slice_of(walk, node, len(shape), channels.axis)
     if cut is None:
         return walk.pin_operands(node, "calculates where to cut")
     window, place = cut
-    taken = found.ids[window]
-    if walk.same(taken, found.ids):
-        walk.carry(node.output, found.axis, found.ids)
+    taken = channels.ids[window]
+    if walk.same(taken, channels.ids):
+        walk.carry(node.output, channels.axis, channels.ids)
         return DATA
-    if window.step != 1 and sizes_are_constant(node) and _cuts_only(walk, node, found.axis):
-        order = np.arange(len(found.ids), dtype=np.int64)[window]
-        walk.route(ChannelPermutation(node.inputs[0], node.output, order), found)
+    if window.step != 1 and sizes_are_constant(node) and _cuts_only(walk, node, channels.axis):
+        order = np.arange(len(channels.ids), dtype=np.int64)[window]
+        walk.route(ChannelPermutation(node.inputs[0], node.output, order), channels)
         return DATA
-    walk.carry(node.output, found.axis, taken)
+    walk.carry(node.output, channels.axis, taken)
     if window.step != 1 or not sizes_are_constant(node):
         return walk.pin_operands(node, "takes channels by a rule that pruning cannot rewrite")
-    walk.edit("slice", node, found, Channels(found.axis, taken), place=place)
+    walk.edit("slice", node, channels, Channels(channels.axis, taken), place=place)
     return DATA
 
 
@@ -118,9 +119,9 @@ def _cuts_only(walk: CouplingBuilder, node: ir.Node, axis: int) -> bool:
 
 
 def gather(walk: CouplingBuilder, node: ir.Node) -> Settled:
-    found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
+    channels, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
     indices = walk.shape(node.input(1))
-    if found is None:
+    if channels is None:
         return NONE
     if shape is None or indices is None:
         return walk.pin_operands(node, "picks from a tensor of unknown size")
@@ -128,20 +129,22 @@ def gather(walk: CouplingBuilder, node: ir.Node) -> Settled:
     if pointing is not None:
         walk.pin(pointing.ids, f"{describe(node)} takes indices from them")
     axis = axis_of(node, len(shape), 0)
-    if axis != found.axis:
-        walk.carry(node.output, found.axis + (len(indices) - 1 if axis < found.axis else 0), found.ids)
+    if axis != channels.axis:
+        walk.carry(
+            node.output, channels.axis + (len(indices) - 1 if axis < channels.axis else 0), channels.ids
+        )
         return 0, 1
     chosen = node.inputs[1].constant
     if chosen is None:
         return walk.pin_operands(node, "picks channels by a calculation")
-    taken, place = _line_of(found.ids[chosen])
+    taken, place = _line_of(channels.ids[chosen])
     if taken is None:
         return walk.pin_operands(node, "picks channels by a table")
     if len(taken) > 1 or chosen.ndim == 1:
         walk.carry(node.output, axis + place, taken)
     else:
         walk.pin(taken, f"{describe(node)} picks this very channel")
-    walk.edit("gather", node, found, Channels(axis + place, taken), place=place)
+    walk.edit("gather", node, channels, Channels(axis + place, taken), place=place)
     return 0, 1
 
 
@@ -156,22 +159,22 @@ def _line_of(table: Ids) -> tuple[Ids | None, int]:
 
 def pad(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Spatial padding passes channels; padding along the channels makes new ones, which may go again."""
-    found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
-    if found is None:
+    channels, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
+    if channels is None:
         return NONE
-    widths = None if shape is None else _pad_widths(walk, node, len(shape), found.axis)
+    widths = None if shape is None else _pad_widths(walk, node, len(shape), channels.axis)
     if widths is None:
         return walk.pin_operands(node, "calculates how much to pad")
     before, after, place = widths
     if before == after == 0:
-        walk.carry(node.output, found.axis, found.ids)
+        walk.carry(node.output, channels.axis, channels.ids)
         return DATA
     if min(before, after) < 0 or _mode(node) != "constant" or not _pads_are_constant(node):
         return walk.pin_operands(node, "pads the channels by a rule that pruning cannot rewrite")
     made = walk.ledger.fresh(before + after)
-    made = np.concatenate([made[:before], found.ids, made[before:]])
-    walk.carry(node.output, found.axis, made)
-    walk.edit("pad", node, found, Channels(found.axis, made), place=place)
+    made = np.concatenate([made[:before], channels.ids, made[before:]])
+    walk.carry(node.output, channels.axis, made)
+    walk.edit("pad", node, channels, Channels(channels.axis, made), place=place)
     return DATA
 
 

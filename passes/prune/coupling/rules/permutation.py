@@ -17,7 +17,7 @@ from ..builder import ChannelPermutation, Channels, CouplingBuilder
 LARGEST = 2**24  # memory: elements of a tensor whose entries are followed one by one
 
 
-def find_route(walk: CouplingBuilder, node: ir.Node, found: Channels) -> bool:
+def find_route(walk: CouplingBuilder, node: ir.Node, channels: Channels) -> bool:
     """Follow the channels that ``node`` spreads over several axes until they lie on one axis again.
 
     Returns whether they do on every way; then the tensors at the ends carry their channels, and the nodes on
@@ -27,13 +27,13 @@ def find_route(walk: CouplingBuilder, node: ir.Node, found: Channels) -> bool:
     if shape is None or np.prod(shape, dtype=np.int64) > LARGEST:
         return False
     numbers = np.arange(np.prod(shape, dtype=np.int64)).reshape(shape)
-    moved = _Moved(walk, numbers, found.axis)
+    moved = _Moved(walk, numbers, channels.axis)
     if not moved.follow(node, {source: numbers}):
         return False
     walk.routed |= moved.inside
     walk.checked.add(1)  # sizes inside a route go with it
     for end, order in moved.ends.items():
-        walk.route(ChannelPermutation(source, end, order), found)
+        walk.route(ChannelPermutation(source, end, order), channels)
     return True
 
 

@@ -15,72 +15,72 @@ from .tables import Table, table_of
 
 def reshape(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Reshape, Flatten, Squeeze, Unsqueeze: the ids are reshaped like the data."""
-    found = walk.channels(node.input(0))
+    channels = walk.channels(node.input(0))
     old, new = walk.shape(node.input(0)), walk.shape(node.output)
-    if found is not None and (old is None or new is None):
+    if channels is not None and (old is None or new is None):
         return walk.pin_operands(node, "has an unknown size")
-    if found is not None and node.op == "Squeeze" and node.attr("axes") is None and node.input(1) is None:
+    if channels is not None and node.op == "Squeeze" and node.attr("axes") is None and node.input(1) is None:
         return walk.pin_operands(node, "removes whatever axis has size 1")
     after = None
-    if found is not None and old is not None and new is not None:
-        table = table_of(walk.ledger.canonical(found.ids), found.axis, old, new)
-        if len(table.varying) > 1 and find_route(walk, node, found):
+    if channels is not None and old is not None and new is not None:
+        table = table_of(walk.ledger.canonical(channels.ids), channels.axis, old, new)
+        if len(table.varying) > 1 and find_route(walk, node, channels):
             return DATA
         after = settle(walk, node, table)
     if node.op == "Reshape":
-        follows(walk, node, 1, found, after)
-    elif node.op == "Flatten" and found is not None and after is None:
+        follows(walk, node, 1, channels, after)
+    elif node.op == "Flatten" and channels is not None and after is None:
         walk.pin_operands(node, "leaves no axis that carries channels alone")
     return DATA
 
 
 def expand(walk: CouplingBuilder, node: ir.Node) -> Settled:
-    found, old, new = walk.channels(node.input(0)), walk.shape(node.input(0)), walk.shape(node.output)
+    channels, old, new = walk.channels(node.input(0)), walk.shape(node.input(0)), walk.shape(node.output)
     after = None
-    if found is not None and old is not None and new is not None:
-        axis = found.axis + len(new) - len(old)
-        if new[axis] == len(found.ids):
-            after = walk.carry(node.output, axis, found.ids)
-    if found is not None and after is None:
+    if channels is not None and old is not None and new is not None:
+        axis = channels.axis + len(new) - len(old)
+        if new[axis] == len(channels.ids):
+            after = walk.carry(node.output, axis, channels.ids)
+    if channels is not None and after is None:
         walk.pin_operands(node, "spreads a single channel over many")
-    follows(walk, node, 1, found, after)
+    follows(walk, node, 1, channels, after)
     return DATA
 
 
 def resize(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Resize and Upsample in space."""
-    found, old, new = walk.channels(node.input(0)), walk.shape(node.input(0)), walk.shape(node.output)
-    if found is None:
+    channels, old, new = walk.channels(node.input(0)), walk.shape(node.input(0)), walk.shape(node.output)
+    if channels is None:
         return NONE
     crops = "crop" in str(node.attr("coordinate_transformation_mode", ""))
-    if old is None or new is None or old[found.axis] != new[found.axis] or crops:
+    if old is None or new is None or old[channels.axis] != new[channels.axis] or crops:
         return walk.pin_operands(
             node, "resizes the axis that carries channels, a region, or a tensor of unknown size"
         )
-    after = walk.carry(node.output, found.axis, found.ids)
+    after = walk.carry(node.output, channels.axis, channels.ids)
     axes = node.attr("axes")
     if node.op != "Resize" or node.input(3) is None:
         return DATA
     if axes is None:
-        follows(walk, node, 3, found, after)
-    elif found.axis in (int(axis) % len(old) for axis in axes):
+        follows(walk, node, 3, channels, after)
+    elif channels.axis in (int(axis) % len(old) for axis in axes):
         walk.pin_operands(node, "gives a size for the axis that carries channels")
     return DATA
 
 
 def depth_to_space(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Each output channel takes blocksize^2 input channels, which go together."""
-    found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
-    if found is None:
+    channels, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
+    if channels is None:
         return NONE
-    if found.axis != 1 or shape is None:
+    if channels.axis != 1 or shape is None:
         return walk.pin_operands(node, "moves an axis that carries channels into space")
     block = int(node.attr("blocksize"))
     mode = node.attr("mode", "DCR")
     table = (
-        found.ids.reshape(block * block, -1)
+        channels.ids.reshape(block * block, -1)
         if mode in ("DCR", b"DCR")
-        else found.ids.reshape(-1, block * block).T
+        else channels.ids.reshape(-1, block * block).T
     )
     for row in table[1:]:
         walk.tie(table[0], row, f"{describe(node)} moves them into space together")
@@ -90,23 +90,23 @@ def depth_to_space(walk: CouplingBuilder, node: ir.Node) -> Settled:
 
 def space_to_depth(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Each input channel becomes blocksize^2 output channels, which go with it."""
-    found = walk.channels(node.input(0))
-    if found is None:
+    channels = walk.channels(node.input(0))
+    if channels is None:
         return NONE
-    if found.axis != 1:
+    if channels.axis != 1:
         return walk.pin_operands(node, "moves space into an axis that carries no channels")
-    walk.carry(node.output, 1, np.tile(found.ids, int(node.attr("blocksize")) ** 2))
+    walk.carry(node.output, 1, np.tile(channels.ids, int(node.attr("blocksize")) ** 2))
     return DATA
 
 
 def tile(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Copies side by side carry the same channels."""
-    found, repeats = walk.channels(node.input(0)), walk.facts.value(node.input(1))
-    if found is None:
+    channels, repeats = walk.channels(node.input(0)), walk.facts.value(node.input(1))
+    if channels is None:
         return NONE
     if repeats is None or repeats.ndim != 1:
         return walk.pin_operands(node, "calculates how often to repeat")
-    walk.carry(node.output, found.axis, np.tile(found.ids, int(repeats[found.axis])))
+    walk.carry(node.output, channels.axis, np.tile(channels.ids, int(repeats[channels.axis])))
     return DATA
 
 

@@ -24,13 +24,13 @@ FIRST_ONLY = frozenset(
 
 def shape_of(walk: CouplingBuilder, node: ir.Node) -> Settled:
     """Shape: its entry for the channel axis is a count of channels."""
-    found, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
-    if found is None or shape is None:
+    channels, shape = walk.channels(node.input(0)), walk.shape(node.input(0))
+    if channels is None or shape is None:
         return NONE
-    walk.handled.append(found.ids)
-    walk.counted.append(found)
+    walk.handled.append(channels.ids)
+    walk.counted.append(channels)
     references = np.zeros(len(shape), np.int64)
-    references[found.axis] = len(walk.counted)
+    references[channels.axis] = len(walk.counted)
     end = node.attr("end")
     walk.refer(node.output, references[slice(node.attr("start", 0), end)])
     return DATA
@@ -76,8 +76,8 @@ def follows(
         counted = walk.counted[int(references[after.axis]) - 1]
         if walk.same(counted.ids, after.ids):
             settled, references[after.axis] = after.axis, 0
-    for found in walk.referred(references):
-        walk.pin(found.ids, f"{describe(node)} makes a different axis from their number")
+    for reference in walk.referred(references):
+        walk.pin(reference.ids, f"{describe(node)} makes a different axis from their number")
     if before is None and after is None:
         return
     if tensor.constant is not None and before is not None and after is not None:
@@ -104,9 +104,9 @@ def _agrees(
 
 
 def _or_zeros(walk: CouplingBuilder, node: ir.Node, index: int) -> ir.Array:
-    found = walk.references.get(node.inputs[index])
-    if found is not None:
-        return found.copy()
+    reference = walk.references.get(node.inputs[index])
+    if reference is not None:
+        return reference.copy()
     shape = walk.shape(node.inputs[index]) if node.inputs[index].name else ()
     return np.full(shape or (), FIXED, np.int64)
 
@@ -117,8 +117,8 @@ def _gather(walk: CouplingBuilder, node: ir.Node, arrays: list[ir.Array]) -> ir.
 
 
 def _slice(walk: CouplingBuilder, node: ir.Node, arrays: list[ir.Array]) -> ir.Array | None:
-    found = slice_of(walk, node, arrays[0].ndim, 0)
-    return None if found is None else arrays[0][found[0]]
+    cut = slice_of(walk, node, arrays[0].ndim, 0)
+    return None if cut is None else arrays[0][cut[0]]
 
 
 def _reshape(walk: CouplingBuilder, node: ir.Node, arrays: list[ir.Array]) -> ir.Array | None:

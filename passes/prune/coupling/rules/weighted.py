@@ -105,11 +105,13 @@ def _refuse(walk: CouplingBuilder, node: ir.Node, why: str) -> Settled:
 
 def _entering(walk: CouplingBuilder, node: ir.Node, axis: int, count: int) -> Ids:
     """Return the ids of the input channels; FIXED ones when the input carries none."""
-    found = walk.channels(node.input(0))
-    if found is not None and found.axis == axis and len(found.ids) == count:
-        return found.ids
-    if found is not None:
-        walk.pin(found.ids, f"{describe(node)} reads channels that lie on axis {found.axis} of its input")
+    channels = walk.channels(node.input(0))
+    if channels is not None and channels.axis == axis and len(channels.ids) == count:
+        return channels.ids
+    if channels is not None:
+        walk.pin(
+            channels.ids, f"{describe(node)} reads channels that lie on axis {channels.axis} of its input"
+        )
     return np.full(count, FIXED, np.int64)
 
 
@@ -150,21 +152,26 @@ def _bias(walk: CouplingBuilder, node: ir.Node, made: Ids) -> None:
     bias = node.input(2)
     if bias is None:
         return
-    values, found, shape = bias.constant, walk.channels(bias), walk.shape(bias)
+    values, channels, shape = bias.constant, walk.channels(bias), walk.shape(bias)
     if values is not None:
         if values.ndim and values.shape[-1] == len(made):
             walk.slot(node, 2, values.ndim - 1, made, "shift")
         elif np.any(values != 0):
             walk.ledger.break_zeros(made)
-    elif found is not None and shape is not None and found.axis == len(shape) - 1 and shape[-1] == len(made):
-        walk.tie(made, found.ids, f"{describe(node)} adds them to channels that stay")
+    elif (
+        channels is not None
+        and shape is not None
+        and channels.axis == len(shape) - 1
+        and shape[-1] == len(made)
+    ):
+        walk.tie(made, channels.ids, f"{describe(node)} adds them to channels that stay")
     else:
         if shape is not None and (not shape or shape[-1] == 1 != len(made)):
             walk.ledger.break_zeros(made)
         else:
             walk.pin(made, f"{describe(node)} computes its bias in the graph")
-        if found is not None:
-            walk.pin(found.ids, f"{describe(node)} adds them to channels of another axis")
+        if channels is not None:
+            walk.pin(channels.ids, f"{describe(node)} adds them to channels of another axis")
 
 
 def _depthwise(walk: CouplingBuilder, node: ir.Node, source: Ids, multiplier: int) -> Settled:

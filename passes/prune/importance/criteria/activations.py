@@ -42,9 +42,9 @@ def _read(
         name = slot.node.inputs[0].name
         places.append((slot, name, len(requests[name])))
         requests[name].append(_moments(slot))
-    found = ctx.collect(model, requests, samples, allow_nonfinite=True)
+    statistics = ctx.collect(model, requests, samples, allow_nonfinite=True)
     for slot, name, place in places:
-        yield coupling.on(slot.ids), found[name][place]
+        yield coupling.on(slot.ids), statistics[name][place]
 
 
 def _moments(slot: ParameterAxis) -> StatisticSpec:

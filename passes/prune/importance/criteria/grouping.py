@@ -60,7 +60,7 @@ class _Totals:
         """Return one number a class."""
         some = self._count > 0
         count = np.maximum(self._count, 1.0)
-        found = {
+        means = {
             "mean": self._sum / count,
             "sum": self._sum,
             "max": self._most,
@@ -68,4 +68,4 @@ class _Totals:
             "product": np.exp(self._logs / count),  # the geometric mean, which many members cannot overflow
             "first": self._first,
         }[reduction]
-        return np.asarray(np.where(some, found, 0.0), np.float64)
+        return np.asarray(np.where(some, means, 0.0), np.float64)
