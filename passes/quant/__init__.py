@@ -9,6 +9,7 @@
 - ``options``: What can be asked of ``quant``.
 - ``placement``: Which nodes run on integers, and which tensors are stored for them.
 - ``plan_builder``: From a model to the items of its plan: rewrite, place, measure ranges, decide parameters.
+- ``plan_reading``: The items of a plan, read back from values that somebody may have edited.
 - ``plots``: Plots for the report: how well tensors are stored, what a budget tried, what rounding costs
   layers.
 - ``quant``: The pass: decide what to store in 8 bits, measure ranges, put the pairs in.

@@ -25,13 +25,14 @@ from .items import (
     BlockItem,
     DynamicItem,
     EqualiseItem,
+    NormItem,
     TuneItem,
     WeightItem,
-    from_plan,
     node_id,
 )
 from .options import Options
 from .plan_builder import PlanBuilder
+from .plan_reading import from_plan
 from .plots import show_rounding
 from .report import tell_fusion
 from .rewrites import carry_out
@@ -98,7 +99,7 @@ class Quant(Options):
         for item in items:
             if isinstance(item, WeightItem) and item.node in labels:
                 ctx.changed(labels[item.node], "int8")
-        others = (EqualiseItem, AbsorbItem, TuneItem)
+        others = (EqualiseItem, AbsorbItem, NormItem, TuneItem)
         insert(model.graph, [item for item in items if not isinstance(item, others)])
         refined = refine(original, model, items, ctx)
         keep_sums_apart(model, items)

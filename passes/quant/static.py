@@ -29,7 +29,7 @@ from .scheme import Scheme, raise_opset
 from .search.fallbacks import climb
 from .search.model_choice import choose
 from .search.noise_bisection import keep_noisy_float
-from .search.search import Budget, Found, choose_absorption, choose_equalisation
+from .search.search import Budget, Found, choose_absorption, choose_equalisation, choose_norms
 
 if TYPE_CHECKING:
     from graphopt.data import Samples
@@ -102,15 +102,17 @@ class StaticPlanner:
         make = partial(self.builder, calibrator)
         modes = MODES if options.equalise == "auto" else [m for m in MODES if m == options.equalise]
         equal = choose_equalisation(self.model, modes, make, ctx)
-        if options.equalise not in ("auto", "none") and not equal:
+        prepare(self.model, equal, ctx)
+        absorbed = choose_absorption(self.model, make, ctx) if options.absorb else []
+        prepare(self.model, absorbed, ctx)
+        normed = choose_norms(self.model, make, ctx) if options.equalise in ("auto", MODES[0]) else []
+        if options.equalise not in ("auto", "none") and not equal and not normed:
             ctx.warn(
                 f"quant: equalise={options.equalise} changes no channels: none can be scaled, or it brings "
                 "the outputs no closer"
             )
-        prepare(self.model, equal, ctx)
-        absorbed = choose_absorption(self.model, make, ctx) if options.absorb else []
-        prepare(self.model, absorbed, ctx)
-        self.known = Kept({}, tuple(equal), tuple(absorbed))
+        prepare(self.model, normed, ctx)
+        self.known = Kept({}, tuple(equal), tuple(absorbed), tuple(normed))
         return False
 
     def _noisy(self, builder: PlanBuilder) -> dict[str, str]:

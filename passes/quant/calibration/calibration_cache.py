@@ -13,7 +13,7 @@ from graphopt import runtime
 from graphopt.errors import OutputError, UsageError
 from graphopt.ir import Model
 
-from ..items import AbsorbItem, EqualiseItem, Item, TensorItem
+from ..items import AbsorbItem, EqualiseItem, Item, NormItem, TensorItem
 
 SCHEMA = 1  # fixed: version of the file format
 TENSORRT_HEADER = "TRT-8601-EntropyCalibration2"  # any version reads any header of this form
@@ -28,11 +28,12 @@ class Kept:
     ranges: Ranges
     equal: tuple[EqualiseItem, ...] = ()
     absorbed: tuple[AbsorbItem, ...] = ()
+    normed: tuple[NormItem, ...] = ()
 
     @property
     def items(self) -> list[Item]:
         """What was done to channels, in order."""
-        return [*self.equal, *self.absorbed]
+        return [*self.equal, *self.absorbed, *self.normed]
 
 
 def read(path: Path, model: Model, method: str) -> Kept | None:
@@ -48,6 +49,10 @@ def read(path: Path, model: Model, method: str) -> Kept | None:
         ranges = {str(n): (float(low), float(high)) for n, (low, high) in document["ranges"].items()}
         equal = tuple(EqualiseItem(n, tuple(map(float, f))) for n, f in document["equalise"].items())
         absorbed = tuple(AbsorbItem(n, tuple(map(float, a))) for n, a in document.get("absorb", {}).items())
+        normed = tuple(
+            NormItem(n, tuple(map(float, one["factors"])), tuple(map(float, one["middles"])))
+            for n, one in document.get("norms", {}).items()
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"quant: {path} is not a file of ranges: {type(error).__name__}: {error}") from error
     hint = "give another file, or remove this one so that a new one is made"
@@ -55,7 +60,7 @@ def read(path: Path, model: Model, method: str) -> Kept | None:
         raise UsageError(f"quant: the ranges in {path} were measured on another model", hint=hint)
     if made_by != method:
         raise UsageError(f"quant: the ranges in {path} are those of calibrator={made_by}", hint=hint)
-    return Kept(ranges, equal, absorbed)
+    return Kept(ranges, equal, absorbed, normed)
 
 
 def write(path: Path, fingerprint: str, method: str, kept: Kept) -> None:
@@ -66,6 +71,9 @@ def write(path: Path, fingerprint: str, method: str, kept: Kept) -> None:
         "calibrator": method,
         "equalise": {item.node: list(item.factors) for item in kept.equal},
         "absorb": {item.node: list(item.amounts) for item in kept.absorbed},
+        "norms": {
+            item.node: {"factors": list(item.factors), "middles": list(item.middles)} for item in kept.normed
+        },
         "ranges": {name: list(interval) for name, interval in kept.ranges.items()},
     }
     _write(path, json.dumps(document, indent=1) + "\n")

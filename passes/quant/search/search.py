@@ -15,7 +15,8 @@ from graphopt.pipeline.search.degradation import Degradation
 from ..channels.absorption import absorb, by_ranges
 from ..channels.chains import known_shapes
 from ..channels.equalisation import MODES, by_activations, by_weights, equalise
-from ..items import AbsorbItem, EqualiseItem, TuneItem, node_id
+from ..channels.norms import ALPHAS, by_alpha, norms, shift_and_scale
+from ..items import AbsorbItem, EqualiseItem, NormItem, TuneItem, node_id
 from ..plan_builder import Draft, PlanBuilder
 from ..plots import show_tries
 from ..rounding.refining import refine
@@ -78,6 +79,26 @@ def choose_absorption(model: ir.Model, builder_of: BuilderOf, ctx: Context) -> l
     absorb(changed.graph, items, shapes)
     is_better = trial.is_unchanged(changed) and trial.noise(changed) < trial.noise(model) - ABSORBED
     return items if is_better else []
+
+
+def choose_norms(model: ir.Model, builder_of: BuilderOf, ctx: Context) -> list[NormItem]:
+    """What normalisations before matrices leave to them, with the alpha that brings the outputs closest.
+
+    Nothing when none brings them closer on samples that neither ranges nor factors were taken from.
+    """
+    if next(norms(model.graph), None) is None:
+        return []
+    trial = _Trial(model, builder_of, ctx)
+    if not trial.can_judge:
+        return []
+    best: list[NormItem] = []
+    least = trial.noise(model) - ABSORBED
+    for items in by_alpha(model, ALPHAS, _parted(ctx.calibration)[0], ctx):
+        changed = model.copy()
+        shift_and_scale(changed.graph, items)
+        if items and trial.is_unchanged(changed) and (reached := trial.noise(changed)) < least:
+            least, best = reached, items
+    return best
 
 
 class _Trial:

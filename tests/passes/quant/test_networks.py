@@ -10,7 +10,8 @@ import pytest
 
 from graphopt import data, ir, runtime, targets
 from graphopt.passes.quant import Quant
-from graphopt.passes.quant.items import TensorItem, WeightItem, from_plan
+from graphopt.passes.quant.items import TensorItem, WeightItem
+from graphopt.passes.quant.plan_reading import from_plan
 from graphopt.pipeline import Context
 from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus import NUMERIC, Case, random_cnn

@@ -15,7 +15,8 @@ from graphopt.errors import PassError
 from graphopt.passes.quant import Quant
 from graphopt.passes.quant.channels.absorption import absorb, by_ranges
 from graphopt.passes.quant.channels.chains import known_shapes
-from graphopt.passes.quant.items import AbsorbItem, from_plan
+from graphopt.passes.quant.items import AbsorbItem
+from graphopt.passes.quant.plan_reading import from_plan
 from graphopt.pipeline import Context, Plan
 from graphopt.pipeline.run.inputs import Inputs
 from tests.corpus._net import Net
