@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from graphopt import ir
 from graphopt.errors import UsageError
 from graphopt.ir.transform.linear import LAYERS
 from graphopt.pipeline import Contract, Plan, PlannedPass, Trial, option
+from graphopt.pipeline.contract.base import Offer
+from graphopt.pipeline.contract.moves import Move
 from graphopt.pipeline.contract.selection import Selection
 from graphopt.pipeline.search.degradation import trial_samples
 from graphopt.targets.host import block_assumption, block_in_words, channel_block
@@ -17,7 +19,8 @@ from graphopt.targets.host import block_assumption, block_in_words, channel_bloc
 from .fit.apply import carry_out
 from .layers.layer import Layer, narrow
 from .layers.survey import Survey, survey
-from .plan import read_items, write_items
+from .plan import read_items, write_item, write_items
+from .ranks.moves import moves, translated
 from .ranks.offers import make_offers
 from .ranks.paying import Prices, tell_what_pays
 from .ranks.rules import Request, decide
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 GOALS = ("energy", "rank", "macs", "params", "latency")
+MAX_DROP = 1.0  # fixed: points that may be lost when nothing is said
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,12 @@ class LowRank(PlannedPass):
         False,
         "count macs and params from the model that the run began with, so that earlier passes share the goal",
     )
-    max_drop: float = option(
-        1.0, "points that splitting may cost when no goal is given", minimum=0, maximum=100
+    max_drop: float | None = option(
+        None,
+        f"points that splitting may cost when no goal is given; none: {MAX_DROP:g}, or what the run's budget "
+        "for all its passes leaves",
+        minimum=0,
+        maximum=100,
     )
     kinds: tuple[str, ...] = option(USUAL, "the ways to split that may be used", choices=tuple(KINDS))
     round_to: int | None = option(
@@ -92,8 +100,7 @@ class LowRank(PlannedPass):
 
     def _refuse_unheard(self, goals: Sequence[str]) -> None:
         """Refuse options that others leave without effect."""
-        usual = next(field.default for field in fields(self) if field.name == "max_drop")
-        if goals and self.max_drop != usual:
+        if goals and self.max_drop is not None:
             raise UsageError(
                 f"lowrank: max_drop decides how far to go, and so does {goals[0]}", hint="give one of the two"
             )
@@ -107,6 +114,11 @@ class LowRank(PlannedPass):
     def is_for_speed(self) -> bool:
         """Unless a goal is stated, which taking it back would miss."""
         return all(getattr(self, goal) is None for goal in GOALS)
+
+    @property
+    def has_goal(self) -> bool:
+        """Whether it says itself how far to go, in a goal or in points."""
+        return not self.is_for_speed or self.max_drop is not None
 
     def plan(self, model: ir.Model, ctx: Context) -> Plan:
         """Choose how to split which layers; an item is one layer."""
@@ -142,6 +154,26 @@ class LowRank(PlannedPass):
             alone = all(item.get("alone") for item in plan.items)
             carry_out(layers, tasks, ctx, others=self.refit and not alone)
 
+    def offer(self, model: ir.Model, ctx: Context, saves: str) -> Offer | None:
+        """The layers at a few ranks; None with a goal of its own, or without samples to price them by."""
+        if self.has_goal:
+            return None
+        before = self._survey(model.copy(), ctx)
+        if before.samples is None:
+            return None
+        block = self._block(ctx)
+        offers = make_offers(before, self.kinds, block, ctx, hint=self.hint)
+        prices = Prices({price.layer: price for price in offers.prices})
+        rule = f"by the run's budget for {saves}, at one price for all moves"
+
+        def plan(now: ir.Model, taken: Sequence[Move], now_ctx: Context) -> Plan:
+            splits = translated(self._survey(now, now_ctx).layers, taken, block)
+            if not splits:
+                now_ctx.warn(f"lowrank split nothing ({rule})")
+            return Plan(tuple(write_item(offer, one, rule) for offer, one in splits), beside=prices)
+
+        return Offer(tuple(moves(offers.offers, saves, ctx)), plan)
+
     def trials(self, model: ir.Model, ctx: Context) -> Iterator[Trial]:
         """Each layer alone, in the way that suits it best; levels are the fractions of its rank left."""
         layers = self._survey(model, ctx)
@@ -169,4 +201,5 @@ class LowRank(PlannedPass):
     def _request(self) -> Request:
         goal = next((goal for goal in GOALS if getattr(self, goal) is not None), "")
         amount = float(getattr(self, goal)) if goal else 0.0
-        return Request(goal, amount, self.shared, self.max_drop, self.kinds)
+        max_drop = MAX_DROP if self.max_drop is None else self.max_drop
+        return Request(goal, amount, self.shared, max_drop, self.kinds)

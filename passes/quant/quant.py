@@ -38,7 +38,7 @@ from .report import tell_fusion
 from .rewrites import carry_out
 from .rounding.refining import refine
 from .scheme import convert, opset_of, raise_opset
-from .search.offers import floats, moves
+from .search.offers import floats, moves, parts
 from .selection import form_refusal, refusal_of
 from .sensitivity import trials
 from .static import StaticPlanner
@@ -132,11 +132,12 @@ class Quant(Options):
         every = tuple(moves(changed, layers, calibrator.levels, limit, ctx))
 
         def plan(now: Model, taken: Sequence[Move], now_ctx: Context) -> Plan:
-            stay = tuple(glob.escape(name) for name in floats(every, taken))
+            stay = floats(every, taken)
             if len(stay) == len(every):
                 now_ctx.skipped("model", "8 bits in no layer save enough for what they lose")
                 return Plan()
-            excluded = (*self.exclude, *_present(stay, now))
+            names = (glob.escape(name) for name in (*stay, *parts(now, every, stay)))
+            excluded = (*self.exclude, *_present(tuple(names), now))
             # What stays float was chosen with its price; on other samples, noise alone would choose again.
             return replace(self, exclude=excluded, keep_noisy_float=False).plan(now, now_ctx)
 

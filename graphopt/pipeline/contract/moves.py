@@ -19,7 +19,8 @@ class Effect:
 
     ``inputs`` and ``outputs`` are how many channels go on either side, ``kernel`` is the element type that it
     then computes in (``int8``; nothing: as it is), ``share`` what other changes leave of its work and
-    weights.
+    weights, and ``integer_share`` the same where it computes in 8 bits (None: ``share``), whose time may
+    shrink less.
     From effects the engine prices a move, and several moves that meet in a layer: widths multiply, and a
     layer in 8 bits saves less once it is narrower.
     """
@@ -29,6 +30,7 @@ class Effect:
     outputs: int = 0
     kernel: str = ""
     share: float = 1.0
+    integer_share: float | None = None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,12 @@ class State:
     outputs: int
     kernel: str = ""
     share: float = 1.0
+    integer_share: float = 1.0
+
+    @property
+    def left(self) -> float:
+        """What is left of its work and weights, in the kernel that it computes in."""
+        return self.integer_share if self.kernel == INTEGER else self.share
 
     def after(self, effect: Effect) -> State:
         """The layer with one more effect."""
@@ -41,6 +47,7 @@ class State:
             max(self.outputs - effect.outputs, 1),
             effect.kernel or self.kernel,
             self.share * effect.share,
+            self.integer_share * (effect.share if effect.integer_share is None else effect.integer_share),
         )
 
 
@@ -63,7 +70,7 @@ class CostedLayer:
         """What it takes up: milliseconds, MACs, bytes or parameters."""
         key = goal, state
         if key not in self.kept:
-            self.kept[key] = state.share * self._takes(goal, state)
+            self.kept[key] = state.left * self._takes(goal, state)
         return self.kept[key]
 
     def _takes(self, goal: str, state: State) -> float:

@@ -228,7 +228,10 @@ def can_save(offer: Offer, goal: str) -> bool:
     counts_bits = goal in ("latency", "bytes", WEIGHTED_MACS)
     return any(
         stated_saving(move, goal) > 0
-        or any(e.inputs or e.outputs or e.share < 1.0 or (e.kernel and counts_bits) for e in move.effects)
+        or any(
+            e.inputs or e.outputs or min(e.share, e.integer_share or 1.0) < 1.0 or (e.kernel and counts_bits)
+            for e in move.effects
+        )
         for move in offer.moves
     )
 

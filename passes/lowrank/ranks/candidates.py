@@ -67,7 +67,7 @@ def make_offer(studied: Studied, kinds: Iterable[str], block: int, rank: int | N
         if not kind.fits(layer) or (blurred and kind.name not in ("svd", "out")):
             continue
         tried = kind.choices(layer, step) if rank is None else _same(layer, kind, rank)
-        ranks = [ranks for ranks in tried if _saves(layer, kind, ranks)]
+        ranks = [ranks for ranks in tried if saves_something(layer, kind, ranks)]
         if ranks:
             prepared = kind.prepare(layer, studied.inputs, studied.weights, ranks)
             candidates += [
@@ -91,7 +91,8 @@ def _same(layer: Layer, kind: Kind, rank: int) -> list[Ranks]:
     return [(rank,) * len(full)] if rank < min(full) else []
 
 
-def _saves(layer: Layer, kind: Kind, ranks: Ranks) -> bool:
+def saves_something(layer: Layer, kind: Kind, ranks: Ranks) -> bool:
+    """Whether a split has fewer multiply-accumulates or fewer parameters."""
     stages = kind.stages(layer, ranks)
     return (
         macs(stages, layer.source) < layer.macs or sum(stage.params for stage in stages) < layer.stage.params

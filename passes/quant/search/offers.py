@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt.calibration import StatisticSpec
+from graphopt.ir.transform.linear import LAYERS
 from graphopt.pipeline.contract.moves import Effect, Move
 
 from ..items import node_id
@@ -54,6 +55,22 @@ def floats(every: Sequence[Move], taken: Sequence[Move]) -> list[str]:
     """The layers that stay float."""
     stored = {move.item for move in taken}
     return [move.item for move in every if move.item not in stored]
+
+
+def parts(model: Model, every: Sequence[Move], stay: Sequence[str]) -> list[str]:
+    """The layers that are new since the offer and lead to nothing but layers that stay float: parts of these.
+
+    A pass before may have split a layer into several; the last makes the tensor that it is known by.
+    """
+    offered = {move.item for move in every}
+    floating, new = set(stay), []
+    for node in reversed(model.graph.nodes):
+        if node.op in LAYERS and node.outputs and node_id(node) not in offered:
+            consumers = node.output.consumers
+            if consumers and all(one.outputs and node_id(one) in floating for one in consumers):
+                floating.add(node_id(node))
+                new.append(node_id(node))
+    return new
 
 
 def _noise(
