@@ -17,8 +17,8 @@ AT_MOST = {
     r"stir\w*": 0,
     r"steady": 0,
     r"made-up|made up": 0,
-    r"harm\w*": 82,
-    r"told": 73,
+    r"harm\w*": 0,
+    r"told": 0,
 }
 
 
@@ -31,5 +31,5 @@ def texts() -> list[str]:
 def test_private_words_do_not_come_back() -> None:
     written = "\n".join(texts())
     counts = {word: len(re.findall(rf"\b(?:{word})\b", written, re.IGNORECASE)) for word in AT_MOST}
-    assert counts["told"], "the files are read"
+    assert written.count("graphopt") > 1000, "the files are read"
     assert {word: count for word, count in counts.items() if count > AT_MOST[word]} == {}

@@ -41,10 +41,10 @@ def attention_blocks(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> tup
     graph = model.graph
     if not any(True for _ in graph.find("Softmax")) or not any(map(is_product, graph.find("MatMul"))):
         return ()
-    facts, known = gather_facts(model, shapes), known_shapes(model, shapes, (), every=True)
+    facts, shapes_by_name = gather_facts(model, shapes), known_shapes(model, shapes, (), every=True)
 
     def shape(tensor: Tensor) -> tuple[int, ...] | None:
-        return facts.static_shape(tensor) or static_shape(known.get(tensor.name))
+        return facts.static_shape(tensor) or static_shape(shapes_by_name.get(tensor.name))
 
     return tuple(
         AttentionBlock(

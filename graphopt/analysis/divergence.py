@@ -19,7 +19,7 @@ from graphopt.runtime.session import DEFAULTS, SessionOptions
 if TYPE_CHECKING:
     from graphopt.ir import Model, Node, Tensor
 
-_VISIBLE = 80.0  # dB; a fall from more than that is not told apart from one from there
+_VISIBLE = 80.0  # dB; a fall from more than that is not distinguished from one from there
 SAMPLES = 4  # inner tensors are compared on so many at most
 
 
@@ -145,8 +145,8 @@ def _nearest(differences: Sequence[TensorDifference]) -> list[TensorDifference]:
     """Of several tensors of A that one of B may stand for, the one it is nearest to."""
     best: dict[str, TensorDifference] = {}
     for one in differences:
-        known = best.get(one.other)
-        if known is None or (known.snr_db or -SNR_LIMIT) < (one.snr_db or -SNR_LIMIT):
+        nearest = best.get(one.other)
+        if nearest is None or (nearest.snr_db or -SNR_LIMIT) < (one.snr_db or -SNR_LIMIT):
             best[one.other] = one
     return [one for one in differences if best[one.other] is one]
 
@@ -203,8 +203,8 @@ def _worst(
     falls: dict[str, float] = {}
     for name, one in nearest.items():
         ratios = [nearest[source].snr_db for source in before[name]]
-        known = [ratio for ratio in ratios if ratio is not None]
-        if one.differs and one.snr_db is not None and known:
-            falls[name] = min(min(known), _VISIBLE) - one.snr_db
+        finite = [ratio for ratio in ratios if ratio is not None]
+        if one.differs and one.snr_db is not None and finite:
+            falls[name] = min(min(finite), _VISIBLE) - one.snr_db
     worst = max(falls, key=lambda name: falls[name], default=None)
     return nearest[worst] if worst is not None and falls[worst] > 0 else None

@@ -97,8 +97,8 @@ def _timed(layer: LayerCost, ms: float, whole: float, best: Peaks) -> LayerCost:
         bound = best.bound(layer.macs, layer.bytes)
     if layer.macs and ms > 0:
         efficiency = min(best.compute_ms(layer.macs) / ms, 1.0)
-    known = dataclasses.replace(layer, latency_ms=ms, share=ms / whole, bound=bound, efficiency=efficiency)
-    return dataclasses.replace(known, hint=_hint(known))
+    timed = dataclasses.replace(layer, latency_ms=ms, share=ms / whole, bound=bound, efficiency=efficiency)
+    return dataclasses.replace(timed, hint=_hint(timed))
 
 
 def _hint(layer: LayerCost) -> str:

@@ -1,4 +1,4 @@
-"""Run model files in a backend, in a process of its own: one that crashes or hangs harms nothing else."""
+"""Run model files in a backend, in a process of its own: one that crashes or hangs stops nothing else."""
 
 from __future__ import annotations
 

@@ -98,11 +98,11 @@ class ActivationCheckpoint:
         )
         every = chain((example,), start)
         if session is None:
-            yield from ({name: known[name] for name in names} for known in every)
+            yield from ({name: values[name] for name in names} for values in every)
             return
         inputs = session.input_names
-        for known, made in session.answers(every, lambda known: {name: known[name] for name in inputs}):
-            yield {name: made[name] if name in made else known[name] for name in names}
+        for values, made in session.answers(every, lambda values: {name: values[name] for name in inputs}):
+            yield {name: made[name] if name in made else values[name] for name in names}
 
     def _start(self) -> Iterator[Arrays]:
         if self._kept is not None:

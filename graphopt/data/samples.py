@@ -145,8 +145,8 @@ class Samples:
 
 def shared(first: Samples, second: Samples) -> int:
     """How many rows of `first` have the same raw content as some row of `second`."""
-    known = set(second.content_keys())
-    return sum(key in known for key in first.content_keys())
+    keys = set(second.content_keys())
+    return sum(key in keys for key in first.content_keys())
 
 
 def _stackable(first: Sample, second: Sample) -> bool:

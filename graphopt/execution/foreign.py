@@ -23,8 +23,8 @@ class Foreign(Backend):
 
     @property
     def count(self) -> int:
-        known = getattr(self._executor, "_max_workers", None)
-        return known if isinstance(known, int) and known > 0 else os.cpu_count() or 1
+        workers = getattr(self._executor, "_max_workers", None)
+        return workers if isinstance(workers, int) and workers > 0 else os.cpu_count() or 1
 
     def submit(self, call: Call, contents: Sequence[Any]) -> Future:
         return self._executor.submit(perform, call, *contents)

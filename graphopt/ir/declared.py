@@ -81,9 +81,9 @@ def merged(inferred: TypeProto | None, declared: TypeProto | None) -> TypeProto 
     if not tensor.HasField("shape") and other.HasField("shape"):
         tensor.shape.CopyFrom(other.shape)
     elif len(tensor.shape.dim) == len(other.shape.dim):
-        for dim, known in zip(tensor.shape.dim, other.shape.dim, strict=True):
+        for dim, own in zip(tensor.shape.dim, other.shape.dim, strict=True):
             if not dim.WhichOneof("value"):
-                dim.CopyFrom(known)
+                dim.CopyFrom(own)
     return made
 
 

@@ -79,7 +79,7 @@ class Difference:
         """Judge the output; `tolerance` (relative) replaces the default of float types."""
         limit = self.tolerance if tolerance is None or self.tolerance == 0.0 else tolerance
         if self.dtype.startswith("float8"):
-            limit = max(limit, self.tolerance)  # nothing finer can be told
+            limit = max(limit, self.tolerance)  # nothing finer can be distinguished
         if self.relative > limit:
             return Verdict.DIFFERENT
         return Verdict.CANNOT_JUDGE if self.nonfinite else Verdict.SAME

@@ -160,7 +160,7 @@ def _check_provider(provider: Provider) -> None:
 
 
 def load_runtime() -> Any:
-    """The onnxruntime module, imported on first use and told to keep quiet, also towards its makers."""
+    """The onnxruntime module, imported on first use and set to be silent, also towards its makers."""
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(_FATAL)

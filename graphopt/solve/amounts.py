@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-STEPS = 64  # time: amounts that are told apart; a search by halves takes six trials
+STEPS = 64  # time: amounts that are distinguished; a search by halves takes six trials
 FINEST = 2.0**-9  # time: of the model: the first step; finer ones would need more trials to get anywhere
 
 

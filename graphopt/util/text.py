@@ -6,14 +6,14 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest_name(name: str, known: Iterable[str]) -> str | None:
+def nearest_name(name: str, names: Iterable[str]) -> str | None:
     """The known name that is most like ``name``; None when none is like it."""
-    return next(iter(difflib.get_close_matches(str(name), list(known), n=1)), None)
+    return next(iter(difflib.get_close_matches(str(name), list(names), n=1)), None)
 
 
-def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
     """``did you mean 'x'?`` for the known name that is most like ``name``, else ``otherwise``."""
-    near = nearest_name(name, known)
+    near = nearest_name(name, names)
     return otherwise if near is None else f"did you mean '{near}'?"
 
 

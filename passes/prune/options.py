@@ -105,7 +105,7 @@ class Options(PlannedPass):
                 f"prune takes one goal, not {' and '.join(given)}", hint=f"give one of {', '.join(GOALS)}"
             )
         self._refuse_unheard()
-        _ = self.scope  # a wrong ratio is told at once
+        _ = self.scope  # a wrong ratio is reported at once
 
     def _refuse_unheard(self) -> None:
         """Refuse options that others leave without effect."""

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 LEVELS = (0.125, 0.25, 0.375, 0.5, 0.75)  # shown: fractions of one group that sensitivity removes
 # share of its variance that what reads a group may lose when there is nothing to judge by
-HARMLESS = TOLERANCE**2
+LOSSLESS = TOLERANCE**2
 NO_DATA = "no goal and no data: only channels that are constant or never read"
 UNREAD = "no layer reads queries and keys, so nothing says what they cost"
 # time: of the points allowed; each further trial of the careful search would win less than it takes
@@ -98,7 +98,7 @@ class Prune(Options):
         else:
             keep, rule, fitted = choice.dead_only(), NO_DATA, None
             if self._notes(choice.coupling, facts, ctx) is not None:
-                keep, rule = choice.harmless(HARMLESS), f"{NO_DATA}, or as good as constant"
+                keep, rule = choice.lossless(LOSSLESS), f"{NO_DATA}, or as good as constant"
         if keep.all():
             ctx.warn(f"prune removed nothing ({rule})")
         predictor = Predictor(model, choice.coupling)
@@ -338,7 +338,7 @@ class Prune(Options):
 
     def _careful(self, model: ir.Model, facts: Facts, choice: Choice, ctx: Context) -> tuple[Keep, str]:
         """Prune as much as costs no more than ``max_drop`` points on held-out samples."""
-        harm, predictor = Degradation(model, ctx), Predictor(model, choice.coupling)
+        degradation, predictor = Degradation(model, ctx), Predictor(model, choice.coupling)
         limit = MAX_DROP if self.max_drop is None else self.max_drop
         keep_at = cache(lambda step: choice.at_step(step, predictor))
         samples, targets = trial_samples(ctx.calibration) if self.repair else None, Targets()
@@ -348,6 +348,6 @@ class Prune(Options):
         def prune(step: int) -> None:
             carry_out(model, couple(model, facts), keep_at(step), samples, ctx, targets=targets)
 
-        step = bisect_within_budget(model, prune, harm, limit, STEPS, CLOSE, tried.note)
-        tried.leave(ctx, step, harm, limit)
-        return keep_at(step), f"no goal: the most that costs at most {limit:g} points ({harm.measure})"
+        step = bisect_within_budget(model, prune, degradation, limit, STEPS, CLOSE, tried.note)
+        tried.leave(ctx, step, degradation, limit)
+        return keep_at(step), f"no goal: the most that costs at most {limit:g} points ({degradation.measure})"

@@ -13,7 +13,7 @@
 - ``plots``: Plots for the report: how well tensors are stored, what a budget tried, what rounding costs
   layers.
 - ``quant``: The pass: decide what to store in 8 bits, measure ranges, put the pairs in.
-- ``report``: What a user is told besides changes: what really runs on integers, and what makes less of the
+- ``report``: What is reported besides changes: what really runs on integers, and what makes less of the
   result.
 - ``rewrites``: What a float graph is turned into so that more of it runs on integers.
 - ``rounding``: Integers of weights chosen and tuned so that the outputs move least.

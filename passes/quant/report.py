@@ -1,4 +1,4 @@
-"""What a user is told besides changes: what really runs on integers, and what makes less of the result."""
+"""What is reported besides changes: what really runs on integers, and what makes less of the result."""
 
 from __future__ import annotations
 

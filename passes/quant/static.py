@@ -138,8 +138,8 @@ class StaticPlanner:
         rungs = climb(make, asked, scheme, options.tuning, options.refits)
         outcome = Budget(self.model, rungs, limit, ctx, floats).search()
         ctx.details["budget"] = list(outcome.steps)
-        if outcome.harm > limit:
-            ctx.goal_missed(f"quant: {outcome.harm:.2f} points are lost, more than max_drop={limit:g}")
+        if outcome.degradation > limit:
+            ctx.goal_missed(f"quant: {outcome.degradation:.2f} points are lost, more than max_drop={limit:g}")
         return outcome
 
     def builder(
@@ -152,10 +152,18 @@ class StaticPlanner:
         ranges: Mapping[str, tuple[float, float]] | None = None,
     ) -> PlanBuilder:
         """Drafts of a model, by default the planner's; ``ranges``, else the file's, are not measured."""
-        known = dict(self.known.ranges if ranges is None else ranges)
+        measured = dict(self.known.ranges if ranges is None else ranges)
         options, ctx = self.options, self.ctx
         limit, sums = options.weight_limit(options.weight_bits, ctx), options.sums(ctx)
         refused = options.refusal
         return PlanBuilder(
-            model or self.model, scheme or self.scheme, refused, limit, ctx, calibrator, known, sums, samples
+            model or self.model,
+            scheme or self.scheme,
+            refused,
+            limit,
+            ctx,
+            calibrator,
+            measured,
+            sums,
+            samples,
         )

@@ -58,7 +58,7 @@ def _nodes(before: dict[Node, Any], after: dict[Node, Any]) -> Iterator[tuple[st
 
 
 def _edits(old: Any, new: Any) -> Iterator[str]:
-    """What differs between two protos of one node; edits inside subgraphs are told of the nodes there."""
+    """What differs between two protos of one node; edits inside subgraphs belong to the nodes there."""
     if old is new:
         return
     for field, word in FIELDS.items():

@@ -7,7 +7,7 @@ is an onnx_graphsurgeon Graph: nodes and tensors made with ``gs.Node``, ``gs.Var
 work as they do there.  ``fix`` returns nothing, or a graph that takes the place of the given one.
 
 Three things are different, all for the better: what the code does not touch (weights, doc strings, metadata,
-local functions) is written back as it was; tensors are told apart by identity, so two with one name do not
+local functions) is written back as it was; tensors are distinguished by identity, so two with one name do not
 clash (the later gets another); and initializers that nobody reads any more are dropped.
 
 A file is code, and code can do anything: this pass executes exactly the file that is named, with the rights

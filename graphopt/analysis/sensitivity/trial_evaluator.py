@@ -77,7 +77,7 @@ class TrialEvaluator:
         self._layers = timed_layers(model, inputs.shapes)
 
     def carry_out(self, trial: Trial) -> TrialResult:
-        """Apply one trial to a copy of the model and measure it; what fails is told in ``point.error``."""
+        """Apply one trial to a copy of the model and measure it; a failure is kept in ``point.error``."""
         changed = self._model.copy()
         try:
             self._step.apply(changed, trial.plan, Context(self._inputs, self._settings, self._target))
@@ -130,12 +130,12 @@ class TrialEvaluator:
             self._frontier = self._at_inputs()
         self._frontier.advance(cut)
         session = None
-        for known, answer in zip(
+        for values, answer in zip(
             self._frontier.stream(cut), self._answers.stream(self._outputs), strict=True
         ):
             if session is None:
-                session = self._open(changed.part(known, wanted), wanted)
-            made = session.run({name: known[name] for name in session.input_names})
+                session = self._open(changed.part(values, wanted), wanted)
+            made = session.run({name: values[name] for name in session.input_names})
             yield {**{name: answer[name] for name in kept}, **made}
 
     def _at_inputs(self) -> ActivationCheckpoint:
@@ -146,14 +146,14 @@ class TrialEvaluator:
 
     def _reaches(self, names: Sequence[str]) -> bool:
         """Whether tensors follow from where the frontier stands."""
-        known = set(self._frontier.known)
+        tensors = set(self._frontier.known)
         makers = {t.name: node for node in self._model.graph.nodes for t in node.outputs}
         ports = {port.name for port in self._model.signature.inputs}
-        waiting, seen = [name for name in names if name not in known], set(known)
+        waiting, seen = [name for name in names if name not in tensors], set(tensors)
         while waiting:
             name = waiting.pop()
             if name in ports:
-                return not known
+                return not tensors
             for tensor in reads(makers[name]) if name in makers else ():
                 if tensor.name not in seen:
                     seen.add(tensor.name)

@@ -117,10 +117,10 @@ class Gram:
         return np.sort(rng.choice(places, self.positions, replace=False))
 
     def _refuse_other(self, rows: np.ndarray, wanted: np.ndarray) -> None:
-        known = self._rows[0].shape[2] if self._rows else self._gram.shape[-1] or rows.shape[2]
+        columns = self._rows[0].shape[2] if self._rows else self._gram.shape[-1] or rows.shape[2]
         outputs = self._targets[0].shape[2] if self._targets else wanted.shape[2]
-        if rows.shape[2] != known or wanted.shape[2] != outputs:
-            raise DataError(f"has rows of {rows.shape[2]} values after {known} in an earlier sample")
+        if rows.shape[2] != columns or wanted.shape[2] != outputs:
+            raise DataError(f"has rows of {rows.shape[2]} values after {columns} in an earlier sample")
 
     def _multiply(self) -> None:
         """Add the pending rows to the sums."""

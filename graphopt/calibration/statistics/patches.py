@@ -34,7 +34,7 @@ class Patches:
 
     @classmethod
     def of(cls, node: ir.Node) -> Patches | str:
-        """Return how ``node`` reads its first input, or a sentence that says why that cannot be told."""
+        """Return how ``node`` reads its first input, or a sentence that says why that is unknown."""
         weight = node.inputs[1].constant
         if weight is None:
             return "its weights are not constant"

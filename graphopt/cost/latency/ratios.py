@@ -15,7 +15,7 @@ from graphopt.cost.latency.storage import Host, Kept, file_in
 from graphopt.runtime import machine
 
 SCHEMA = 1  # fixed: raise it when networks are timed in another way
-# time: bytes of weights up to which networks are hashed to be told apart; larger ones are measured again
+# time: bytes of weights up to which networks are hashed to be distinguished; larger ones are measured again
 LARGEST = 2**30
 
 

@@ -72,8 +72,8 @@ def peaks(table: LatencyTable) -> Peaks:
 def moved_bytes(layer: Layer) -> int | None:
     """Bytes that a layer reads and writes, weights included, in float32; None where a shape is not known."""
     shapes: Sequence[Dims | None] = (*layer.inputs, *layer.outputs)
-    known = [math.prod(shape) for shape in shapes if shape is not None]
-    return _ITEM * sum(known) if len(known) == len(shapes) else None
+    sizes = [math.prod(shape) for shape in shapes if shape is not None]
+    return _ITEM * sum(sizes) if len(sizes) == len(shapes) else None
 
 
 def _macs(layer: LayerShape) -> int:

@@ -42,12 +42,12 @@ class Kept:
             return {}  # missing, or cut short by a crash or a full disk: measured and written anew
         return {key: value for key, value in entries.items() if np.isfinite(value) and value >= 0}
 
-    def add(self, known: Mapping[str, float]) -> dict[str, float]:
+    def add(self, measured: Mapping[str, float]) -> dict[str, float]:
         """Keep numbers, unless another process kept the same first; return these and all that it has.
 
         Raises OutputError when the file cannot be written.
         """
-        together = {**known, **self.read()}
+        together = {**measured, **self.read()}
         if self.file is not None:
             _write(self.file, {"schema": self.schema, "machine": dict(self.host), self.kind: together})
         return together

@@ -82,11 +82,11 @@ def latency_surfaces(
     full width.  With ``unaligned`` one more tells what widths that are no multiples of four cost; without,
     they count as if they were.
     """
-    known = dict.fromkeys(layers)
-    wanted = {layer: [*_grid(layer, block, fractions), *_odd(layer, unaligned)] for layer in known}
+    distinct = dict.fromkeys(layers)
+    wanted = {layer: [*_grid(layer, block, fractions), *_odd(layer, unaligned)] for layer in distinct}
     flat = list(dict.fromkeys(itertools.chain.from_iterable(wanted.values())))
     times = dict(zip(flat, table.milliseconds(flat).tolist(), strict=True))
-    made = {layer: _staircase(layer, block, times, unaligned, fractions) for layer in known}
+    made = {layer: _staircase(layer, block, times, unaligned, fractions) for layer in distinct}
     return [made[layer] for layer in layers]
 
 

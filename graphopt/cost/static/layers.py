@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layer:
-    """One computing node: its shapes (None where they cannot be told), parameters and multiply-accumulates.
+    """One computing node: its shapes (None where they are unknown), parameters and multiply-accumulates.
 
-    ``macs`` is 0 for operators without any and None when they cannot be told.
+    ``macs`` is 0 for operators without any and None when they cannot be determined.
     """
 
     name: str

@@ -17,7 +17,7 @@ UNCOUNTED = frozenset({"Attention", "DFT", "Einsum", "GRU", "LSTM", "RNN", "STFT
 
 
 def macs(node: Node, shape: ShapeOf) -> int | None:
-    """Multiply-accumulates of a node; 0 for operators without any, None when they cannot be told.
+    """Multiply-accumulates of a node; 0 for operators without any, None when they cannot be determined.
 
     Element-wise operators, pooling and data movement count as 0; operators outside ONNX are never assumed to.
     """

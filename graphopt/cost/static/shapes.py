@@ -32,7 +32,7 @@ def known_shapes(
     try:
         return {**inferred, **_measured(model, missing, shapes, custom_ops)}
     except (ModelError, DataError):
-        return inferred  # a model that does not run here still has layers; their cost is told as unknown
+        return inferred  # a model that does not run here still has layers; their cost is reported as unknown
 
 
 def _missing(model: Model, inferred: Mapping[str, ir.Shape], every: bool) -> list[str]:

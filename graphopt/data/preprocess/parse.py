@@ -157,5 +157,5 @@ _KEYS: dict[str, Any] = {
 }
 
 
-def _hint(word: str, known: Iterable[str]) -> str:
-    return did_you_mean(word, known, f"it knows {', '.join(known)}")
+def _hint(word: str, names: Iterable[str]) -> str:
+    return did_you_mean(word, names, f"it knows {', '.join(names)}")

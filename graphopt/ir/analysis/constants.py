@@ -31,7 +31,7 @@ KERNELS: dict[str, Kernel] = {}
 
 
 def compute(node: Node, inputs: Sequence[Value | None]) -> Value | None:
-    """Return the value of a node's first output, or None when it cannot be told.
+    """Return the value of a node's first output, or None when it cannot be determined.
 
     ``inputs`` holds None for a value that is not known at all.
     """

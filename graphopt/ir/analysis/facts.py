@@ -1,4 +1,4 @@
-"""What can be told about every tensor without running the model: type, shape, and values of small ones.
+"""What can be inferred about every tensor without running the model: type, shape, and values of small ones.
 
 One sweep in topological order.  Shapes come from ONNX's own inference, one node at a time; values of
 shape arithmetic are followed along, so that a size computed in the graph settles the shapes after it.
@@ -87,7 +87,7 @@ class Facts:
 
 
 def gather_facts(model: Model, bindings: Mapping[str, Sequence[int]] | None = None) -> Facts:
-    """Return what can be told of the main graph's tensors.
+    """Return what can be inferred of the main graph's tensors.
 
     ``bindings`` gives sizes for inputs whose declared dimensions are open; a symbol that an input binds is
     bound wherever it is declared.  Unknown operators yield only what the file declares.
@@ -118,9 +118,9 @@ class _Sweep:
         facts = self.facts
         inferred = self._inference.outputs(node, facts.type_proto, facts.value_proto)
         for tensor in node.outputs:
-            known = merged(inferred.get(tensor.name), self._declared(tensor))
-            if known is not None:
-                facts._types[tensor] = known
+            kind = merged(inferred.get(tensor.name), self._declared(tensor))
+            if kind is not None:
+                facts._types[tensor] = kind
         try:
             self._follow_sizes(node)
         except MALFORMED as error:
@@ -155,7 +155,7 @@ class _Sweep:
         return onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(dtype), shape)
 
     def _reshape(self, node: Node) -> None:
-        """Tell what can be told of a Reshape to sizes that are known in part."""
+        """Infer what can be said of a Reshape to sizes that are known in part."""
         sizes, dtype = self.facts.value(node.inputs[1]), self.facts.dtype(node.inputs[0])
         if sizes is None or dtype is None or node.attr("allowzero", 0):
             return
@@ -184,7 +184,7 @@ class _Sweep:
             return None
         if node.op == "Shape":
             shape = shape[slice(node.attr("start", 0), node.attr("end", None))]
-            known = static_shape(shape) is not None
-            return np.array(shape, np.int64 if known else object)
+            is_static = static_shape(shape) is not None
+            return np.array(shape, np.int64 if is_static else object)
         static = self.facts.static_shape(node.inputs[0])
         return None if static is None else np.array(int(np.prod(static, dtype=np.int64)))

@@ -53,7 +53,7 @@ class NodeInference:
         self._schemas: dict[tuple[str, str], Any] = {}
 
     def outputs(self, node: Node, types: Types, data: Data) -> Mapping[str, TypeProto]:
-        """Return the types by tensor name; empty when nothing can be told."""
+        """Return the types by tensor name; empty when nothing can be determined."""
         try:
             if (node.domain or "", node.op) in self._functions or any(True for _ in node.subgraphs()):
                 return self._from_a_model(node, types, data)
@@ -64,17 +64,17 @@ class NodeInference:
 
     def _from_the_schema(self, node: Node, types: Types, data: Data) -> Mapping[str, TypeProto]:
         schema = self._schema("" if node.is_standard else (node.domain or ""), node.op)
-        known = {tensor.name: types(tensor) for tensor in node.inputs if tensor.name}
-        if schema is None or any(declared is None for declared in known.values()):
+        inputs = {tensor.name: types(tensor) for tensor in node.inputs if tensor.name}
+        if schema is None or any(declared is None for declared in inputs.values()):
             return {}
         kinds = "iuf" if node.op in FLOATS_TELL_SIZES else "iu"
         values = {t.name: value for t in node.inputs if (value := data(t, kinds)) is not None}
-        made = onnx.shape_inference.infer_node_outputs(schema, self._exporter.node(node), known, values)  # type: ignore[arg-type]
+        made = onnx.shape_inference.infer_node_outputs(schema, self._exporter.node(node), inputs, values)  # type: ignore[arg-type]
         if node.op in RESIZES:
             scales = next(
                 (onnx.numpy_helper.to_array(v) for v in values.values() if v.data_type in FLOATS), None
             )
-            _leave_open(made, node, known[node.inputs[0].name], scales)
+            _leave_open(made, node, inputs[node.inputs[0].name], scales)
         return made
 
     def _from_a_model(self, node: Node, types: Types, data: Data) -> Mapping[str, TypeProto]:

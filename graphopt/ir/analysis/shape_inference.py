@@ -1,4 +1,4 @@
-"""Shape inference as advice: what it cannot tell is simply not told."""
+"""Shape inference as advice: what it cannot infer is left unknown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def infer_shapes(model: Model, bindings: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, Shape]:
-    """Return the shapes of the main graph's tensors that can be told without running the model, by name.
+    """Return the shapes of the main graph's tensors that can be inferred without running the model, by name.
 
     ``bindings`` gives sizes for inputs whose declared dimensions are open.  Dimensions that stay open
     are symbols or None.  Failing inference costs entries, never the call; declared shapes of the model

@@ -38,13 +38,13 @@ def extract(model: Model, nodes: Sequence[Node], outputs: Sequence[Tensor]) -> b
 
 def part(
     model: Model,
-    known: Mapping[str, np.ndarray],
+    values: Mapping[str, np.ndarray],
     wanted: Sequence[str],
     tensors: Mapping[str, Tensor] | None = None,
 ) -> ModelProto:
-    """Return the weightless proto of what computes ``wanted`` from ``known``, without declared outputs.
+    """Return the weightless proto of what computes ``wanted`` from ``values``, without declared outputs.
 
-    ``known`` are values of tensors, the model's inputs among them; only their types and numbers of axes
+    ``values`` are values of tensors, the model's inputs among them; only their types and numbers of axes
     matter.  The cost is that of the nodes taken.
     """
     graph = model.graph
@@ -52,13 +52,13 @@ def part(
     proto = ModelProto()
     proto.CopyFrom(model.header)
     proto.graph.CopyFrom(graph.header)
-    nodes = _between(graph, known, wanted, tensors or {})
+    nodes = _between(graph, values, wanted, tensors or {})
     proto.graph.node.extend(exporter.node(node) for node in nodes)
     initializers = set(graph.initializers)
     given: dict[str, np.ndarray] = {}
     for tensor in dict.fromkeys(tensor for node in nodes for tensor in reads(node)):
-        if tensor.name in known:
-            given[tensor.name] = known[tensor.name]
+        if tensor.name in values:
+            given[tensor.name] = values[tensor.name]
         elif isinstance(tensor, Constant) or tensor in initializers:
             proto.graph.initializer.append(exporter.initializer(tensor))
             if tensor.info is not None and not isinstance(tensor, Constant):
@@ -70,9 +70,9 @@ def part(
 
 
 def _between(
-    graph: Graph, known: Mapping[str, np.ndarray], wanted: Sequence[str], tensors: Mapping[str, Tensor]
+    graph: Graph, values: Mapping[str, np.ndarray], wanted: Sequence[str], tensors: Mapping[str, Tensor]
 ) -> list[Node]:
-    """The nodes of the main graph that ``wanted`` needs, given ``known``."""
+    """The nodes of the main graph that ``wanted`` needs, given ``values``."""
     producers = {name: tensors[name].producer for name in wanted if name in tensors}
     waiting = [node for node in producers.values() if node is not None and node.graph is graph]
     names = {name for name in wanted if producers.get(name) not in waiting}
@@ -83,7 +83,12 @@ def _between(
     while waiting:
         for tensor in reads(waiting.pop()):
             maker = tensor.producer
-            if maker is not None and maker.graph is graph and tensor.name not in known and maker not in taken:
+            if (
+                maker is not None
+                and maker.graph is graph
+                and tensor.name not in values
+                and maker not in taken
+            ):
                 taken[maker] = None
                 waiting.append(maker)
     return list(taken)

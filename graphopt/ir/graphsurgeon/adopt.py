@@ -113,8 +113,8 @@ class _Adoption:
 
     def _replaced(self, node: Any, target: Graph) -> Node:
         """Our node for a plain one: the one it stands for when that is gone, else a new one."""
-        known = self._before.nodes.get(target, {})
-        for old in (known[key] for key in keys_of(node) if key in known):
+        candidates = self._before.nodes.get(target, {})
+        for old in (candidates[key] for key in keys_of(node) if key in candidates):
             if id(old) not in self._alive:
                 self._alive.add(id(old))
                 for name in set(old.attrs) - set(node.attrs):

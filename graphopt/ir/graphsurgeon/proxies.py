@@ -79,8 +79,8 @@ class OpenVariable(Variable):
     @property
     def shape(self) -> Any:
         if not isinstance(self._shape, list):
-            known = Variable.shape.fget(self)  # type: ignore[attr-defined]
-            self._shape = None if known is None else list(known)
+            declared = Variable.shape.fget(self)  # type: ignore[attr-defined]
+            self._shape = None if declared is None else list(declared)
         return self._shape
 
     @shape.setter

@@ -74,10 +74,10 @@ class GraphExporter:
 
     def _declare_constants(self, graph: Graph) -> None:
         """Declare the constants that are read or handed out and that no graph around declares."""
-        known = set(graph.initializers)
+        names = set(graph.initializers)
         for tensor in chain(chain.from_iterable(node.inputs for node in graph.nodes), graph.outputs):
-            if isinstance(tensor, Constant) and tensor not in known:
-                known.add(tensor)
+            if isinstance(tensor, Constant) and tensor not in names:
+                names.add(tensor)
                 if not tensor.inputs and not any(tensor in scope for scope in self._scopes):
                     tensor.graph = graph
                     graph.initializers.append(tensor)

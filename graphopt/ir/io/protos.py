@@ -37,5 +37,5 @@ def all_tensors(message: Any) -> Iterator[TensorProto]:
 def rare_tensors(model: ModelProto) -> Iterator[TensorProto]:
     """Yield the tensors that `tensors_in` does not reach."""
     common = list(tensors_in(model.graph))  # held, so that their wrappers keep their identity
-    known = {id(tensor) for tensor in common}
-    yield from (tensor for tensor in all_tensors(model) if id(tensor) not in known)
+    ids = {id(tensor) for tensor in common}
+    yield from (tensor for tensor in all_tensors(model) if id(tensor) not in ids)

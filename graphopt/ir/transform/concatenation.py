@@ -27,8 +27,8 @@ def concatenation_share(node: Node) -> float:
     concatenation = concatenated_in(node)
     parts = [] if concatenation is None else [_filters(tensor) for tensor in concatenation.inputs]
     own = _filters(node.output)
-    known = [part for part in parts if part is not None]
-    return own / sum(known) if own is not None and known and len(known) == len(parts) else 1.0
+    sizes = [part for part in parts if part is not None]
+    return own / sum(sizes) if own is not None and sizes and len(sizes) == len(parts) else 1.0
 
 
 def _filters(tensor: Tensor) -> int | None:

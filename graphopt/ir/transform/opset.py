@@ -97,14 +97,14 @@ def _unlist_initializers(graph: GraphProto) -> None:
 def _converted_graph(old: GraphProto, new: GraphProto) -> GraphProto:
     """The old graph with the new nodes, and the initializers that came with them."""
     originals = {_first_output(node.output): node for node in old.node}
-    known = {tensor.name for tensor in old.initializer}
+    initializers = {tensor.name for tensor in old.initializer}
     made = GraphProto()
     made.CopyFrom(old)
     del made.node[:]
     for node in new.node:
         original = originals.get(_first_output(node.output))
         made.node.append(node if original is None else _converted_node(original, node))
-    made.initializer.extend(tensor for tensor in new.initializer if tensor.name not in known)
+    made.initializer.extend(tensor for tensor in new.initializer if tensor.name not in initializers)
     return made
 
 

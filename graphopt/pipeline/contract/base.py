@@ -63,9 +63,9 @@ class Pass(metaclass=_AcceptsOldNames):
     needs: ClassVar[tuple[str, ...]] = ()  # specs of passes put before this one when the run lacks them
 
     def __post_init__(self) -> None:
-        known = self.describe()
-        for item in known:
-            value = convert(self.name, known, item.name, getattr(self, item.name))
+        options = self.describe()
+        for item in options:
+            value = convert(self.name, options, item.name, getattr(self, item.name))
             object.__setattr__(self, item.name, value)
 
     @property

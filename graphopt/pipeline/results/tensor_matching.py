@@ -76,7 +76,7 @@ def kept_channels(
     ``plans`` are the items of one pass after the other.  Those count that name a ``tensor`` and the channels
     to ``remove`` from it; ``narrowed`` says the same of the layers that get narrower with it.  Layers that
     pass channels on as they come keep those of what they read.  Where two passes speak of one tensor, as
-    after two prunings, nothing is told.
+    after two prunings, nothing is reported.
     """
     outputs = {seen.tensor: seen for seen in before if seen.shape is not None}
     cuts: dict[str, tuple[int, int, set[int]]] = {}  # tensor -> pass, axis, what goes

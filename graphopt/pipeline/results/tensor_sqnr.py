@@ -84,12 +84,12 @@ def compared(
         sums = Comparison()
         originals, results = (session.answers(repeated, lambda sample: sample.feeds) for session in (a, b))
         for (_, reference), (_, candidate) in zip(originals, results, strict=True):
-            known = [
+            comparable = [
                 (str(i), t) for i, t in enumerate(group) if isinstance(reference[t.original], np.ndarray)
             ]
             sums.update(
-                {key: twin.narrowed(reference[twin.original]) for key, twin in known},
-                {key: candidate[twin.result] for key, twin in known},
+                {key: twin.narrowed(reference[twin.original]) for key, twin in comparable},
+                {key: candidate[twin.result] for key, twin in comparable},
             )
         yield from ((group[int(key)], difference) for key, difference in sums.result().items())
 

@@ -14,8 +14,8 @@
 - ``prediction``: From predicted degradation to points: a fit that every trial makes better.
 - ``relative_time``: How many times as long as a model a changed one takes: what goals in time are measured
   by.
-- ``search_trace``: What a search by trial tried, as a plot: how much each trial leaves of the model, and what
-  harm it does.
+- ``search_trace``: What a search by trial tried, as a plot: what each trial leaves of the model, and how it
+  degrades.
 - ``sweep``: From hardly a loss to the most that may be lost: trials along the whole range, for a front to
   choose from.
 - ``trials``: Trials of a search: the approximate passes of a run carried out on a copy, judged on held-out

@@ -301,18 +301,19 @@ def trial_samples(samples: Samples) -> Samples:
 def bisect_within_budget(
     model: ir.Model,
     compress: Callable[[int], None],
-    harm: Degradation,
+    degradation: Degradation,
     limit: float,
     steps: int,
     close: float = 1.0,
     note: Callable[[int, float], None] | None = None,
 ) -> int:
-    """Return the last of the steps 0..``steps`` - 1 whose harm is within ``limit``, by bisection.
+    """Return the last of the steps 0..``steps`` - 1 whose degradation is within ``limit``, by bisection.
 
-    Where trials are dear, a step whose harm reaches the fraction ``close`` of the limit is good enough: once
-    the harm is known on both sides of the limit, the next trial lies where a straight line comes close to it.
+    Where trials are expensive, a step whose degradation reaches the fraction ``close`` of the limit is good
+    enough: once the degradation is known on both sides of the limit, the next trial lies where a straight
+    line comes close to it.
     ``compress`` compresses ``model`` up to a step; after each trial the model is put back, with new nodes.
-    ``note`` is told each step that was tried, and its harm (see ``Tried``).
+    ``note`` is called with each step that was tried, and its degradation (see ``Tried``).
     """
     good, bad = 0, steps
     known = {0: 0.0}
@@ -321,8 +322,8 @@ def bisect_within_budget(
         before = model.snapshot()
         try:
             compress(middle)
-            harmed = harm.of(model)
-            known[middle] = math.inf if math.isnan(harmed) else harmed
+            points = degradation.of(model)
+            known[middle] = math.inf if math.isnan(points) else points
         finally:
             model.restore(before)
         if note is not None:

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-FEW = 1e-9  # noise: probability below which scores are no longer told apart
+FEW = 1e-9  # noise: probability below which scores are no longer distinguished
 
 
 class ExpectedDisagreement:

@@ -12,7 +12,7 @@ def spec_candidates(text: str) -> list[str]:
     head = before + comma
     name, colon, rest = step.partition(":")
     if not colon:
-        return [head + known for known in passes().names if known.startswith(name)]
+        return [head + candidate for candidate in passes().names if candidate.startswith(name)]
     given, _, last = rest.rpartition(":")
     start = f"{head}{name}:{given}:" if given else f"{head}{name}:"
     try:
@@ -22,10 +22,14 @@ def spec_candidates(text: str) -> list[str]:
     key, equals, value = last.partition("=")
     if not equals:
         taken = {part.partition("=")[0] for part in given.split(":")}
-        return [f"{start}{known}=" for known in options if known.startswith(key) and known not in taken]
+        return [
+            f"{start}{candidate}="
+            for candidate in options
+            if candidate.startswith(key) and candidate not in taken
+        ]
     if key not in options:
         return []
     option = options[key]
     values = ("true", "false") if option.type is bool else map(str, option.choices)
     listed, bar, part = value.rpartition("|") if option.is_list else ("", "", value)
-    return [f"{start}{key}={listed}{bar}{known}" for known in values if known.startswith(part)]
+    return [f"{start}{key}={listed}{bar}{candidate}" for candidate in values if candidate.startswith(part)]

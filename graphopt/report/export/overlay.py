@@ -31,10 +31,10 @@ _GOOD, _BAD = "#ffffff", "#e4572e"
 
 def node_data(values: Mapping[str, float | None], *, high_is_good: bool = False) -> dict[str, Any]:
     """Node data of Model Explorer from values by tensor name; the worse, the redder."""
-    known = {key: value for key, value in values.items() if value is not None and math.isfinite(value)}
+    finite = {key: value for key, value in values.items() if value is not None and math.isfinite(value)}
     low, high = (_BAD, _GOOD) if high_is_good else (_GOOD, _BAD)
     gradient = [{"stop": 0, "bgColor": low}, {"stop": 1, "bgColor": high}]
-    return {"results": {key: {"value": value} for key, value in known.items()}, "gradient": gradient}
+    return {"results": {key: {"value": value} for key, value in finite.items()}, "gradient": gradient}
 
 
 def check_value(value: str) -> None:
@@ -62,12 +62,12 @@ def divergence_overlay(divergence: Divergence) -> dict[str, Any]:
 
 
 def sensitivity_overlay(study: Sensitivity, model: Model) -> dict[str, Any]:
-    """The harm of each item at the highest level it could be carried out at, on the tensor it names."""
+    """How each item degrades the model at the highest level it could be carried out at, on its tensor."""
     outputs = {node.name: node.outputs[0].name for node in model.graph.nodes if node.name and node.outputs}
     values: dict[str, float | None] = {}
     for item, points in study.curves().items():
-        known = [value for point in points if (value := study.value(point, study.measure)) is not None]
-        values[outputs.get(item, item)] = known[-1] if known else None
+        numbers = [value for point in points if (value := study.value(point, study.measure)) is not None]
+        values[outputs.get(item, item)] = numbers[-1] if numbers else None
     return node_data(values, high_is_good=study.measure == "snr_db")
 
 

@@ -9,7 +9,7 @@ from graphopt.report.terminal.run import amount
 
 HELPERS = ("clean", "fold-bn")  # their work is housekeeping: one quiet colour for both
 OWN = ("prune", "quant", "lowrank", "distill", "sparsify", "cast", "surgeon")  # colours p0, p1, ...
-COLOURS = len(OWN) + 1  # that passes are told apart by; the last is for those of other packages
+COLOURS = len(OWN) + 1  # that passes are distinguished by; the last is for those of other packages
 STEPS = (40.0, 30.0, 20.0, 10.0)  # dB; below the last is the darkest shade
 EQUAL = 120.0  # dB; float32 rounding and better
 MOST_ROWS = 4000  # of the table of layers; a page must stay below 5 MB

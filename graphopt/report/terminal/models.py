@@ -74,7 +74,7 @@ def _print_backend(there: BackendComparison) -> None:
     """Print what both files do in another runtime."""
     rows = []
     for letter, sqnr, ms, counts in zip("AB", there.sqnr_db, there.milliseconds, there.kernels, strict=True):
-        integers = "not told" if counts is None else f"{counts[0]} of {counts[1]}"
+        integers = "unknown" if counts is None else f"{counts[0]} of {counts[1]}"
         rows.append((letter, decibel_text(sqnr), amount(ms, "ms"), integers))
     print_line(f"in {there.name} {there.version}:")
     print_table(("", "SQNR against onnxruntime", "time", "layers on integers"), rows, right=(1, 2, 3))

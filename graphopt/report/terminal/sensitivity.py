@@ -33,7 +33,7 @@ def print_sensitivity(study: Sensitivity) -> None:
     if curves:
         print_line(f"{LABELS[study.measure]}, the most sensitive item first:")
         levels = sorted({point.level for point in study.points})
-        curves.sort(key=lambda curve: _harm(study, curve[1]), reverse=True)
+        curves.sort(key=lambda curve: _degradation(study, curve[1]), reverse=True)
         if 1 < len(levels) <= COLUMNS and all(len(points) == len(levels) for _, points in curves):
             _print_wide(study, curves, levels)
         elif len(levels) > 1 and max(len(points) for _, points in curves) < COLUMNS:
@@ -58,7 +58,7 @@ def _print_wide(study: Sensitivity, curves: list[tuple[str, list[Point]]], level
 
 
 def _print_pairs(study: Sensitivity, curves: list[tuple[str, list[Point]]]) -> None:
-    """A row for each item, its harm and the level of it in each column: items have levels of their own."""
+    """A row for each item, its degradation and its level in each column: items have levels of their own."""
     count = max(len(points) for _, points in curves)
     rows = []
     for item, points in curves:
@@ -100,7 +100,7 @@ def _saved(study: Sensitivity, points: Sequence[Point]) -> str:
     return f"{100 * (least / study.macs - 1):+.1f} %"
 
 
-def _harm(study: Sensitivity, points: Sequence[Point]) -> tuple[float, float]:
+def _degradation(study: Sensitivity, points: Sequence[Point]) -> tuple[float, float]:
     """How bad the worst level of an item is; where answers stay the same, the signal to noise decides."""
     values = [study.value(point, study.measure) for point in points]
     ratios = [point.snr_db for point in points if point.snr_db is not None]

@@ -53,33 +53,33 @@ def trial_shapes(
     _check_overrides(ports, overrides)
     templates = {port.name: dims for port in ports if (dims := template(port)) is not None}
     sampled = {} if samples is None else _sample_shapes(samples, ports)
-    known = {**sampled, **overrides}
+    given = {**sampled, **overrides}
     sizes = bind(templates, _overrides_first(overrides, sampled))
-    remaining = {name: fill(dims, sizes) for name, dims in templates.items() if name not in known}
-    _refuse_unknown_rank(model, ports, known, remaining)
+    remaining = {name: fill(dims, sizes) for name, dims in templates.items() if name not in given}
+    _refuse_unknown_rank(model, ports, given, remaining)
     if not any(isinstance(dim, Unknown) for dims in remaining.values() for dim in dims):
-        shapes = _in_order(ports, known, {name: _plain(dims) for name, dims in remaining.items()})
+        shapes = _in_order(ports, given, {name: _plain(dims) for name, dims in remaining.items()})
         return TrialShapes(shapes, _from_samples(ports, overrides, sampled))
     if not run:
         first = next(iter(trials(list(remaining.values()))))
         filled = {name: _plain(fill(dims, first)) for name, dims in remaining.items()}
-        return TrialShapes(_in_order(ports, known, filled), _announcement(remaining, filled, "not tried"))
+        return TrialShapes(_in_order(ports, given, filled), _announcement(remaining, filled, "not tried"))
     # for a single run, optimising takes longer than it saves
     session = Session(model, options, optimization="disabled")
-    return _first_that_runs(model, session, ports, known, remaining)
+    return _first_that_runs(model, session, ports, given, remaining)
 
 
 def _first_that_runs(
     model: Model,
     session: Session,
     ports: Sequence[Port],
-    known: Mapping[str, Shape],
+    given: Mapping[str, Shape],
     remaining: Mapping[str, Template],
 ) -> TrialShapes:
     failure: Exception | None = None
     for style, sizes in product(TRIAL_STYLES, trials(list(remaining.values()))):
         filled = {name: _plain(fill(dims, sizes)) for name, dims in remaining.items()}
-        shapes = _in_order(ports, known, filled)
+        shapes = _in_order(ports, given, filled)
         try:
             session.run(first_feeds(model, shapes, style))
         except (ModelError, DataError) as error:
@@ -88,7 +88,7 @@ def _first_that_runs(
         return TrialShapes(shapes, _announcement(remaining, filled))
     raise ModelError(
         f"{label(model)} runs at none of the trial sizes ({_sizes_text()}); the first trial said: {failure}",
-        hint=f"give the sizes it is made for: {_shape_options(ports, known, remaining)}",
+        hint=f"give the sizes it is made for: {_shape_options(ports, given, remaining)}",
     ) from failure
 
 
@@ -118,14 +118,14 @@ def _fits(shape: Shape, declared: Sequence[int | str | None]) -> bool:
 
 
 def _refuse_unknown_rank(
-    model: Model, ports: Sequence[Port], known: Mapping[str, Shape], remaining: Mapping[str, Template]
+    model: Model, ports: Sequence[Port], given: Mapping[str, Shape], remaining: Mapping[str, Template]
 ) -> None:
     for port in ports:
         if port.dtype is None:
             raise ModelError(
                 f"input {port.name} of {label(model)} is not a tensor: no synthetic samples fit it"
             )
-        if port.name not in known and port.name not in remaining:
+        if port.name not in given and port.name not in remaining:
             raise ModelError(
                 f"{label(model)} does not declare how many dims its input {port.name} has",
                 hint=f"add --shape {port.name}=1x3x224x224 with the dims it is made for",
@@ -144,9 +144,9 @@ def _overrides_first(overrides: Mapping[str, Shape], sampled: Mapping[str, Shape
 
 
 def _in_order(
-    ports: Sequence[Port], known: Mapping[str, Shape], filled: Mapping[str, Shape]
+    ports: Sequence[Port], given: Mapping[str, Shape], filled: Mapping[str, Shape]
 ) -> dict[str, Shape]:
-    both = {**filled, **known}
+    both = {**filled, **given}
     return {port.name: both[port.name] for port in ports}
 
 
@@ -181,13 +181,13 @@ def _announcement(
 
 
 def _shape_options(
-    ports: Sequence[Port], known: Mapping[str, Shape], remaining: Mapping[str, Template]
+    ports: Sequence[Port], given: Mapping[str, Shape], remaining: Mapping[str, Template]
 ) -> str:
     """The `--shape` options with letters where a size is missing."""
     letters = {"batch": "1", "channels": "C", "height": "H", "width": "W", "other": "?"}
     options = []
     for port in ports:
-        if port.name in known:
+        if port.name in given:
             continue
         dims = (letters[d.kind] if isinstance(d, Unknown) else str(d) for d in remaining[port.name])
         options.append(f"--shape {port.name}={'x'.join(dims)}")

@@ -45,10 +45,10 @@ def template(port: Port) -> Template | None:
     return tuple(dims)
 
 
-def bind(templates: Mapping[str, Template], known: Mapping[str, Shape]) -> dict[str, int]:
+def bind(templates: Mapping[str, Template], given: Mapping[str, Shape]) -> dict[str, int]:
     """The sizes that the known input shapes give to shared symbols; the first input decides."""
     sizes: dict[str, int] = {}
-    for name, shape in known.items():
+    for name, shape in given.items():
         for dim, size in zip(templates.get(name, ()), shape, strict=False):
             if isinstance(dim, Unknown):
                 sizes.setdefault(dim.key, size)

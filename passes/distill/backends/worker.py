@@ -25,7 +25,7 @@ KEPT = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL")  # of t
 LOG = "worker.log"
 LOG_TAIL = 400  # shown: characters of it in a message
 DETAILS = ("images_per_second", "images_per_cpu_second", "updates", "peak_bytes")
-PATIENCE = 60.0  # time: seconds to end after being told to
+PATIENCE = 60.0  # time: seconds to end after being asked to
 
 
 class Worker:

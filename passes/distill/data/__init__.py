@@ -5,5 +5,5 @@
   probabilities.
 - ``samples``: Samples on disk for a trainer: split into training and validation, one array file for each
   graph input.
-- ``teacher``: The teacher: a session that answers batches of any size, and what can be told of its answers.
+- ``teacher``: The teacher: a session that answers batches of any size, and what can be said of its answers.
 """

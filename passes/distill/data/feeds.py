@@ -116,7 +116,7 @@ class Producer(threading.Thread):
         self.error: Exception | None = None
 
     def run(self) -> None:
-        """Make all parts; an error is kept for the main thread and told to the trainer by a file."""
+        """Make all parts; an error is kept for the main thread and passed to the trainer by a file."""
         try:
             for epoch in self._epochs:
                 order = np.random.default_rng([self._seed, epoch, 2]).permutation(len(self._inputs[0]))

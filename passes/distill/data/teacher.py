@@ -1,4 +1,4 @@
-"""The teacher: a session that answers batches of any size, and what can be told of its answers."""
+"""The teacher: a session that answers batches of any size, and what can be said of its answers."""
 
 from __future__ import annotations
 

@@ -186,14 +186,14 @@ def write_back(student: ir.Model, prepared: Prepared, values: Mapping[str, np.nd
     return [prepared.nodes[name] for name in values if name in prepared.nodes]
 
 
-def _stretched(known: Mapping[str, Quantizer], values: Mapping[str, np.ndarray]) -> dict[str, Quantizer]:
+def _stretched(quantizers: Mapping[str, Quantizer], values: Mapping[str, np.ndarray]) -> dict[str, Quantizer]:
     """The quantizers with the scales that were trained; biases follow the weight that they are added to."""
-    made = dict(known)
-    for name, quantizer in known.items():
+    made = dict(quantizers)
+    for name, quantizer in quantizers.items():
         if quantizer.stretch in values:
             ratio = np.exp(values[quantizer.stretch].astype(np.float64))
             made[name] = quantizer.stretched(ratio)
-            made |= {bias: known[bias].stretched(ratio) for bias in quantizer.biases}
+            made |= {bias: quantizers[bias].stretched(ratio) for bias in quantizer.biases}
     return made
 
 

@@ -128,12 +128,12 @@ def find_quantizers(graph: ir.Graph) -> dict[str, Quantizer]:
     return {name: replace(one, biases=tuple(biases.get(name, ()))) for name, one in quantizers.items()}
 
 
-def _biases(graph: ir.Graph, known: Mapping[str, Quantizer]) -> dict[str, list[str]]:
+def _biases(graph: ir.Graph, quantizers: Mapping[str, Quantizer]) -> dict[str, list[str]]:
     """The stored biases of layers, by the weight: integer kernels add them in steps of its scale."""
     biases: dict[str, list[str]] = {}
     for node in graph.find("Conv", "ConvTranspose", "Gemm"):
         bias = node.input(2)
-        if bias is not None and bias.name in known:
+        if bias is not None and bias.name in quantizers:
             biases.setdefault(node.inputs[1].name, []).append(bias.name)
     return biases
 

@@ -128,8 +128,8 @@ def hint_pairs(ours: Shapes, theirs: Shapes, hints: Sequence[str], weight: float
             pairs += [_hint(name, name, "", weight, ours, theirs) for name in _last_maps(ours, theirs)]
             continue
         student, teacher, kind, own = read_term(text)
-        for name, known, whose in ((student, ours, "student"), (teacher, theirs, "teacher")):
-            if name not in known:
+        for name, shapes, whose in ((student, ours, "student"), (teacher, theirs, "teacher")):
+            if name not in shapes:
                 raise UsageError(f"distill: hints={text} names {name}, which is not a tensor of the {whose}")
         pairs.append(_hint(student, teacher, kind, weight * own, ours, theirs))
     return pairs

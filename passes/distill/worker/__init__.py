@@ -6,7 +6,7 @@ lines on what was its stdout, and listens on stdin.  Python 3.8 and later.
 - ``check``: Checks before training that find gradients which are silently wrong.
 - ``checkpoint``: A checkpoint: everything a run needs to go on as if it had not been interrupted, replaced
   atomically.
-- ``events``: What the worker says, and what it is told: JSON lines out, words in.
+- ``events``: What the worker says, and what it is sent: JSON lines out, words in.
 - ``layout``: Convolutions in the blocked layout of onnxruntime's fastest kernels.
 - ``loop``: The training loop: batches, updates, evaluation, keep-best, early stopping, checkpoints.
 - ``main``: From job.json to the last event: what a worker does, and how it fails.

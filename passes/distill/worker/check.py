@@ -20,7 +20,7 @@ DIRECTIONS = 3  # noise: the median of three is right though one of them crosses
 # and some where kinks are near need less
 STEPS = (1e-3, 3e-3, 3e-4, 1e-2)
 TOLERANCE = 0.05  # noise: a difference as small as ROUNDING is known to float32's 1.2e-7, a twenty-fifth
-ROUNDING = 3e-6  # noise: of the loss: smaller differences cannot be told from rounding
+ROUNDING = 3e-6  # noise: of the loss: smaller differences cannot be distinguished from rounding
 
 
 def check(engine: Any, job: Job, events: Events) -> None:
@@ -88,7 +88,7 @@ class _Direction:
         raise Failure("gradient", f"the gradient is off by {min(errors):.0%} along random directions")
 
     def _error(self, names: list[str]) -> float:
-        """The smallest relative error over some step sizes; 0 where it cannot be told from rounding."""
+        """The smallest relative error over some step sizes; 0 where it may be rounding."""
         direction = {name: self._random(self._start[name]) for name in names}
         slope = sum(
             float(np.sum(direction[name].astype(np.float64) * self._gradient[name])) for name in names

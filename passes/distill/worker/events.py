@@ -1,4 +1,4 @@
-"""What the worker says, and what it is told: JSON lines out, words in."""
+"""What the worker says, and what it is sent: JSON lines out, words in."""
 
 from __future__ import annotations
 

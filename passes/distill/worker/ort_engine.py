@@ -58,7 +58,7 @@ class OrtEngine:
             self._open(self._folder / "checkpoint")
         except Failure:
             raise
-        except Exception as error:  # whatever the library cannot do is told by its text alone
+        except Exception as error:  # whatever the library cannot do is known by its text alone
             raise _failure(error) from error
 
     @staticmethod

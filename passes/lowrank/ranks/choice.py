@@ -78,7 +78,7 @@ class Chooser:
             chosen.append(min(good, key=lambda one: (one.error, one.macs), default=None))
         return tuple(chosen)
 
-    def harmless(self, energy: float = 1e-9) -> Chosen:
+    def lossless(self, energy: float = 1e-9) -> Chosen:
         """Give each layer a candidate only if it loses nothing but rounding."""
         return self.by_energy(1.0 - energy)
 

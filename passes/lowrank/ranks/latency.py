@@ -48,8 +48,8 @@ class Timed:
     def worth(self, offer: Offer) -> Offer:
         """Return the offer with the candidates that are enough faster than the layer."""
         limit = FASTER * self.use(offer, None)
-        known = [one for one in offer.candidates if self._key(offer, one) in self.candidates]
-        return replace(offer, candidates=tuple(one for one in known if self.use(offer, one) <= limit))
+        measured = [one for one in offer.candidates if self._key(offer, one) in self.candidates]
+        return replace(offer, candidates=tuple(one for one in measured if self.use(offer, one) <= limit))
 
     def _key(self, offer: Offer, one: Candidate) -> tuple[str, str, tuple[int, ...]]:
         return offer.layer.output, one.kind, one.ranks

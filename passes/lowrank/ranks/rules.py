@@ -17,7 +17,7 @@ from .candidates import Offer
 from .choice import Chooser, Chosen
 from .latency import reach_latency
 from .offers import Offers, totals_of
-from .search import most_harmless
+from .search import last_within_limit
 
 if TYPE_CHECKING:
     from graphopt.pipeline import Context
@@ -52,7 +52,7 @@ def decide(request: Request, layers: Survey, offers: Offers, ctx: Context) -> tu
     if request.goal:
         return _budget(request, chooser, ctx)
     if layers.samples is None:
-        return chooser.harmless(), "no goal and no data: only what loses nothing but rounding"
+        return chooser.lossless(), "no goal and no data: only what loses nothing but rounding"
     return _careful(request, layers, offers, chooser, ctx)
 
 
@@ -87,7 +87,7 @@ def _careful(
     steps = _worth_trying(chooser, request.max_drop)
     if len(steps) == 1:
         return chooser.none(), "no goal: no split saves enough for what it would lose"
-    model, harm = layers.model, Degradation(layers.model, ctx)
+    model, degradation = layers.model, Degradation(layers.model, ctx)
     samples = trial_samples(ctx.calibration).take(FITTED)
 
     def quick(chosen: Chosen) -> None:
@@ -98,10 +98,10 @@ def _careful(
         split_thoroughly(layers, tasks, samples, ctx, others=False)
 
     tried: SearchTrace[Chosen] = SearchTrace(lambda chosen: chooser.left(chosen, chooser.counted))
-    chosen = most_harmless(model, steps, quick, thorough, harm, request.max_drop, tried.note)
+    chosen = last_within_limit(model, steps, quick, thorough, degradation, request.max_drop, tried.note)
     what = "MACs" if chooser.counted == "macs" else "parameters"
-    tried.leave(ctx, chosen, harm, request.max_drop, what)
-    return chosen, f"no goal: the most that costs at most {request.max_drop:g} points ({harm.measure})"
+    tried.leave(ctx, chosen, degradation, request.max_drop, what)
+    return chosen, f"no goal: the most that costs at most {request.max_drop:g} points ({degradation.measure})"
 
 
 def worthy(offers: Offers) -> list[Offer]:

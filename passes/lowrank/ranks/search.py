@@ -13,23 +13,24 @@ from .choice import Chosen
 Note: TypeAlias = "Callable[[Chosen, float, str], None]"
 
 QUICK, THOROUGH = "layer by layer", "fitted to the network"  # the ways, as plots name them
-FURTHER = 4  # time: steps from the last that is harmless without fitting on, tried with fitting
+FURTHER = 4  # time: steps from the last that is within the limit without fitting, tried with fitting
 
 
-def most_harmless(
+def last_within_limit(
     model: ir.Model,
     steps: Sequence[Chosen],
     quick: Callable[[Chosen], None],
     thorough: Callable[[Chosen], None] | None,
-    harm: Degradation,
+    degradation: Degradation,
     limit: float,
     note: Note | None = None,
 ) -> Chosen:
-    """Return the last of ``steps`` whose harm is at most ``limit`` points.
+    """Return the last of ``steps`` whose degradation is at most ``limit`` points.
 
     ``quick`` splits layers one by one, which takes little time; ``thorough`` fits the network to it, which
-    does less harm, so that a few more steps may pass.  Both work on ``model``, which is put back.  Where the
-    first step fails either way, no other is tried.  ``note`` is told each step tried, its harm and the way.
+    degrades less, so that a few more steps may pass.  Both work on ``model``, which is put back.  Where the
+    first step fails either way, no other is tried.  ``note`` is called with each step tried, its
+    degradation and the way.
     """
 
     def last_of(compress: Callable[[Chosen], None], tried: Sequence[Chosen], way: str = QUICK) -> int:
@@ -38,7 +39,7 @@ def most_harmless(
                 note(tried[step], cost, way)
 
         return bisect_within_budget(
-            model, lambda step: compress(tried[step]), harm, limit, len(tried), note=note_quick
+            model, lambda step: compress(tried[step]), degradation, limit, len(tried), note=note_quick
         )
 
     first = last_of(quick, steps[:2])

@@ -101,8 +101,8 @@ class PreparedTwofold:
     splitting: Splitting
 
     def errors(self, ranks: Iterable[Ranks]) -> list[float]:
-        known = self.splitting.errors()
-        return [float(known[rank]) for (rank,) in ranks]
+        by_rank = self.splitting.errors()
+        return [float(by_rank[rank]) for (rank,) in ranks]
 
     def factors(self, ranks: Ranks) -> Factors:
         first, second = self.splitting.factors(ranks[0])

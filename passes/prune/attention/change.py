@@ -44,8 +44,8 @@ def change_bases(
 
     Without samples all directions count alike.
     """
-    known = _collect(model, attentions, samples, ctx)
-    for attention, moments in zip(attentions, known, strict=True):
+    statistics = _collect(model, attentions, samples, ctx)
+    for attention, moments in zip(attentions, statistics, strict=True):
         if not rank_refusal(attention):
             _change_scores(attention, moments)
         if not value_refusal(attention):

@@ -180,9 +180,9 @@ class _Meter:
         return RankCosts(self.order, np.maximum.accumulate(_interpolated(scores, known)))
 
 
-def _interpolated(at: np.ndarray, known: Sequence[tuple[float, float]]) -> np.ndarray:
+def _interpolated(at: np.ndarray, measured: Sequence[tuple[float, float]]) -> np.ndarray:
     """Values between known points, and on the last slope behind them."""
-    places, values = (np.asarray(part) for part in zip(*known, strict=True))
+    places, values = (np.asarray(part) for part in zip(*measured, strict=True))
     interpolated = np.interp(at, places, values)
     if len(places) > 1 and places[-1] > places[-2]:
         slope = max((values[-1] - values[-2]) / (places[-1] - places[-2]), 0.0)

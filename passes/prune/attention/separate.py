@@ -48,8 +48,10 @@ def separate(model: ir.Model, facts: Facts) -> list[Attention]:
 def _shared(attention: Attention) -> list[tuple[str, Projection]]:
     """The projections that share their layer, where all that it makes is only moved and scaled."""
     given = zip(ROLES, (attention.query, attention.key, attention.value), strict=True)
-    known = [(role, one) for role, one in given if one is not None]
-    shared = [(role, one) for role, one in known if sum(o.source is one.source for _, o in known) > 1]
+    projections = [(role, one) for role, one in given if one is not None]
+    shared = [
+        (role, one) for role, one in projections if sum(o.source is one.source for _, o in projections) > 1
+    ]
     weight = shared[0][1].layer.inputs[1].constant if shared else None
     if weight is None or any(one.refusal for _, one in shared):
         return []
@@ -95,13 +97,13 @@ def _place(projection: Projection, facts: Facts) -> tuple[ir.Tensor, tuple[int, 
 
 def _followed(source: ir.Tensor, entries: ir.Array, facts: Facts) -> list[tuple[ir.Tensor, ir.Array]]:
     """The tensors that hold moved entries of ``source``, the nearest first, with these."""
-    known = [(source, entries)]
-    for tensor, numbers in known:
+    sources = [(source, entries)]
+    for tensor, numbers in sources:
         for node in dict.fromkeys(tensor.consumers):
             outputs = moved(node, numbers, facts.shape, facts.value) if node.inputs[0] is tensor else None
             if outputs is not None:
-                known.extend(zip(node.outputs, outputs, strict=False))
-    return known
+                sources.extend(zip(node.outputs, outputs, strict=False))
+    return sources
 
 
 def _project(

@@ -148,11 +148,11 @@ def _reader(
         if moments is None:
             variance = _output_variance(reads.gram / rows, matrix, reads.bias)
         return Reader(slot, patches, matrix, reads.gram, 1.0 / (rows * (variance + TINY)), reads.bias, rows)
-    known = _geometry(node)
+    geometry = _geometry(node)
     assert isinstance(reads, ChannelMoments)
-    squares = np.repeat(reads.sum_of_squares / np.maximum(reads.count, 1), math.prod(known.kernel))
-    matrix = known.matrix(weight) * alpha
-    return Reader(slot, known, matrix, squares.reshape(known.groups, -1), 1.0 / (variance + TINY))
+    squares = np.repeat(reads.sum_of_squares / np.maximum(reads.count, 1), math.prod(geometry.kernel))
+    matrix = geometry.matrix(weight) * alpha
+    return Reader(slot, geometry, matrix, squares.reshape(geometry.groups, -1), 1.0 / (variance + TINY))
 
 
 def _output_variance(products: np.ndarray, matrix: np.ndarray, biased: bool) -> float:

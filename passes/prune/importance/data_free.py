@@ -49,8 +49,8 @@ def predicted_rankings(
     model: ir.Model, coupling: Coupling, cells: Sequence[Group], dead: Ids, notes: Notes
 ) -> list[Ranking]:
     """Rank the channels of each cell; classes in ``dead`` go first."""
-    known = expected_moments(model, notes)
-    readers = side_by_side([_reader(slot, patches, known) for slot, patches in _layers(coupling)])
+    moments = expected_moments(model, notes)
+    readers = side_by_side([_reader(slot, patches, moments) for slot, patches in _layers(coupling)])
     pairs = zip(cells, readers_by_cell(coupling, cells, readers), strict=True)
     return [rank(coupling, cell, reading, dead) for cell, reading in pairs]
 
@@ -62,29 +62,29 @@ def _layers(coupling: Coupling) -> Iterator[tuple[ParameterAxis, Patches]]:
             yield slot, patches
 
 
-def _reader(slot: ParameterAxis, patches: Patches, known: dict[str, Moments]) -> Reader:
+def _reader(slot: ParameterAxis, patches: Patches, moments: dict[str, Moments]) -> Reader:
     """A layer with the variance of each of its inputs; all alike where they cannot be predicted."""
-    read = _read(slot, known)
+    read = _read(slot, moments)
     matrix = patches.matrix(slot.values) * float(slot.node.attr("alpha", 1.0))  # of a Gemm
     variance = np.ones(len(slot.ids)) if read is None else read.variance
     squares = spread_out(variance, patches)
-    after = known.get(goes_into(slot.node).name)
+    after = moments.get(goes_into(slot.node).name)
     own = float(np.einsum("gn,gno->", squares, np.square(matrix)))
     total = own if after is None else float(after.variance.sum())
     return Reader(slot, patches, matrix, squares, 1.0 / (total + TINY))
 
 
-def _read(slot: ParameterAxis, known: dict[str, Moments]) -> Moments | None:
+def _read(slot: ParameterAxis, moments_by_name: dict[str, Moments]) -> Moments | None:
     """What a layer reads of each channel."""
-    moments = known.get(slot.node.inputs[0].name)
+    moments = moments_by_name.get(slot.node.inputs[0].name)
     return moments if moments is not None and len(moments.mean) == len(slot.ids) else None
 
 
 def correct_biases(model: ir.Model, coupling: Coupling, keep: Keep, notes: Notes) -> list[Corrected]:
     """Let biases take over the means of the channels outside ``keep``; no layer gets narrower yet."""
-    known, done = expected_moments(model, notes), []
+    moments, done = expected_moments(model, notes), []
     for slot, patches in _layers(coupling):
-        gone, read = ~coupling.kept(slot.ids, keep), _read(slot, known)
+        gone, read = ~coupling.kept(slot.ids, keep), _read(slot, moments)
         if gone.any() and read is not None and _shift(slot, patches, read.mean * gone):
             done.append(Corrected(label(slot.node)))
     return done

@@ -50,31 +50,31 @@ def expected_moments(model: ir.Model, notes: Notes) -> dict[str, Moments]:
 
     Channels lie along axis 1; a tensor behind an operator that is not known here has no entry.
     """
-    known: dict[str, Moments] = {}
+    by_name: dict[str, Moments] = {}
     model.sort()
     for tensor in model.graph.inputs:
         if tensor.shape is not None and len(tensor.shape) > 1 and isinstance(tensor.shape[1], int):
-            known[tensor.name] = Moments(np.zeros(tensor.shape[1]), np.ones(tensor.shape[1]))
+            by_name[tensor.name] = Moments(np.zeros(tensor.shape[1]), np.ones(tensor.shape[1]))
     for node in model.graph.nodes:
         if not node.outputs or not node.is_standard:
             continue
         note = notes.get(node.output.name)
         if note is not None:
             beta, gamma = (np.asarray(note[name], np.float64) for name in ("beta", "gamma"))
-            known[node.output.name] = Moments(beta, np.square(gamma))
+            by_name[node.output.name] = Moments(beta, np.square(gamma))
             continue
-        moments = _carried(node, known)
+        moments = _carried(node, by_name)
         if moments is not None:
-            known[node.output.name] = moments
-    return known
+            by_name[node.output.name] = moments
+    return by_name
 
 
-def _carried(node: ir.Node, known: Mapping[str, Moments]) -> Moments | None:
-    """The moments behind one node, None where they cannot be told."""
-    read = [known.get(tensor.name) for tensor in node.inputs]
+def _carried(node: ir.Node, by_name: Mapping[str, Moments]) -> Moments | None:
+    """The moments behind one node, None where they cannot be determined."""
+    read = [by_name.get(tensor.name) for tensor in node.inputs]
     first = read[0] if read else None
     if node.op in ("Add", "Mul", "Concat"):
-        return _joined(node, read, known)
+        return _joined(node, read, by_name)
     if first is None:
         return None
     if node.op in LAYERS:
@@ -87,11 +87,11 @@ def _carried(node: ir.Node, known: Mapping[str, Moments]) -> Moments | None:
     return _flat(node, first) if node.op in FLATTENS else None
 
 
-def _joined(node: ir.Node, read: Sequence[Moments | None], known: Mapping[str, Moments]) -> Moments | None:
+def _joined(node: ir.Node, read: Sequence[Moments | None], by_name: Mapping[str, Moments]) -> Moments | None:
     """Sums, products and concatenations of tensors, taken for independent."""
     gated = _gate(node) if node.op == "Mul" else None
     if gated is not None:
-        before = known.get(gated[0].name)
+        before = by_name.get(gated[0].name)
         return None if before is None else before.through(gated[1])
     if any(one is None for one in read) or len(read) < 2:
         return None

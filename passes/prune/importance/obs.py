@@ -99,12 +99,12 @@ def readers_by_cell(
 
 def _warn_of_few(readers: Sequence[Reader], ctx: Context) -> None:
     """Say when the samples give a layer fewer rows than it has inputs: its Gram matrix is held, not known."""
-    known = [(reader.rows, reader.gram.shape[1]) for reader in readers if reader.gram.ndim == 3]
-    few = [(rows, inputs) for rows, inputs in known if rows < inputs]
+    shapes = [(reader.rows, reader.gram.shape[1]) for reader in readers if reader.gram.ndim == 3]
+    few = [(rows, inputs) for rows, inputs in shapes if rows < inputs]
     if few:
         rows, inputs = max(few, key=lambda pair: pair[1] / max(pair[0], 1))
         ctx.warn(
-            f"the calibration samples are too few for {len(few)} of {len(known)} layers (one has {inputs} "
+            f"the calibration samples are too few for {len(few)} of {len(shapes)} layers (one has {inputs} "
             f"inputs and {rows} rows to tell them apart): their channels are weighed one by one, and more "
             "samples would help"
         )

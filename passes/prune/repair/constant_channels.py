@@ -64,11 +64,11 @@ def constant_inputs(model: ir.Model, coupling: Coupling, facts: Facts, ctx: Cont
     if not facts.runs:
         return {}
     state = fingerprint(model, ctx)
-    known = ctx.notes.get(NOTE)
-    if known is None or known[0] != state:
-        known = state, _constants(model, coupling, ctx)
-        ctx.notes[NOTE] = known
-    values: dict[str, np.ndarray] = known[1]
+    kept = ctx.notes.get(NOTE)
+    if kept is None or kept[0] != state:
+        kept = state, _constants(model, coupling, ctx)
+        ctx.notes[NOTE] = kept
+    values: dict[str, np.ndarray] = kept[1]
     return values
 
 

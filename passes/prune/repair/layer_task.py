@@ -35,12 +35,12 @@ class Task(LayerRegression):
         return replace(super()._alone(), seen=_seen(biased_output(self.node)))
 
 
-def task_of(node: ir.Node, slots: tuple[ParameterAxis, ...], known: Set[str]) -> Task | str:
+def task_of(node: ir.Node, slots: tuple[ParameterAxis, ...], final: Set[str]) -> Task | str:
     """Return how to fit a layer, or why it is left as it is.
 
-    ``known`` are the tensors that are final once all layers before this one are.
+    ``final`` are the tensors that stay as they are once all layers before this one are.
     """
-    aim = LayerRegression.of(node, known)
+    aim = LayerRegression.of(node, final)
     if isinstance(aim, str):
         return aim
     groups, unknowns, _ = aim.patches.shape(aim.weight.shape)

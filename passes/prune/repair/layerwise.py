@@ -87,8 +87,8 @@ def repair(
 
 def _layers(model: ir.Model, coupling: Coupling) -> list[ir.Node]:
     """The layers whose channels are known, in the order of the graph."""
-    known = {layer.node.output.name for layer in coupling.layers if layer.ids is not None}
-    return [node for node in model.graph.nodes if node.outputs and node.output.name in known]
+    names = {layer.node.output.name for layer in coupling.layers if layer.ids is not None}
+    return [node for node in model.graph.nodes if node.outputs and node.output.name in names]
 
 
 class _Walk:

@@ -102,8 +102,8 @@ def collect_rows(
     its run where that is known from an earlier walk over the same samples.
     """
     look = _Look(task, seed, original.samples)
-    known = None if targets is None else targets.find(task)
-    wanted = None if known is not None else original.stream([task.target], then)
+    target = None if targets is None else targets.find(task)
+    wanted = None if target is not None else original.stream([task.target], then)
     names = [task.node.inputs[0].name, *([] if task.branch is None else [task.branch])]
     rows: list[list[np.ndarray]] = [[] for _ in range(2 + (task.branch is not None))]
     for number, here in enumerate(pruned.stream(names)):
@@ -119,8 +119,8 @@ def collect_rows(
         [judges(n, original.samples) for n in range(len(rows[0]))], [p.shape[1] for p in rows[0]]
     )
     parts = [_joined(part) for part in rows if part]
-    if known is not None:
-        parts.insert(1, known)
+    if target is not None:
+        parts.insert(1, target)
     elif targets is not None:
         targets.keep(task, parts[1])
     return _finite(Rows(parts[0], parts[1], parts[2] if task.branch is not None else None, judge))

@@ -1,6 +1,6 @@
 """Which channels go: rules, goals, and what the model costs without them.
 
-- ``choice``: What can be chosen, and the rules that choose: a ratio, a goal at equal harm or at the least
+- ``choice``: What can be chosen, and the rules that choose: a ratio, a goal at equal cost or at the least
   total cost.
 - ``consumer_selection``: Choose channels again when their consumer's turn comes, on what it really reads by
   then.

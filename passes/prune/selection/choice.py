@@ -1,4 +1,4 @@
-"""What can be chosen, and the rules that choose: a ratio, a goal at equal harm or at the least total cost."""
+"""What can be chosen, and the rules that choose: a ratio, a goal at equal cost or at the least total cost."""
 
 from __future__ import annotations
 
@@ -96,9 +96,9 @@ class Choice:
         goal = "macs" if predictor.size(self.coupling.keep_all()).macs else "params"
         return self.by_goal(goal, 1.0 - amount, predictor)[0]
 
-    def harmless(self, harm: float) -> Keep:
-        """Remove of each cell what costs at most ``harm``: shares of the variance of what is read."""
-        return self.keep(self._widths_at(harm))
+    def lossless(self, limit: float) -> Keep:
+        """Remove of each cell what costs at most ``limit``: shares of the variance of what is read."""
+        return self.keep(self._widths_at(limit))
 
     def dead_only(self) -> Keep:
         """Remove dead channels only, and what is fixed for single layers."""
@@ -123,17 +123,17 @@ class Choice:
         return spending.sizes, spending.kept
 
     def _evenest(self, usage: Spendable, budget: float) -> tuple[np.ndarray, bool]:
-        """Let all cells come to the same harm, then give back what the budget has room for."""
+        """Let all cells come to the same cost, then give back what the budget has room for."""
         most = max((float(ranking.costs[-1]) for ranking in self.rankings), default=0.0)
-        harm, met = smallest(lambda harm: usage.of(self._widths_at(harm)) <= budget, most)
-        widths = self._widths_at(harm)
+        cost, met = smallest(lambda cost: usage.of(self._widths_at(cost)) <= budget, most)
+        widths = self._widths_at(cost)
         if not met:
             return widths, False
         return fill(self.curves, usage.of, usage.along, widths, budget), True
 
-    def _widths_at(self, harm: float) -> np.ndarray:
+    def _widths_at(self, cost: float) -> np.ndarray:
         widths = [
-            curve.sizes[(curve.costs <= harm) | (curve.sizes == curve.sizes[0])].min()
+            curve.sizes[(curve.costs <= cost) | (curve.sizes == curve.sizes[0])].min()
             for curve in self.curves
         ]
         return np.asarray(widths, np.int64)

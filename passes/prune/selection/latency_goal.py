@@ -67,5 +67,5 @@ def reach_latency(model: ir.Model, facts: Facts, choice: Choice, goal: float, ct
 
 
 def _kept(plan: bytes) -> Keep:
-    """The choice that was turned into bytes, by which plans are told apart."""
+    """The choice that was turned into bytes, by which plans are distinguished."""
     return np.frombuffer(plan, bool).copy()

@@ -70,8 +70,8 @@ class Predictor:
         sizes: dict[tuple[int, object], tuple[int, int]] = {}
         for node in model.graph.nodes:
             for tensor in node.inputs:
-                known = isinstance(tensor, ir.Constant) or _is_constant_node(tensor)
-                values = tensor.constant if known and id(tensor) not in cut else None
+                is_constant = isinstance(tensor, ir.Constant) or _is_constant_node(tensor)
+                values = tensor.constant if is_constant and id(tensor) not in cut else None
                 if values is not None and values.dtype.kind in "fV":
                     sizes[id(tensor), None] = (values.size, values.nbytes)
         return sizes

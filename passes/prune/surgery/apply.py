@@ -132,13 +132,13 @@ def _bias(node: ir.Node) -> np.ndarray | None:
 
 def _with_new_biases(coupling: Coupling) -> Coupling:
     """Let biases that layers were given by the fit follow their output channels."""
-    known = {(slot.node, slot.index) for slot in coupling.slots}
+    places = {(slot.node, slot.index) for slot in coupling.slots}
     new = [
         ParameterAxis(layer.node, 2, 0, layer.ids, "shift")
         for layer in coupling.layers
         if layer.ids is not None
         and layer.node.input(2) is not None
-        and (layer.node, 2) not in known
+        and (layer.node, 2) not in places
         and (bias := _bias(layer.node)) is not None
         and bias.shape == (len(layer.ids),)
     ]

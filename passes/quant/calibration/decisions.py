@@ -14,13 +14,13 @@ def tensor_items(
     placement: Placement, ranges: Mapping[str, tuple[float, float]], scheme: Scheme
 ) -> Iterator[TensorItem]:
     """How each tensor is stored; those that share their integers with another say so."""
-    known: dict[str, Parameters] = {}
+    parameters: dict[str, Parameters] = {}
     first: dict[tuple[str, Parameters], str] = {}
     for stored in placement.stored:
         source = stored.source.name
         made = _parameters(stored, ranges[source], scheme)
         like = first.setdefault((source, made), stored.tensor.name)
-        known[stored.tensor.name] = made
+        parameters[stored.tensor.name] = made
         readers = None if stored.readers is None else tuple(node_id(node) for node in stored.readers)
         yield TensorItem(
             stored.tensor.name,

@@ -5,7 +5,7 @@
    (A Gemm or MatMul may read integers and write floats, so it need not.)
 3. A carrier joins when integers come in and a later integer node wants them; else it would only move the
    border between integers and floats.
-4. What is left float and reads integers is an island, and gets its reason told.
+4. What is left float and reads integers is an island, and its reason is reported.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from graphopt.ir import Array
 # theory: of the mean variance, as in GPTQ (E. Frantar et al., 2022): what few rows say about covariances is
 # only partly true
 DAMPING = 0.01
-BLOCK = 64  # time: columns that are rounded before the rest is told
+BLOCK = 64  # time: columns that are rounded before the rest is updated
 LARGEST_TABLE = 2**23  # memory: rows x outputs of a layer that single steps are looked for in
 STEPS = 16  # measured (constants): single steps for each output at most
 FRACTIONS = np.linspace(0.4, 1.0, 25)  # of the largest weight, tried as the end of the scale

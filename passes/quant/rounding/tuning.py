@@ -2,7 +2,7 @@
 
 The float and the quantized network are carried side by side.  What a layer reads comes from the quantized
 one, whose layers before it are done, so every correction sees all errors before it and none is counted twice
-(corrections computed for all layers at once do more harm than good).  For each layer its weights are rounded
+(corrections computed for all layers at once make it worse).  For each layer its weights are rounded
 so that its outputs move least (see ``second_order``), then its bias takes up what is left of the mean error.
 
 Rounding is kept where it lowers the error of the layer, a bias moves as far as the samples agree on it, and

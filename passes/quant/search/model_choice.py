@@ -10,7 +10,7 @@ from graphopt.runtime.timing import FASTER
 from ..insertion.sizes import file_bytes, growth
 from ..items import node_id
 from .search import Found
-from .speed import CLEARLY_FASTER, Timer, is_slower, slow_nodes, told
+from .speed import CLEARLY_FASTER, Timer, is_slower, names_of, slow_nodes
 from .times_cache import Clock, KeptClock
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def choose(found: Found, ctx: Context) -> Choice:
     if slow and mixed.placement.layers:
         candidate = mixed.stored()
         times = timer.milliseconds([plain, stored, candidate])
-        if times[2] < FASTER * times[1] and found.harm_of(fewer) <= max(found.limit, found.harm):
+        if times[2] < FASTER * times[1] and found.degradation_of(fewer) <= max(
+            found.limit, found.degradation
+        ):
             smallest = candidate
     is_mixed = smallest is not stored
     reached = times[2] if is_mixed else times[1]
@@ -55,7 +57,7 @@ def choose(found: Found, ctx: Context) -> Choice:
     grown = growth(file_bytes(plain), file_bytes(smallest))
     if grown and reached > FASTER * times[0]:
         return Choice(None, f"8 bits would make it no faster ({words}) and larger, {grown}")
-    left = f"; {told(slow)} stay float" if is_mixed else ""
+    left = f"; {names_of(slow)} stay float" if is_mixed else ""
     return Choice(replace(found, draft=mixed, floats=fewer) if is_mixed else found, words + left)
 
 

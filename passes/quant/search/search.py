@@ -137,7 +137,7 @@ class Found:
     """What will be stored: a draft that ``builder`` made, and what is done to its integers.
 
     ``floats`` are the layers that stay float, with the reasons; ``excluded`` those of them that a budget
-    needed.  ``harm`` in points is what ``harm_of`` another set of float layers would measure.
+    needed.  ``degradation`` in points is what ``degradation_of`` another set of float layers would measure.
     """
 
     builder: PlanBuilder
@@ -145,17 +145,17 @@ class Found:
     tuning: tuple[TuneItem, ...]
     floats: Mapping[str, str]
     excluded: Mapping[str, str] = field(default_factory=dict)
-    harm: float = 0.0
+    degradation: float = 0.0
     limit: float = math.inf
     steps: tuple[str, ...] = ()
-    harm_of: Callable[[Mapping[str, str]], float] = lambda floats: 0.0
+    degradation_of: Callable[[Mapping[str, str]], float] = lambda floats: 0.0
 
 
 class Budget:
-    """Finds what has to stay float, or be stored otherwise, for the harm to stay within ``limit`` points.
+    """Finds what has to stay float, or be stored otherwise, to lose at most ``limit`` points.
 
     First other ways to store everything are tried.  If none is enough, layers are left float in the one that
-    does least harm: they are ordered by how much closer the outputs come when one of them alone stays float;
+    degrades least: they are ordered by how much closer the outputs come when one of them alone stays float;
     the shortest beginning of that list that is enough is found by bisection, and each of its members is tried
     in integers once more.  The layers in ``floats`` stay float throughout.
     """
@@ -173,7 +173,7 @@ class Budget:
         self._floats = dict(floats or {})
         self._ctx = ctx
         self._plain = plain
-        self._harm = Degradation(plain, ctx, partial(open_stored, ctx=ctx))
+        self._degradation = Degradation(plain, ctx, partial(open_stored, ctx=ctx))
         self._tried: list[tuple[str, float]] = []
         self._take(self._rungs[0])
 
@@ -187,12 +187,12 @@ class Budget:
             except ModelError as error:
                 steps.append(f"{rung.name}: {error}")
                 continue
-            harm = self._try({})
-            steps.append(self._told(rung.name, harm))
-            if harm <= self._limit:
-                return self._found({}, harm, steps)
-            if harm < least:
-                best, least = rung, harm
+            degradation = self._try({})
+            steps.append(self._described(rung.name, degradation))
+            if degradation <= self._limit:
+                return self._found({}, degradation, steps)
+            if degradation < least:
+                best, least = rung, degradation
         self._take(best)
         floats = self._exclusion(steps)
         return self._found(floats, self._try(floats), steps)
@@ -200,27 +200,35 @@ class Budget:
     def _take(self, rung: Fallback) -> None:
         self._builder, self._tuning = rung.builder(), rung.tuning
 
-    def _found(self, floats: Mapping[str, str], harm: float, steps: Sequence[str]) -> Found:
-        show_tries(self._tried, self._limit, self._harm.kind, self._ctx)
+    def _found(self, floats: Mapping[str, str], degradation: float, steps: Sequence[str]) -> Found:
+        show_tries(self._tried, self._limit, self._degradation.kind, self._ctx)
         every = {**self._floats, **floats}
         draft = self._builder.draft(every)
         return Found(
-            self._builder, draft, self._tuning, every, floats, harm, self._limit, tuple(steps), self._try
+            self._builder,
+            draft,
+            self._tuning,
+            every,
+            floats,
+            degradation,
+            self._limit,
+            tuple(steps),
+            self._try,
         )
 
-    def _told(self, way: str, harm: float) -> str:
+    def _described(self, way: str, degradation: float) -> str:
         """A trial in words; the plot of what was tried shows it too."""
-        self._tried.append((way, harm))
-        return f"{way}: {harm:.2f} points"
+        self._tried.append((way, degradation))
+        return f"{way}: {degradation:.2f} points"
 
     def _exclusion(self, steps: list[str]) -> dict[str, str]:
         order = self._by_gain()
         good, bad = len(order), 0
         while good - bad > 1:
             middle = (good + bad) // 2
-            harm = self._try(dict(order[:middle]))
-            steps.append(self._told(f"{middle} layers float", harm))
-            good, bad = (middle, bad) if harm <= self._limit else (good, middle)
+            degradation = self._try(dict(order[:middle]))
+            steps.append(self._described(f"{middle} layers float", degradation))
+            good, bad = (middle, bad) if degradation <= self._limit else (good, middle)
         chosen = dict(order[:good])
         for name in list(chosen)[-2 : -2 - READMITTED : -1]:
             fewer = {key: why for key, why in chosen.items() if key != name}
@@ -247,13 +255,13 @@ class Budget:
         ]
 
     def _try(self, floats: Mapping[str, str]) -> float:
-        """The harm of a draft as it would be written."""
+        """The degradation of a draft as it would be written."""
         draft = self._builder.draft({**self._floats, **floats})
         if not draft.placement.layers:
             return 0.0
         made = draft.stored()
         refine(draft.model, made, [*draft.items, *self._tuning], self._ctx)
-        return self._harm.of(made)
+        return self._degradation.of(made)
 
 
 def _gain(base: float, reached: float) -> float:

@@ -97,9 +97,9 @@ def _by_node(kernels: Mapping[str, float], labels: Mapping[str, str]) -> dict[st
     """Milliseconds by the first output of the node that a kernel stems from."""
     times: dict[str, float] = {}
     for name, time in kernels.items():
-        told = name.split("|")[0] if "|" in name else name.removesuffix("_nchwc")
-        if told in labels:
-            times[labels[told]] = times.get(labels[told], 0.0) + time
+        kernel = name.split("|")[0] if "|" in name else name.removesuffix("_nchwc")
+        if kernel in labels:
+            times[labels[kernel]] = times.get(labels[kernel], 0.0) + time
     return times
 
 
@@ -135,8 +135,8 @@ def _couple(graph: Any, first: Node | str, second: Node | str, price: float) -> 
     for one, other in pairwise((first, second, first)):
         if one == "float" or other == "integer":
             continue
-        known = graph.get_edge_data(one, other, {"capacity": 0.0})["capacity"]
-        graph.add_edge(one, other, capacity=known + price)
+        capacity = graph.get_edge_data(one, other, {"capacity": 0.0})["capacity"]
+        graph.add_edge(one, other, capacity=capacity + price)
 
 
 def _crossing(tensor: Tensor, sizes: Mapping[str, ir.Shape]) -> float:
@@ -150,7 +150,7 @@ def is_slower(time: float, reference: float) -> bool:
     return time > SLOWER * reference and time - reference > NOTICEABLE
 
 
-def told(nodes: Iterable[Node]) -> str:
+def names_of(nodes: Iterable[Node]) -> str:
     """Operators and how many, for messages."""
     counts: dict[str, int] = {}
     for node in nodes:

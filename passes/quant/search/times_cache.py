@@ -59,8 +59,8 @@ class KeptClock:
         self, kind: str, models: Sequence[Model], measure: Callable[[], Mapping[str, float]]
     ) -> dict[str, float]:
         """The times under the names that ``measure`` gives them; all of a measurement is kept or none."""
-        told = json.dumps([kind, self._about, *(runtime.fingerprint(model) for model in models)])
-        start = f"{hashlib.sha256(told.encode()).hexdigest()} "
+        key = json.dumps([kind, self._about, *(runtime.fingerprint(model) for model in models)])
+        start = f"{hashlib.sha256(key.encode()).hexdigest()} "
         if not any(key.startswith(start) for key in self._known):
             measured = {start + name: round(time, 6) for name, time in measure().items()}
             self._known = self._kept.add({**self._known, **measured})

@@ -7,7 +7,7 @@ import pytest
 import graphopt
 from graphopt import ir
 from graphopt.passes.lowrank.ranks.choice import Chosen
-from graphopt.passes.lowrank.ranks.search import FURTHER, most_harmless
+from graphopt.passes.lowrank.ranks.search import FURTHER, last_within_limit
 from tests.corpus._net import Net
 from tests.passes.lowrank.nets import load
 from tests.passes.lowrank.test_lowrank import residual
@@ -33,7 +33,7 @@ class Scale:
 
 
 def found(scale: Scale) -> int:
-    return len(most_harmless(residual(), STEPS, scale.quick, scale.thorough, scale, 1.0))  # type: ignore[arg-type]
+    return len(last_within_limit(residual(), STEPS, scale.quick, scale.thorough, scale, 1.0))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("each", "last"), [(0.05, 20), (0.3, 3), (1.0, 1), (0.001, 39)])

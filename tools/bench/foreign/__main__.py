@@ -95,7 +95,7 @@ def main(
     limit: float,
     output: Path | None,
 ) -> None:
-    """Try foreign models and print a table of what came of them; exit code 1 when one came to harm."""
+    """Try foreign models and print a table of what came of them; exit code 1 when one was damaged."""
     cases = folder(path) if path else suite(kinds or KINDS)
     if path is None:
         cases += [

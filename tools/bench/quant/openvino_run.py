@@ -39,8 +39,8 @@ def main(model: str, feeds_path: str, out_path: str) -> None:
 def _kernels(compiled: object) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for node in compiled.get_runtime_model().get_ops():  # type: ignore[attr-defined]
-        told = node.get_rt_info()
-        kind, precision = (str(getattr(told[k], "value", told[k])) for k in ("layerType", "runtimePrecision"))
+        info = node.get_rt_info()
+        kind, precision = (str(getattr(info[k], "value", info[k])) for k in ("layerType", "runtimePrecision"))
         counts[f"{kind} {precision}"] += 1
     return dict(counts)
 

@@ -59,25 +59,25 @@ def latency_row(paths: Mapping[str, Path], feeds: Feeds) -> dict[str, float]:
 def openvino_row(python: Path, plain: Path, stored: Path, feeds: Feeds, work: Path) -> dict[str, Any]:
     """A float and a quantized file in OpenVINO: times, integer kernels, and outputs against onnxruntime's."""
     np.savez(work / "feeds.npz", **feeds)
-    told = {}
+    results = {}
     for label, model in (("float", plain), ("int8", stored)):
         command = [str(python), str(SCRIPT), str(model), str(work / "feeds.npz"), str(work / "out.npz")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        told[label] = json.loads(done.stdout.splitlines()[-1])
+        results[label] = json.loads(done.stdout.splitlines()[-1])
         with np.load(work / "out.npz") as outputs:
-            told[label]["snr_db"] = _agreement(model, feeds, dict(outputs))
-    kernels: dict[str, int] = told["int8"]["kernels"]
+            results[label]["snr_db"] = _agreement(model, feeds, dict(outputs))
+    kernels: dict[str, int] = results["int8"]["kernels"]
     layers = {
         k: n for k, n in kernels.items() if k.split()[0] in ("Convolution", "FullyConnected", "Deconvolution")
     }
     integer = sum(count for kind, count in layers.items() if kind.endswith(("u8", "i8")))
     return {
-        "ms_float": told["float"]["milliseconds"],
-        "ms_int8": told["int8"]["milliseconds"],
+        "ms_float": results["float"]["milliseconds"],
+        "ms_int8": results["int8"]["milliseconds"],
         "layers_int8": integer,
         "layers": sum(layers.values()),
-        "snr_db_against_onnxruntime": told["int8"]["snr_db"],
-        "snr_db_float_against_onnxruntime": told["float"]["snr_db"],
+        "snr_db_against_onnxruntime": results["int8"]["snr_db"],
+        "snr_db_float_against_onnxruntime": results["float"]["snr_db"],
     }
 
 

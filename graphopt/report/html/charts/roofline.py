@@ -26,12 +26,12 @@ def roofline(rows: Sequence[Mapping[str, Any]], timing: Timing) -> Markup | None
 
     A row has ``number``, ``name``, ``macs``, ``bytes``, ``latency_ms``, ``time_share`` and ``bound``.
     """
-    known = [row for row in rows if row["macs"] and row["bytes"] and row["latency_ms"]]
-    known = sorted(known, key=lambda row: -row["latency_ms"])[:MOST_DOTS]
-    if not known:
+    drawn = [row for row in rows if row["macs"] and row["bytes"] and row["latency_ms"]]
+    drawn = sorted(drawn, key=lambda row: -row["latency_ms"])[:MOST_DOTS]
+    if not drawn:
         return None
-    intensity = [row["macs"] / row["bytes"] for row in known]
-    rate = [1e3 * row["macs"] / row["latency_ms"] for row in known]
+    intensity = [row["macs"] / row["bytes"] for row in drawn]
+    rate = [1e3 * row["macs"] / row["latency_ms"] for row in drawn]
     ridge = timing.macs_per_second / timing.bytes_per_second
     x = scale([min(intensity) / 1.5, max(intensity) * 1.5, ridge / 3, ridge * 3], LEFT, WIDTH - 16, log=True)
     y = scale([*rate, timing.macs_per_second * 4], HEIGHT - 44, 28.0, log=True)
@@ -39,7 +39,7 @@ def roofline(rows: Sequence[Mapping[str, Any]], timing: Timing) -> Markup | None
     slope = (x(first), y(first * timing.bytes_per_second))
     roof = [slope, (x(ridge), y(timing.macs_per_second)), (x.end, y(timing.macs_per_second))]
     middle = ((slope[0] + roof[1][0]) / 2, (slope[1] + roof[1][1]) / 2)
-    dots = [_dot(row, x(ops), y(speed)) for row, ops, speed in zip(known, intensity, rate, strict=True)]
+    dots = [_dot(row, x(ops), y(speed)) for row, ops, speed in zip(drawn, intensity, rate, strict=True)]
     return svg(
         WIDTH,
         HEIGHT,

@@ -42,7 +42,7 @@ def draw(study: Sensitivity, *, titled: bool = True) -> Markup:
     """The curves as SVG text that stands alone, or, not ``titled``, stands on a page that has its colours."""
     measure = study.measure
     curves = [(item, points) for item, points in study.curves().items() if _values(study, points, measure)]
-    curves.sort(key=lambda curve: _harm(study, curve[1], measure), reverse=True)
+    curves.sort(key=lambda curve: _degradation(study, curve[1], measure), reverse=True)
     named, others = curves[:NAMED], curves[NAMED:]
     levels = [p.level for _, points in curves for p in points if _value(study, p, measure) is not None]
     x = scale(levels, LEFT, WIDTH - RIGHT, margin=0.03)
@@ -112,7 +112,7 @@ def _values(study: Sensitivity, points: Sequence[Point], measure: str) -> list[f
     return [value for value in values if value is not None and math.isfinite(value)]
 
 
-def _harm(study: Sensitivity, points: Sequence[Point], measure: str) -> float:
+def _degradation(study: Sensitivity, points: Sequence[Point], measure: str) -> float:
     """How bad the worst level of an item is."""
     values = _values(study, points, measure)
     return -min(values) if measure == "snr_db" else max(values)

@@ -115,9 +115,9 @@ def _measure(
     if all(item is None for item in after):
         return None
     originals = [item for d in documents if (item := value(d, "before")) is not None]
-    known = [item for item in after if item is not None]
-    best = max(known) if unit in QUALITY else min(known)  # "%-" is a share that should be small
-    tie = len([item for item in known if item == best]) == len(known)
+    present = [item for item in after if item is not None]
+    best = max(present) if unit in QUALITY else min(present)  # "%-" is a share that should be small
+    tie = len([item for item in present if item == best]) == len(present)
     if unit in QUALITY and not _same_samples(documents):
         tie = True  # none is better where each was asked something else
     cells = [

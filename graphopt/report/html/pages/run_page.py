@@ -98,8 +98,8 @@ def _report_view(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _facts(rows: Sequence[Mapping[str, Any]]) -> str:
     """What the nodes are made of as JSON by row: of those that matter first, as many as fit the page."""
-    known = [row for row in rows if any(row["facts"])]
-    first = sorted(known, key=lambda row: not row["matters"])[:MOST_FACTS]
+    listed = [row for row in rows if any(row["facts"])]
+    first = sorted(listed, key=lambda row: not row["matters"])[:MOST_FACTS]
     return json.dumps({row["number"]: row["facts"] for row in first}, separators=(",", ":"))
 
 

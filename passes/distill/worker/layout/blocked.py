@@ -192,7 +192,7 @@ def _readers(nodes: Iterable[onnx.NodeProto]) -> dict[str, list[onnx.NodeProto]]
 
 
 def _window(node: onnx.NodeProto, shape: tuple[int, ...] | None) -> Window | None:
-    """How the node moves over its input; None when that is not told as numbers."""
+    """How the node moves over its input; None when that is not given as numbers."""
     attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
     if shape is None or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
         return None

@@ -47,15 +47,15 @@ class _Moved:
         self.inside: set[ir.Node] = set()
         self.ends: dict[ir.Tensor, ir.Array] = {}  # tensor -> which entries along the axis it holds
 
-    def follow(self, node: ir.Node, known: dict[ir.Tensor, ir.Array]) -> bool:
+    def follow(self, node: ir.Node, numbered: dict[ir.Tensor, ir.Array]) -> bool:
         """Carry out ``node`` and what reads its outputs; False when something else than moving happens."""
         pending = [node]
         while pending:
             node = pending.pop()
-            moved = _carried_out(self._walk, node, known.get(node.inputs[0])) if node.inputs else None
+            moved = _carried_out(self._walk, node, numbered.get(node.inputs[0])) if node.inputs else None
             if moved is None or node.graph is not self._walk.graph:
                 return False
-            if any(tensor in known for tensor in list(node.inputs)[1:]):
+            if any(tensor in numbered for tensor in list(node.inputs)[1:]):
                 return False
             self.inside.add(node)
             for tensor, numbers in zip(node.outputs, moved, strict=True):
@@ -65,7 +65,7 @@ class _Moved:
                 elif self._walk.graph.is_output(tensor) or not tensor.consumers:
                     return False
                 else:
-                    known[tensor] = numbers
+                    numbered[tensor] = numbers
                     pending.extend(tensor.consumers)
         return True
 
