@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from graphopt.pipeline import Context
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)  # theory: from what weights alone want to what activations alone want
-# of the largest: what is smaller is zero in 8 bits beside it, and says nothing of how its channel is used
+# noise: of the largest: what is smaller is zero in 8 bits beside it, and says nothing of its channel
 LEAST = 2.0**-16
 
 
