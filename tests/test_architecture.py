@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -277,6 +278,13 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 
 def test_files_know_each_other_for_types_only_where_that_is_inherent() -> None:
     assert [part for part in circles(import_graph(types=True)) if part not in INHERENT] == []
+
+
+@pytest.mark.parametrize("top", ["tools", "tests"])
+def test_folders_of_tools_and_tests_are_small(top: str) -> None:
+    counts = Counter(path.parent for path in sources(ROOT / top))
+    assert counts
+    assert {name_of(folder): count for folder, count in counts.items() if count > MOST_FILES} == {}
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in modules().values()}), ids=name_of)

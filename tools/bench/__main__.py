@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from tools.bench import deep, fold, fusions, memory, scale, startup, synthetic
+from tools.bench import fold, fusions
+from tools.bench.cost import deep, memory, scale, startup, synthetic
 from tools.bench.lowrank import lowrank
 from tools.bench.prune import families, prune
 from tools.bench.quant import quant

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tools.bench.cost.synthetic import COMPUTE_NODES_LEFT_A_BLOCK, NODES_A_BLOCK, residual_graph
 from tools.bench.support import subject
 from tools.bench.support.facts import facts
 from tools.bench.support.measure import Least, interleaved
 from tools.bench.support.peers import chosen
 from tools.bench.support.session import Session, cost_row
 from tools.bench.support.tables import MEGA, Goal, Record, figure, show, show_goals
-from tools.bench.synthetic import COMPUTE_NODES_LEFT_A_BLOCK, NODES_A_BLOCK, residual_graph
 
 SMALL, LARGE = 5_000, 50_000
 PEERS = ("onnxsim", "onnxruntime basic")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tools.bench.cost.synthetic import MATRICES, WIDTH, external_weights
 from tools.bench.support import subject
 from tools.bench.support.facts import facts
 from tools.bench.support.measure import Least, interleaved
 from tools.bench.support.session import Session, cost_row
 from tools.bench.support.tables import MEGA, Goal, Record, show, show_goals
-from tools.bench.synthetic import MATRICES, WIDTH, external_weights
 
 PEAK_LIMIT = 2**30
 PASSES = "clean"
