@@ -1,6 +1,8 @@
 """Which nodes run on integers, and which tensors are stored for them.
 
 - ``claims``: The guard of placement: a node with an input or output that no rule accounts for stays float.
+- ``expectations``: Layers that weigh fixed numbers with a Softmax: the expected distance in the box branch of
+  a detector.
 - ``input_placement``: Placement at the inputs of integer operators, for backends that move quantization
   through the graph.
 - ``mismatched_concats``: Ends of a network that put unlike numbers into one tensor: boxes in pixels beside

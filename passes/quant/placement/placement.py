@@ -22,6 +22,7 @@ from graphopt.targets import Target
 
 from ..calibration.parameters import Bounds
 from .claims import activations, unclaimed
+from .expectations import is_expectation
 from .rules import (
     GATES,
     MIXERS,
@@ -164,7 +165,7 @@ class _Region:
         mixed: set[Node] = set()
         for node in reversed(self.graph.nodes):
             readers = [reader for tensor in node.outputs for reader in tensor.consumers]
-            if any(r in mixed or (r.op in MIXERS and r.is_standard) for r in readers):
+            if any(r in mixed or _mixes(r) for r in readers):
                 mixed.add(node)
             elif node.op in ("Conv", "ConvTranspose") and self._is_candidate(node):
                 self.reasons[node] = TAIL
@@ -257,6 +258,11 @@ class _Region:
 
     def _is_candidate(self, node: Node) -> bool:
         return node in self.reasons and self.reasons[node] is None
+
+
+def _mixes(node: Node) -> bool:
+    """Whether a node sums over many inputs, whose ties it undoes."""
+    return node.op in MIXERS and node.is_standard and not is_expectation(node)
 
 
 def _stored(region: _Region) -> Iterator[Stored]:
