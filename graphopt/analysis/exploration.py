@@ -175,8 +175,8 @@ class _Exploration:
         finished = self._at(planner, 1)
         front = planner.sweep.front
         if not front:
-            broken = "in every trial answers are no numbers any more" if planner.sweep.all else ""
-            why = planner.sweep.ended or broken or "no move saves anything"
+            tried = "no trial saves anything" if planner.sweep.all else "no move saves anything"
+            why = planner.sweep.ended or tried
             raise UsageError(f"{why}: there is no point to show", hint="give more time, or other passes")
         yield 1, front[0], finished
         self._announce(f"{len(planner.sweep.all)} trials: {len(front)} that no other beats become files")

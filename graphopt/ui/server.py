@@ -81,6 +81,8 @@ def make_app(bench: Workbench, token: str, is_stopping: Callable[[], bool] = lam
             Route("/api/events", views.events),
             Route("/api/predict", _answer(views.predict), methods=["POST"]),
             Route("/api/study", _answer(views.study), methods=["POST"]),
+            Route("/api/explore", _answer(views.explore), methods=["POST"]),
+            Route("/api/changes", _answer(views.changes), methods=["POST"]),
             Route("/api/measure", _answer(views.measure), methods=["POST"]),
             Route("/api/cancel", _answer(views.cancel), methods=["POST"]),
             Route("/api/file/{job:int}/{kind}", views.file),
@@ -124,10 +126,15 @@ class _Views:
 
     def study(self, body: Mapping[str, Any]) -> Any:
         """Begin a study."""
-        texts = {key: str(body[key]).strip() for key in Setting.__dataclass_fields__ if body.get(key)}
-        if "calibration" not in texts:
-            raise UsageError("no samples are named")
-        return _queued(self._bench.study(Setting(**texts), [str(step) for step in body.get("steps", ())]))
+        return _queued(self._bench.study(_setting(body), [str(step) for step in body.get("steps", ())]))
+
+    def explore(self, body: Mapping[str, Any]) -> Any:
+        """Begin the search of a front."""
+        return _queued(self._bench.explore(_setting(body), [str(step) for step in body.get("steps", ())]))
+
+    def changes(self, body: Mapping[str, Any]) -> Any:
+        """What a point of a front changes."""
+        return {"changes": self._bench.changes(int(body["job"]), str(body["point"]))}
 
     def measure(self, body: Mapping[str, Any]) -> Any:
         """Begin a run of one point."""
@@ -182,6 +189,13 @@ def _answer(view: Callable[[Mapping[str, Any]], Any]) -> Callable[[Request], Awa
 
 def _sentence(error: GraphoptError) -> str:
     return f"{error}" + (f" ({error.hint})" if error.hint else "")
+
+
+def _setting(body: Mapping[str, Any]) -> Setting:
+    texts = {key: str(body[key]).strip() for key in Setting.__dataclass_fields__ if body.get(key)}
+    if "calibration" not in texts:
+        raise UsageError("no samples are named")
+    return Setting(**texts)
 
 
 def _choices(body: Mapping[str, Any]) -> dict[tuple[str, str], Choice]:

@@ -14,14 +14,16 @@ from graphopt.data.remote_path import RemotePath
 from graphopt.data.spec import parse_spec
 from graphopt.errors import UsageError
 from graphopt.pipeline.results.layers import computing_nodes, first_output
+from graphopt.ui import explored
 from graphopt.ui.front import Choice, Part, Point, front, parts_of, spec_of
 from graphopt.ui.jobs import Job, Jobs
 from graphopt.util.progress import Progress
 
 if TYPE_CHECKING:
     from graphopt.analysis.inspection import Inspection
+    from graphopt.record.front import Front
 
-STEPS = ("quant", "prune")  # the passes that the page steers
+STEPS = ("prune", "quant")  # the passes that the page steers, in the order of a run
 TASKS = ("classification", "detection", "segmentation", "text", "generic")
 SAMPLES = 64  # time: that a study measures on
 DATA = (".npz", ".npy", ".tar", ".zip")
@@ -52,6 +54,7 @@ class Workbench:
         self.jobs = Jobs(self._touch)
         self._setting: Setting | None = None
         self._parts: list[Part] = []
+        self._fronts: dict[int, Front] = {}  # by the number of their job
         self.inspection = self._inspect()
 
     def close(self) -> None:
@@ -104,10 +107,25 @@ class Workbench:
 
         Raises UsageError for data outside the folders, an unknown task or pass.
         """
-        self._check(setting)
-        if not steps or any(step not in STEPS for step in steps):
-            raise UsageError(f"the page steers {' and '.join(STEPS)}")
+        self._check(setting, steps)
         return self.jobs.add("study", f"study {', '.join(steps)}", lambda p: self._study(setting, steps, p))
+
+    def explore(self, setting: Setting, steps: Sequence[str]) -> Job | None:
+        """Queue the search of the front of ``steps``, each point a measured file.
+
+        Raises UsageError as ``study``.
+        """
+        self._check(setting, steps)
+        spec = ",".join(step for step in STEPS if step in steps)
+        return self.jobs.add("explore", f"front of {spec}", lambda p: self._explore(setting, spec, p))
+
+    def changes(self, job: int, point: str) -> list[dict[str, Any]]:
+        """What a point of a front changes in which layer; UsageError when there is none."""
+        front = self._fronts.get(job)
+        changes = None if front is None else explored.changes(front, point, self._rows)
+        if changes is None:
+            raise UsageError("there is no such point")
+        return changes
 
     def measure(self, position: int, choices: Mapping[tuple[str, str], Choice]) -> Job | None:
         """Queue a run of the point at a position of the front."""
@@ -143,10 +161,12 @@ class Workbench:
         }
 
     def output(self, job: Job, kind: str) -> Path | None:
-        """The file of a run: ``model``, ``plan`` or ``report``."""
+        """The file of a run, ``model``, ``plan`` or ``report``; of a front ``page``, ``model-01``, ..."""
+        front = self._fronts.get(job.number)
         names = {"model": "model.onnx", "plan": "plan.json", "report": "report.html"}
+        names = names if job.kind == "run" else {} if front is None else explored.files(front)
         path = self.work / str(job.number) / names.get(kind, "")
-        return path if kind in names and job.kind == "run" and path.is_file() else None
+        return path if kind in names and path.is_file() else None
 
     # -- within --------------------------------------------------------------------------------------------
 
@@ -179,8 +199,7 @@ class Workbench:
     ) -> dict[str, Any]:
         from graphopt.api import optimize
 
-        number = next(job.number for job in self.jobs if job.state == "running")
-        folder = self.work / str(number)
+        folder = self.work / str(self._running)
         folder.mkdir(parents=True)
         result = optimize(
             self.model,
@@ -208,13 +227,40 @@ class Workbench:
             "warnings": list(record.warnings),
         }
 
-    def _command(self, setting: Setting, spec: str) -> str:
+    def _explore(self, setting: Setting, spec: str, progress: Progress) -> dict[str, Any]:
+        from graphopt.analysis.exploration import explore
+
+        number = self._running
+        front = explore(
+            self.model,
+            spec,
+            output=self.work / str(number),
+            progress=progress,
+            **setting.flags(),  # type: ignore[arg-type]
+        )
+        self._fronts[number] = front
+        figures = explored.figures(front)
+        for point in figures["points"]:
+            name = point["name"]
+            point["command"] = self._command(setting, spec, f"{name}.onnx", f"{name}.plan.json")
+        return figures
+
+    @property
+    def _running(self) -> int:
+        """The number of the job that is being done."""
+        return next(job.number for job in self.jobs if job.state == "running")
+
+    def _command(
+        self, setting: Setting, spec: str, model: str = "model.onnx", plan: str = "plan.json"
+    ) -> str:
         """The command line that replays a run beside its plan file."""
         flags = [part for key, value in setting.flags().items() for part in (f"--{key}", value)]
-        words = ["graphopt", "optimize", str(self.model), "-o", "model.onnx", "--passes", spec]
-        return shlex.join([*words, "--plan", "plan.json", *flags])
+        words = ["graphopt", "optimize", str(self.model), "-o", model, "--passes", spec]
+        return shlex.join([*words, "--plan", plan, *flags])
 
-    def _check(self, setting: Setting) -> None:
+    def _check(self, setting: Setting, steps: Sequence[str]) -> None:
+        if not steps or any(step not in STEPS for step in steps):
+            raise UsageError(f"the page steers {' and '.join(STEPS)}")
         for text in (setting.calibration, setting.evaluation):
             if text:
                 self._check_inside(parse_spec(text).path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import graphopt
 from graphopt.cli import app
 from tests.report.html.conftest import Tab, _chromium  # noqa: F401 (a fixture)
 
@@ -100,6 +102,74 @@ def test_from_the_first_look_to_a_replay(
     assert app.run([*shlex.split(page.inner_text(".command"))[1:], "--quiet"]) == 0
     made, replayed = ((tmp_path / name).read_bytes() for name in ("page.onnx", "model.onnx"))
     assert hashlib.sha256(made).digest() == hashlib.sha256(replayed).digest()
+
+
+def explored_point(name: str, left: float, lost: float) -> dict[str, Any]:
+    figures = {"left": left, "latency": left, "bytes": left / 2, "macs": left, "lost": lost, "sqnr_db": 30.0}
+    interval = {"low": lost - 0.5, "high": lost + 0.5, "upper": None}
+    return {
+        "name": name,
+        **figures,
+        **interval,
+        "moves": {"quant": 2},
+        "command": f"graphopt optimize {name}",
+    }
+
+
+def test_a_measured_front_is_dragged_along(tab: Tab, served: Callable[[Path], str]) -> None:
+    """The page of a server whose job has found a front of three points."""
+    points = [explored_point(f"0{i + 1}", 0.2 + 0.3 * i, 2.0 - i) for i in range(3)]
+    result = {"saves": "latency", "trials": 5, "said": ["a sentence"], "points": points}
+    job = {
+        "number": 1,
+        "kind": "explore",
+        "title": "front of quant",
+        "state": "done",
+        "message": "",
+        "done": 0,
+    }
+    state = {"version": 1, "jobs": [{**job, "result": result}], "studied": False, "setting": {}}
+    layers = ["/stem/conv/Conv", "/block1/first/conv/Conv", "/block1/second/conv/Conv"]
+    every = [layer.name for layer in graphopt.inspect(MODEL, layers=True).layers]
+    rows = [every.index(name) for name in layers]
+
+    def changes(route: Any) -> None:
+        count = 4 - int(route.request.post_data_json["point"])
+        listed = [
+            {"step": "quant", "name": name, "what": "int8", "row": row}
+            for name, row in list(zip(layers, rows, strict=True))[:count]
+        ]
+        route.fulfill(json={"changes": listed})
+
+    page = tab.page
+    stream = f"data: {json.dumps(state)}\n\n"
+    page.route("**/api/events*", lambda route: route.fulfill(content_type="text/event-stream", body=stream))
+    page.route("**/api/changes", changes)
+    page.goto(served(MODEL))
+    page.wait_for_function("() => document.querySelectorAll('#at-changes li').length === 3")
+    assert page.inner_text("#at-figures").startswith("Point 01: 20.0 % of the latency, 10.0 % of the bytes")
+    assert page.locator("#net .n.quant").count() == 3
+    page.focus("#at")
+    page.keyboard.press("End")
+    page.wait_for_function("() => document.querySelectorAll('#at-changes li').length === 1")
+    assert (
+        page.inner_text("#at-figures").startswith("Point 03") and page.locator("#net .n.quant").count() == 1
+    )
+    assert page.inner_text("#at-command") == "graphopt optimize 03"
+    assert page.get_attribute("#at-links [data-file=model-03]", "href").startswith("/api/file/1/model-03?")
+    page.locator("#measured").scroll_into_view_if_needed()
+    box = page.locator("#measured").bounding_box()
+    page.mouse.move(box["x"] + 0.95 * box["width"], box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + box["height"] / 2)
+    page.mouse.up()
+    page.wait_for_function("() => document.querySelector('#at-figures').textContent.startsWith('Point 01')")
+    page.click("#at-changes .name >> nth=0")
+    assert layers[0] in page.inner_text("#detail")
+    assert "3 points of 5 trials" in page.inner_text(".job") and "a sentence" in page.inner_text(".job")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.complaints == []
+    assert tab.serious() == []
 
 
 def test_another_page_of_this_machine_learns_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shlex
@@ -64,7 +65,7 @@ def test_nobody_else_gets_an_answer(client: TestClient, path: str, headers: dict
 
 def test_what_changes_something_needs_the_token_in_its_header(client: TestClient) -> None:
     """A form of another page can name a token in its address, and set no header."""
-    for path in ("predict", "study", "measure", "cancel"):
+    for path in ("predict", "study", "explore", "changes", "measure", "cancel"):
         assert client.post(f"/api/{path}?token={TOKEN}", json={}).status_code == 403
         assert (
             client.post(f"/api/{path}", json={}, headers={**KEY, "Origin": "http://evil"}).status_code == 403
@@ -82,8 +83,9 @@ def test_no_path_leads_outside(
 ) -> None:
     monkeypatch.chdir(bench.model.parent)
     body = {"calibration": "samples.npz", "steps": ["quant"], where: path}
-    answer = client.post("/api/study", json=body, headers=KEY)
-    assert answer.status_code == 403 and "outside the folders" in answer.json()["error"]
+    for what in ("study", "explore"):
+        answer = client.post(f"/api/{what}", json=body, headers=KEY)
+        assert answer.status_code == 403 and "outside the folders" in answer.json()["error"]
     assert not list(bench.jobs)
 
 
@@ -99,6 +101,10 @@ def test_no_path_leads_outside(
         ("predict", {"choices": []}),
         ("predict", {}),
         ("measure", {}),
+        ("explore", {}),
+        ("explore", {"calibration": "samples.npz", "steps": ["surgeon"]}),
+        ("changes", {}),
+        ("changes", {"job": 1, "point": "01"}),
         ("cancel", {}),
         ("cancel", {"job": 99}),
     ],
@@ -158,6 +164,41 @@ def test_from_study_to_a_replay_with_the_same_bytes(
     words = [str(tmp_path / word) if word in ("plan.json", "model.onnx") else word for word in words]
     assert app.run([*words, "--quiet"]) == 0
     assert (tmp_path / "model.onnx").read_bytes() == content["model"]
+
+
+def test_from_a_front_to_a_replay_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine of ``graphopt explore``, with each point's changes by row of the graph."""
+    from graphopt.analysis import exploration
+
+    models = Path(__file__).parents[2] / "models"
+    quick = functools.partial(exploration.explore, points=1, latency=False)
+    monkeypatch.setattr(exploration, "explore", quick)
+    bench = Workbench(models / "fashion_residual.onnx", [], tmp_path / "work")
+    client = TestClient(make_app(bench, TOKEN), base_url="http://127.0.0.1:8000")
+    body = {"calibration": f"{models / 'fashion_samples.npz'}#calibration::16", "steps": ["quant"]}
+    number = client.post("/api/explore", json=body, headers=KEY).json()["number"]
+    job = finished(bench, number)
+    assert job.state == "done", job.message
+    json.dumps(client.get("/api/state", headers=KEY).json(), allow_nan=False)
+    point = job.result["points"][0]
+    name = point["name"]
+    answer = client.post("/api/changes", json={"job": number, "point": name}, headers=KEY)
+    changes, layers = answer.json()["changes"], bench.inspection.layers
+    assert len(changes) >= point["moves"]["quant"] > 0
+    assert all(each["step"] == "quant" and layers[each["row"]].name == each["name"] for each in changes)
+    wrong = client.post("/api/changes", json={"job": number, "point": "99"}, headers=KEY)
+    assert wrong.status_code == 400
+
+    kinds = ("page", f"model-{name}", f"plan-{name}", "model", "model-99")
+    content = {kind: client.get(f"/api/file/{number}/{kind}?token={TOKEN}") for kind in kinds}
+    assert [each.status_code for each in content.values()] == [200, 200, 200, 404, 404]
+    (tmp_path / f"{name}.plan.json").write_bytes(content[f"plan-{name}"].content)
+    monkeypatch.chdir(tmp_path)
+    assert app.run([*shlex.split(point["command"])[1:], "--quiet"]) == 0
+    assert (tmp_path / f"{name}.onnx").read_bytes() == content[f"model-{name}"].content
+    bench.close()
 
 
 def test_a_failure_of_a_job_is_its_sentence(

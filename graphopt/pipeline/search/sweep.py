@@ -30,6 +30,12 @@ class Swept:
     expected: float
     tried: Tried
 
+    @property
+    def is_worth_a_point(self) -> bool:
+        """Whether its answers are numbers, and the input, which leaves all and loses none, is no better."""
+        points = self.tried.loss.points
+        return math.isfinite(points) and (self.tried.left < 1.0 or points < 0.0)
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -41,9 +47,9 @@ class Sweep:
 
     @property
     def front(self) -> tuple[Swept, ...]:
-        """What no other trial beats, that which leaves least first; none whose answers are no numbers."""
-        judged = (one for one in self.all if math.isfinite(one.tried.loss.points))
-        ordered = sorted(judged, key=lambda one: (one.tried.left, one.tried.loss.points))
+        """What no other trial beats, that which leaves least first."""
+        worth = (one for one in self.all if one.is_worth_a_point)
+        ordered = sorted(worth, key=lambda one: (one.tried.left, one.tried.loss.points))
         front: list[Swept] = []
         for one in ordered:
             if not front or one.tried.loss.points < front[-1].tried.loss.points:

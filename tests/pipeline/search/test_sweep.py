@@ -28,3 +28,9 @@ def test_a_model_whose_answers_are_no_numbers_is_no_point() -> None:
     broken = [swept(0, 0.1, math.inf), swept(1, 0.2, math.nan)]
     assert Sweep(tuple(broken), {}).front == ()
     assert [one.choice for one in Sweep((*broken, swept(2, 0.5, 1.0)), {}).front] == [(2,)]
+
+
+def test_what_the_input_beats_is_no_point() -> None:
+    trials = (swept(0, 1.0, 0.0), swept(1, 1.1, 2.0), swept(2, 0.9, 0.5))
+    assert [one.choice for one in Sweep(trials, {}).front] == [(2,)]
+    assert [one.choice for one in Sweep((*trials, swept(3, 1.0, -0.5)), {}).front] == [(2,), (3,)]
