@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphopt import ir
+from graphopt import data, ir
 from graphopt.errors import PassError
 from graphopt.passes.distill import Distill
 from graphopt.passes.distill.backends.base import Job, Tuned
@@ -24,6 +24,8 @@ from tests.passes.distill.conftest import make_context, make_samples
 from tests.passes.distill.nets import REWRITTEN, around, classifier, one, weights_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trainer")]
+
+MODELS = Path(__file__).resolve().parents[3] / "models"
 
 
 class Checked(OrtBackend):
@@ -57,6 +59,29 @@ def test_gradients_through_rewrites_are_right(name: str) -> None:
             tensor.values = np.array(tensor.constant) + np.float32(0.5)
     outcome = run(student, teacher, Checked(), batch=4, count=16)  # a wrong gradient is refused before tuning
     assert outcome.tuned.reason == "finished"
+
+
+@pytest.mark.parametrize("name", ["fashion_transformer", "fashion_hybrid"])
+def test_gradients_through_attention_are_right(name: str) -> None:
+    teacher = ir.load(MODELS / f"{name}.onnx")
+    student = teacher.copy()
+    rng = np.random.default_rng(3)
+    for tensor in student.graph.initializers:
+        values = np.array(tensor.constant)
+        if values.dtype == np.float32 and values.ndim == 2:
+            tensor.values = (values * (1 + 0.3 * rng.standard_normal(values.shape))).astype(np.float32)
+    samples = data.load(f"{MODELS / 'fashion_samples.npz'}#calibration::32", teacher.signature.inputs)
+    ctx = make_context(student, samples)
+    request = Distill(batch=8).request(student, ctx)
+    outcome = Distillation(student, teacher, request, Checked(), ctx).run(ctx.calibration)
+    assert outcome.tuned.reason == "finished"  # a wrong gradient is refused before tuning
+
+
+def test_a_layer_normalisation_that_is_not_rewritten_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(rewrites.REWRITES, "LayerNormalization", lambda node, to: None)
+    body, opset = REWRITTEN["LayerNormalization"]
+    with pytest.raises(PassError, match="no gradient for LayerNormalization"):
+        run(around(body, opset=opset, seed=1), around(body, opset=opset), Checked(), batch=4, count=16)
 
 
 def test_the_direction_check_finds_the_garbage_of_auto_pad(monkeypatch: pytest.MonkeyPatch) -> None:

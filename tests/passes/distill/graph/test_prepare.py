@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -26,6 +27,7 @@ from tests.passes.distill.nets import (
     weights_of,
 )
 
+MODELS = Path(__file__).resolve().parents[4] / "models"
 FEEDS = {"x": np.random.default_rng(1).standard_normal((4, CHANNELS, SIDE, SIDE)).astype(np.float32)}
 
 
@@ -245,3 +247,20 @@ def test_a_bias_that_is_added_is_trained() -> None:
 
 def test_the_small_builder_makes_valid_models() -> None:
     build([helper.make_node("Relu", ["x"], ["y"])], {}, ["N", CHANNELS, SIDE, SIDE]).check()
+
+
+@pytest.mark.parametrize("name", ["fashion_transformer", "fashion_hybrid"])
+def test_attention_is_trained_whole(name: str) -> None:
+    student = ir.load(MODELS / f"{name}.onnx")
+    (port,) = student.signature.inputs
+    feeds = {port.name: np.random.default_rng(2).standard_normal((2, *port.shape[1:])).astype(np.float32)}
+    prepared = prepare(student, feeds, Choice())
+    assert not prepared.problems
+    layers = {
+        tensor.name
+        for node in student.graph.find("MatMul", "Gemm", "Conv", "LayerNormalization")
+        for tensor in node.inputs[1:]
+        if tensor.constant is not None
+    }
+    assert layers <= set(prepared.parameters)
+    assert not {"token", "position"} & set(prepared.parameters)
