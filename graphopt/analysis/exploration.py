@@ -280,7 +280,8 @@ class _Exploration:
 
 def _trial(planner: FrontPlanner, swept: Swept) -> FrontTrial:
     tried = swept.tried
-    return FrontTrial(tried.left, tried.loss.points, tried.loss.upper, swept.expected, planner.moved(swept))
+    loss = tried.loss
+    return FrontTrial(tried.left, loss.points, loss.upper, swept.expected, loss.noise, planner.moved(swept))
 
 
 def _ratio(after: float | None, before: float | None) -> float | None:

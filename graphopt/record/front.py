@@ -18,14 +18,15 @@ class FrontTrial:
     """A trial on held-out samples, with weights fitted to the others.
 
     ``left`` is the fraction left of what the front ``saves``, ``points`` are lost as seen, ``upper`` is their
-    bound at 90 % confidence, ``expected`` what was expected before.  ``moves`` says how many items of each
-    pass were moved.
+    bound at 90 % confidence, ``expected`` what was expected before, and ``noise`` the share of the variance
+    of what is judged by that has become noise.  ``moves`` says how many items of each pass were moved.
     """
 
     left: float
     points: float
     upper: float
     expected: float
+    noise: float
     moves: Mapping[str, int]
 
 
@@ -66,12 +67,12 @@ class FrontPoint:
 
     @property
     def costs(self) -> tuple[float, ...]:
-        """What is better when it is less: time (else MACs, else what the trial left), size, points lost.
+        """What is better when it is less: time (else MACs, else what the trial left), size, noise, points.
 
-        Of points both those of the trial and those on evaluation samples, where there are any.
+        The noise is that of the trial; points are those on evaluation samples, where there are any.
         """
         time = next((value for value in (self.latency, self.macs) if value is not None), self.trial.left)
-        return time, self.bytes, self.trial.points, *([] if self.lost is None else [self.lost])
+        return time, self.bytes, self.trial.noise, *([] if self.lost is None else [self.lost])
 
 
 @dataclass(frozen=True)

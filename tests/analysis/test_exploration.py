@@ -80,14 +80,14 @@ def test_no_point_of_the_front_is_beaten(front: Front) -> None:
     kept = [point.trial for point in front.points]
     for trial in front.trials:  # nor does a trial beat those that became files
         assert not any(
-            trial.left <= one.left and trial.points < one.points and trial not in kept for one in kept
+            trial.left <= one.left and trial.noise < one.noise and trial not in kept for one in kept
         )
 
 
 def test_the_front_reaches_from_hardly_a_loss_to_much_saved(front: Front) -> None:
     by_left = sorted(front.points, key=lambda point: point.trial.left)
     assert by_left[0].trial.left < 0.25 <= by_left[-1].trial.left  # integers alone leave a quarter
-    assert by_left[-1].trial.points < by_left[0].trial.points
+    assert by_left[-1].trial.noise < by_left[0].trial.noise
     assert set(front.alone) == {"prune", "quant"}
     assert all(one.moves["quant"] == 0 for one in front.alone["prune"])
 

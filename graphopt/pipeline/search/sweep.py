@@ -47,12 +47,16 @@ class Sweep:
 
     @property
     def front(self) -> tuple[Swept, ...]:
-        """What no other trial beats, that which leaves least first."""
+        """What no other trial beats, that which leaves least first.
+
+        Trials are compared by the noise of what is judged by: a hundred samples tell noise apart well, and
+        points only where several answers changed.
+        """
         worth = (one for one in self.all if one.is_worth_a_point)
-        ordered = sorted(worth, key=lambda one: (one.tried.left, one.tried.loss.points))
+        ordered = sorted(worth, key=lambda one: (one.tried.left, one.tried.loss.noise))
         front: list[Swept] = []
         for one in ordered:
-            if not front or one.tried.loss.points < front[-1].tried.loss.points:
+            if not front or one.tried.loss.noise < front[-1].tried.loss.noise:
                 front.append(one)
         return tuple(front)
 

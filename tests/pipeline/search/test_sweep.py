@@ -10,7 +10,7 @@ from graphopt.pipeline.search.trials import Tried
 
 
 def swept(number: int, left: float, points: float) -> Swept:
-    return Swept((number,), points, Tried(left, Loss(points, points, 0.1), (0.1,)))
+    return Swept((number,), points, Tried(left, Loss(points, points, points / 100), (points / 100,)))
 
 
 def test_the_front_is_what_no_other_trial_beats() -> None:

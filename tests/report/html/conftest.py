@@ -252,7 +252,9 @@ def study() -> Callable[..., Sensitivity]:
 def make_front(*, name: str = "layer", command: str = "graphopt optimize in.onnx") -> Front:
     """A front of four points, one of them beaten, that prune and quant make."""
     trials = [
-        FrontTrial(0.2 + 0.1 * i, 4.0 / (1 + i), 5.0 / (1 + i), 3.0, {"prune": 4 - i, "quant": 9})
+        FrontTrial(
+            0.2 + 0.1 * i, 4.0 / (1 + i), 5.0 / (1 + i), 3.0, 0.01 / (1 + i), {"prune": 4 - i, "quant": 9}
+        )
         for i in range(4)
     ]
     points = tuple(
