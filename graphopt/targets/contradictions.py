@@ -44,7 +44,7 @@ def _types(target: Target) -> Iterator[Wrong]:
         value = getattr(target, key)
         if not isinstance(value, int) or isinstance(value, bool):
             yield f"{key} is a whole number, not {value!r}", (key,)
-    for key in ("half", "static_shapes", "whole", "walls"):
+    for key in ("half", "slice_steps", "static_shapes", "whole", "walls"):
         if not isinstance(getattr(target, key), bool):
             yield f"{key} is true or false, not {getattr(target, key)!r}", (key,)
     for key in (

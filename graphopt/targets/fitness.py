@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphopt.ir.declared import static_shape
+from graphopt.ir.transform.shortcut import takes_steps
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
@@ -41,3 +42,9 @@ def _misfits(model: Model, target: Target) -> Iterator[str]:
         yield f"{name} does not run {', '.join(avoided)}, which the model has"
     if not target.half and any(tensor.dtype == np.float16 for node in nodes for tensor in node.outputs):
         yield f"{name} does not run float16, which the model has"
+    if not target.slice_steps and (sliced := [node for node in nodes if takes_steps(node)]):
+        first = sliced[0].name or sliced[0].output.name
+        yield (
+            f"{name} fails or answers wrongly where a Slice has steps other than 1, which the model has "
+            f"({len(sliced)}, the first is {first}): check the file with --verify-backend"
+        )

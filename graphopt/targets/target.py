@@ -92,8 +92,9 @@ class Target:
     ``opset_min`` is of files with pairs; ``opset_floor``, ``opset_max``, ``ir_min`` and ``ir_max`` are of any
     file.  ``avoid`` are operators that it does not run at all, ``stays_float`` those that it runs in float
     alone, ``not_between_pairs`` those that it gets wrong between a DequantizeLinear and a QuantizeLinear;
-    ``half`` is whether it runs float16.  ``layout`` is how it keeps images, ``sums`` the integers in which it
-    adds products in pairs: those of this machine where results run here, else int32 or int16.
+    ``half`` is whether it runs float16, ``slice_steps`` whether a Slice with steps other than 1: where
+    not, shortcuts made of one are written as Convs.  ``layout`` is how it keeps images, ``sums`` the integers
+    in which it adds products in pairs: those of this machine where results run here, else int32 or int16.
     ``absorbed_nodes``: ``drop`` takes out a Relu or Clip whose work storing does.  ``provider`` is that of
     onnxruntime by which it runs files.  ``auto`` are the passes of ``--passes auto``, in order.
     """
@@ -134,6 +135,7 @@ class Target:
     stays_float: tuple[str, ...] = ()
     not_between_pairs: tuple[str, ...] = ()
     half: bool = True
+    slice_steps: bool = True
     layout: str = "nchw"
     sums: str = "int32"
     absorbed_nodes: str = "keep"

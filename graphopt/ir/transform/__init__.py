@@ -8,4 +8,5 @@
 - ``opset``: Move a model to a newer version of the standard operators.
 - ``residual``: The residual addition behind a layer: where its output is only one summand of what the network
   reads.
+- ``shortcut``: The parameter-free shortcut of residual nets (He et al. 2015, option A), as a Conv.
 """

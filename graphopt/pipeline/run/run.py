@@ -15,6 +15,7 @@ from graphopt.data.remote_path import without_secrets
 from graphopt.errors import GoalError, ModelError, OutputError, UsageError, VerificationError
 from graphopt.execution import Workers, open_workers
 from graphopt.ir import CheckerError
+from graphopt.ir.transform.shortcut import write_as_convs
 from graphopt.pipeline.contract.context import RunSettings
 from graphopt.pipeline.contract.plan_files import Plans, read_plans, write_plans
 from graphopt.pipeline.deploy.companions import check_companions
@@ -355,6 +356,8 @@ class Run:
     def _finish_model(self, plans: Plans) -> None:
         """Say in the file what its user must know, and check it as a whole."""
         inputs, model = self._inputs, self._model
+        if not self._target.slice_steps:
+            write_as_convs(model)
         calibration = plans.calibration
         if inputs.calibration_used and inputs.is_synthetic:
             calibration = f"synthetic, {inputs.count()} samples, seed {inputs.seed}"

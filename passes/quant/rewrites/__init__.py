@@ -7,7 +7,6 @@ while planning, becomes an item of the plan, and is carried out before anything 
 - ``blocks``: Channels of zeros, so that depthwise kernels find whole blocks.
 - ``channels``: Constants by channel, as layers: a product or sum with one number a channel is a depthwise 1x1
   Conv.
-- ``shortcut``: The parameter-free shortcut of residual nets (He et al. 2015, option A), as a Conv.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import numpy as np
 from graphopt.errors import PassError, UsageError
 from graphopt.ir import Graph, Model, Node, Shape, Tensor, infer_shapes
 from graphopt.ir.analysis.facts import gather_facts
+from graphopt.ir.transform.shortcut import shortcut
 from graphopt.targets import Target
 from graphopt.util.text import meant_or_known
 
@@ -26,7 +26,6 @@ from ..items import Item, RewriteItem, node_id
 from .arithmetic import divide, mean, prelu, subtract
 from .blocks import Widening
 from .channels import affine
-from .shortcut import shortcut
 
 Shapes = Mapping[str, Shape]
 Rewrite = Callable[[Node, Shapes], bool]

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from graphopt.ir import Array, Node, Shape, Tensor
-
-from .arithmetic import rank
+from graphopt.ir.analysis.facts import gather_facts
+from graphopt.ir.analysis.shape_inference import infer_shapes
+from graphopt.ir.declared import Shape
+from graphopt.ir.graph import Node
+from graphopt.ir.io.weights import Array
+from graphopt.ir.model import Model
+from graphopt.ir.tensor import Tensor
 
 
 def shortcut(node: Node, shapes: Mapping[str, Shape]) -> bool:
@@ -35,10 +39,30 @@ def shortcut(node: Node, shapes: Mapping[str, Shape]) -> bool:
     return True
 
 
+def write_as_convs(model: Model) -> int:
+    """Turn each such shortcut in float32 into a Conv, and return their number."""
+    facts, shapes = gather_facts(model), infer_shapes(model)
+    done = 0
+    for node in list(model.graph.nodes):
+        if node.op == "Pad" and node.is_standard and facts.dtype(node.output) == np.float32:
+            done += shortcut(node, shapes)
+    if done:
+        model.graph.remove_dead()
+        model.graph.remove_unused_initializers()
+        model.graph.sort()
+    return done
+
+
+def takes_steps(node: Node) -> bool:
+    """Whether a Slice leaves positions out, or may: its steps are another than 1, or not known."""
+    steps = node.input(4) if node.op == "Slice" and node.is_standard else None
+    return steps is not None and (steps.constant is None or bool((steps.constant != 1).any()))
+
+
 def _sliced(node: Node, shapes: Mapping[str, Shape]) -> tuple[Tensor, tuple[int, int]] | None:
     """What one or two Slice nodes before take every n-th row and column of, and both n."""
     tensor, strides = node.inputs[0], [1, 1]
-    if rank(tensor, shapes) != 4:
+    if len(_shape(tensor, shapes) or ()) != 4:
         return None
     while (maker := tensor.producer) is not None and maker.op == "Slice" and tensor.is_private:
         steps = _steps(maker)
@@ -83,5 +107,9 @@ def _is_zero(value: Array | None) -> bool:
 
 
 def _channels(tensor: Tensor, shapes: Mapping[str, Shape]) -> int | None:
-    shape = tensor.shape if tensor.shape is not None else shapes.get(tensor.name)
+    shape = _shape(tensor, shapes)
     return shape[1] if shape is not None and len(shape) == 4 and isinstance(shape[1], int) else None
+
+
+def _shape(tensor: Tensor, shapes: Mapping[str, Shape]) -> Shape | None:
+    return tuple(tensor.shape) if tensor.shape is not None else shapes.get(tensor.name)
