@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import graphopt
 from graphopt import ir, runtime, targets
 from graphopt.ir.transform.shortcut import takes_steps, write_as_convs
 from tests.corpus._net import Net, ints
@@ -39,6 +40,14 @@ def test_what_is_another_function_stays(other: dict[str, object]) -> None:
     operators = [node.op for node in model.graph.nodes]
     assert write_as_convs(model) == 0
     assert [node.op for node in model.graph.nodes] == operators
+
+
+@pytest.mark.parametrize(("target", "is_written"), [("litert", True), ("ncnn", True), ("ort-cpu", False)])
+def test_a_run_writes_them_where_the_target_asks_for_it(target: str, is_written: bool) -> None:
+    result = graphopt.optimize(net(), "clean", target=target, latency=False, threads=1)
+    operators = [node.op for node in result.model.graph.nodes]
+    assert ("Slice" not in operators) == is_written
+    assert min(result.report.agreement["snr_db"].values()) > 100.0
 
 
 def test_a_slice_with_steps_that_stays_is_named_with_the_runtime() -> None:
