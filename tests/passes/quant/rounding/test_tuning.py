@@ -137,7 +137,7 @@ def wanted_range(calibrator: str, values: np.ndarray) -> tuple[float, float]:
     if calibrator == "moving":
         low, high = values[0].min(), values[0].max()
         for sample in values[1:]:
-            low, high = 0.9 * low + 0.1 * sample.min(), 0.9 * high + 0.1 * sample.max()
+            low, high = 0.8 * low + 0.2 * sample.min(), 0.8 * high + 0.2 * sample.max()
         return float(low), float(high)
     return float(values.min()), float(values.max())
 

@@ -11,7 +11,7 @@ import pytest
 
 from graphopt.cli import app
 from tests.cli.conftest import Fails
-from tests.cli.test_evaluate import detector, save, scenes, segmenter
+from tests.cli.commands.test_evaluate import detector, save, scenes, segmenter
 from tests.corpus._net import Net
 
 __all__ = ["scenes"]
