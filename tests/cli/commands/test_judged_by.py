@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from graphopt.cli import app
-from tests.cli.conftest import Fails
 from tests.cli.commands.test_evaluate import detector, save, scenes, segmenter
+from tests.cli.conftest import Fails
 from tests.corpus._net import Net
 
 __all__ = ["scenes"]
