@@ -144,7 +144,7 @@ def test_a_time_limit_leaves_time_for_the_files(
 ) -> None:
     """A trial takes a minute and so does a run: half of the time is for each."""
     clock = Clock()
-    for module in ("analysis.exploration", "pipeline.run.run", "pipeline.search.attempts"):
+    for module in ("analysis.exploration", "pipeline.run.front_planner", "pipeline.search.attempts"):
         monkeypatch.setattr(f"graphopt.{module}.time", clock)
     monkeypatch.setattr("graphopt.pipeline.search.trials.time", clock)
     carried_out, executed = Trials.carry_out, Run.execute

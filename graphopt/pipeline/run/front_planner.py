@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from graphopt.errors import UsageError
 from graphopt.pipeline.contract.context import Context
-from graphopt.pipeline.run.budget_planner import BudgetPlanner, Stakes
+from graphopt.pipeline.run.budget_planner import FEWEST, BudgetPlanner, Stakes, shares_budget
 from graphopt.pipeline.search.attempts import Attempts
 from graphopt.pipeline.search.budget import Goals
 from graphopt.pipeline.search.sweep import Sweep, Sweeper, Swept
@@ -15,6 +16,34 @@ from graphopt.pipeline.spec.arrange import PipelineEntry
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
+
+SEARCHED = 0.5  # time: share of a time limit for the trials of a front; the rest is for the files
+
+
+def plan_front(
+    stages: Sequence[PipelineEntry],
+    samples: int | None,
+    saves: str,
+    points: int,
+    most: float,
+    minutes: float | None,
+) -> FrontPlanner:
+    """What sweeps the passes of a run; ``samples`` are the calibration samples, ``minutes`` the time limit.
+
+    Raises UsageError where no pass can be carried out more or less far, or nothing can judge it.
+    """
+    if not any(shares_budget(stage.step) for stage in stages):
+        raise UsageError(
+            "nothing can be explored: no pass is without a goal of its own",
+            hint="--passes prune,quant, or --passes auto",
+        )
+    if (samples or 0) < FEWEST:
+        raise UsageError(
+            f"a front takes calibration samples to judge by, at least {FEWEST}, and there are {samples or 0}",
+            hint="give --calibration with 256 or more",
+        )
+    deadline = None if minutes is None else time.monotonic() + SEARCHED * 60.0 * minutes
+    return FrontPlanner(stages, Goals(saves, risk=True), points, most, deadline)
 
 
 class FrontPlanner(BudgetPlanner):

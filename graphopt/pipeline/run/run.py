@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphopt.data.remote_path import without_secrets
-from graphopt.errors import GoalError, ModelError, OutputError, UsageError, VerificationError
+from graphopt.errors import GoalError, ModelError, OutputError, VerificationError
 from graphopt.execution import Workers, open_workers
 from graphopt.ir import CheckerError
 from graphopt.ir.transform.shortcut import write_as_convs
+from graphopt.pipeline.contract.base import PlannedPass
 from graphopt.pipeline.contract.context import RunSettings
 from graphopt.pipeline.contract.plan_files import Plans, read_plans, write_plans
 from graphopt.pipeline.deploy.companions import check_companions
@@ -30,10 +31,8 @@ from graphopt.pipeline.results.result_measurer import (
     is_clearly_slower,
     missed_goals,
 )
-from graphopt.pipeline.run.budget_planner import FEWEST, BudgetPlanner, goals_of, shares_budget
 from graphopt.pipeline.run.device import device_of
 from graphopt.pipeline.run.fix_shape import fix_shapes
-from graphopt.pipeline.run.front_planner import FrontPlanner
 from graphopt.pipeline.run.handover import HandedOver, hand_over
 from graphopt.pipeline.run.inputs import Inputs
 from graphopt.pipeline.run.instruments import Dump, Instrument
@@ -49,8 +48,6 @@ from graphopt.pipeline.run.output import (
 )
 from graphopt.pipeline.run.reproducer import Reproducer, failure_flags
 from graphopt.pipeline.run.undo import Undone, undo_slow
-from graphopt.pipeline.search.budget import Goals
-from graphopt.pipeline.search.weighted_macs import WEIGHTED_MACS
 from graphopt.pipeline.spec.arrange import arrange
 from graphopt.pipeline.spec.registry import Registry, passes
 from graphopt.pipeline.spec.request import Request
@@ -62,11 +59,12 @@ from graphopt.util.files import sha256
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
+    from graphopt.pipeline.run.budget_planner import BudgetPlanner
+    from graphopt.pipeline.run.front_planner import FrontPlanner
     from graphopt.targets import Target
 
 
 GOALS = ("max_drop", "require_speedup")  # of the request
-SEARCHED = 0.5  # time: share of a time limit for the trials of a front; the rest is for the files
 CAREFUL = 1.0  # fixed: points that all passes together may lose when nobody says
 CALIBRATION = "graphopt.calibration"  # the key under which a file says that its samples were synthetic
 EVIDENCE = "measuring how far each layer moved"
@@ -133,21 +131,10 @@ class Run:
 
         Raises UsageError where no pass can be carried out more or less far, or nothing can judge it.
         """
-        ask = self._ask
-        if not any(shares_budget(stage.step) for stage in self._stages):
-            raise UsageError(
-                "nothing can be explored: no pass is without a goal of its own",
-                hint="--passes prune,quant, or --passes auto",
-            )
-        count = self._inputs.given_count or 0
-        if count < FEWEST:
-            raise UsageError(
-                f"a front takes calibration samples to judge by, at least {FEWEST}, and there are {count}",
-                hint="give --calibration with 256 or more",
-            )
-        goals = Goals(self.saves, risk=True)
-        deadline = None if ask.time_limit is None else time.monotonic() + SEARCHED * 60.0 * ask.time_limit
-        return FrontPlanner(self._stages, goals, points, most, deadline)
+        from graphopt.pipeline.run.front_planner import plan_front
+
+        limit = self._ask.time_limit
+        return plan_front(self._stages, self._inputs.given_count, self.saves, points, most, limit)
 
     def at(self, front: FrontPlanner, output: Path | None, plan_out: Path | None) -> Run:
         """A run of its own over a copy of the model, which carries out what ``front`` has chosen."""
@@ -293,6 +280,10 @@ class Run:
         ask = self._ask
         if ask.plan is not None or self._front is not None:
             return self._front
+        if ask.goal is None and not any(isinstance(stage.step, PlannedPass) for stage in self._stages):
+            return None
+        from graphopt.pipeline.run.budget_planner import BudgetPlanner, goals_of
+
         saves, amount = ask.goal or (self.saves, None)
         goals = goals_of(
             self._stages,
@@ -311,6 +302,8 @@ class Run:
     @property
     def saves(self) -> str:
         """What passes save where nobody says: time, where it can be measured."""
+        from graphopt.pipeline.search.weighted_macs import WEIGHTED_MACS
+
         return "latency" if self._ask.times_models and runs_here(self._target) else WEIGHTED_MACS
 
     def _manager(
