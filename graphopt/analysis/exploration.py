@@ -15,7 +15,7 @@ from graphopt.pipeline.run.run import Finished, Run
 from graphopt.pipeline.spec.flag import flags_of
 from graphopt.pipeline.spec.recipe import Recipe, read
 from graphopt.pipeline.spec.request import Request, make_request, recipe_flags
-from graphopt.pipeline.spec.run_flags import RunFlags
+from graphopt.pipeline.spec.run_flags import NOT_EXPLORED, RunFlags
 from graphopt.pipeline.spec.written import scheduled
 from graphopt.record.front import Front, FrontPoint, FrontTrial, beats
 from graphopt.util.progress import Progress, silent
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
 POINTS = 8
 MOST = 4.0  # points: about where a result is of no use to most
-# What a front decides itself, or what is one run's alone.
-NOT_EXPLORED = (
-    *("output", "goal", "risk", "require_speedup", "strict", "report", "plan", "plan_out"),
-    *("lock", "locked", "dry_run", "dump", "verify_backend"),
-)
 PLAN, PAGE, NUMBERS = "plan.json", "front.html", "front.json"
 
 
@@ -132,6 +127,9 @@ def _check_folder(folder: Path, *, force: bool) -> None:
         raise OutputError(f"the output {folder} is a file", hint="name a folder: it gets the points")
     if folder.is_dir() and any(folder.iterdir()) and not force:
         raise OutputError(f"the folder {folder} is not empty", hint="--force overwrites points in it")
+
+
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -157,6 +155,8 @@ class _Exploration:
     def explore(self, count: int, most: float) -> Front:
         """Sweep, then carry out each point of the front."""
         planner = self._run.explore(count, most)
+        if self._folder is not None:
+            _make_folder(self._folder)  # not before what was asked for is known to be right
         made: list[tuple[FrontPoint, Record]] = []
         for number, swept, finished in self._carried_out(planner):
             made.append((self._point(number, planner, swept, finished), finished.record))

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import graphopt
 from graphopt.analysis.exploration import spread
 from graphopt.cli.app import run
-from graphopt.errors import OutputError, UsageError
+from graphopt.errors import ModelError, OutputError, UsageError
 from graphopt.pipeline.run.run import Run
 from graphopt.pipeline.search.trials import Trials
 from graphopt.record.front import Front
@@ -233,6 +233,14 @@ def test_passes_without_moves_are_refused() -> None:
         )
     with pytest.raises(TypeError, match="unexpected keyword argument 'plan_out'"):
         graphopt.explore(MODEL, PASSES, plan_out="x.json")
+
+
+def test_no_folder_is_left_of_what_cannot_be_explored(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        explore(calibration=None, output=tmp_path / "front")
+    with pytest.raises(ModelError):
+        graphopt.explore(tmp_path / "no.onnx", PASSES, calibration="x.npz", output=tmp_path / "front")
+    assert not (tmp_path / "front").exists()
 
 
 def test_a_folder_that_holds_something_is_kept(tmp_path: Path) -> None:

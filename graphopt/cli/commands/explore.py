@@ -11,7 +11,7 @@ from graphopt.cli import flags
 from graphopt.cli.console import Console
 from graphopt.errors import UsageError
 from graphopt.pipeline.spec.flag import flags_of
-from graphopt.pipeline.spec.run_flags import RunFlags
+from graphopt.pipeline.spec.run_flags import NOT_EXPLORED, RunFlags
 
 _EXAMPLES = """\b
 Examples:
@@ -19,11 +19,7 @@ Examples:
   graphopt explore in.onnx --passes prune,quant --calibration data.npz::256 \\
     --evaluation data.npz::256: --points 12 --max-drop 2 -o front/
 """
-# What a front decides itself, is one run's alone, or is said in other words here.
-_OTHERS = {"passes", "max_drop", "time_limit", "recipe", "verify_backend"} | {
-    *("output", "goal", "risk", "require_speedup", "strict", "report", "plan", "plan_out"),
-    *("lock", "locked", "dry_run", "dump"),
-}
+_OTHERS = {"passes", "max_drop", "time_limit", "recipe", *NOT_EXPLORED}  # or said in other words here
 
 
 @click.command("explore", short_help="Find the front of speed, size and quality.", epilog=_EXAMPLES)

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     DataLike: TypeAlias = Any  # what graphopt.data.open_samples takes
 
 JUDGED_BY = ("task", "metric", "labels", "decode", "confidence", "threshold")  # the fields of MetricSpec
+# What a front decides itself, or what is one run's alone.
+NOT_EXPLORED = (
+    *("output", "goal", "risk", "require_speedup", "strict", "report", "plan", "plan_out"),
+    *("lock", "locked", "dry_run", "dump", "verify_backend"),
+)
 MOST_THREADS = 1024  # fixed: more than any machine that runs a model has cores: a typing error
 
 
